@@ -1,0 +1,3 @@
+"""Reusable components for weakly supervised semantic segmentation."""
+
+__version__ = "0.1.0"

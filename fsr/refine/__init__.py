@@ -1,0 +1,1 @@
+"""Refinement of class activation maps into pseudo labels."""

@@ -1,0 +1,57 @@
+"""Fixtures and small helpers shared by the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
+
+# Property tests run the same cases every time: a failure must be repeatable, and no test is timed.
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
+
+PARITY = Path(__file__).parent / "parity"
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def parity() -> Callable[[str], dict[str, torch.Tensor]]:
+    """Load recorded arrays of the authors' released code by name, as tensors (strings left out)."""
+
+    def load(name: str) -> dict[str, torch.Tensor]:
+        with np.load(PARITY / f"{name}.npz", allow_pickle=False) as arrays:
+            return {
+                key: torch.from_numpy(np.array(arrays[key]))
+                for key in arrays.files
+                if arrays[key].dtype.kind != "U"
+            }
+
+    return load
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+        ),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.param)
