@@ -1,0 +1,229 @@
+"""Schedules: pure functions of the step, as values that print, compare, copy and pickle.
+
+``cosine(0.9995, 1.0, 20_000)`` is a function: call it with the step, get a plain float. Nothing
+here counts steps, so a resumed run needs no state of a schedule. Past its end a schedule keeps its
+last value. The classes are in lower case because they read as functions, as
+:class:`functools.partial` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fsr._checks import check_between, check_positive_int
+
+Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class constant:
+    """The same value at every step.
+
+    Args:
+        value: the value.
+
+    Raises:
+        TypeError: ``value`` is no number.
+        ValueError: ``value`` is NaN or infinite, or the step is negative.
+
+    Example:
+        >>> constant(0.5)(1000)
+        0.5
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _check_number("value", self.value)
+
+    def __call__(self, step: int) -> float:
+        """Return the value at ``step``, counted from 0."""
+        _check_step(step)
+        return float(self.value)
+
+
+@dataclass(frozen=True)
+class cosine:
+    r"""Half a cosine from ``start`` at step 0 to ``end`` at step ``total_steps``.
+
+    .. math:: e + \tfrac12 (s - e) \bigl(1 + \cos(\pi\, t / T)\bigr)
+
+    The last step of a run, ``total_steps - 1``, is just short of ``end``.
+
+    Args:
+        start: value at step 0.
+        end: value at step ``total_steps`` and after.
+        total_steps: length of the half wave in steps.
+
+    Raises:
+        TypeError: an argument is no number, or ``total_steps`` no integer.
+        ValueError: a number is NaN or infinite, ``total_steps`` < 1, or the step is negative.
+
+    Source:
+        The teacher's momentum, section "Implementation Details"; Caron et al., "Emerging
+        Properties in Self-Supervised Vision Transformers", ICCV 2021.
+
+    Example:
+        >>> momentum = cosine(0.9995, 1.0, total_steps=20_000)
+        >>> momentum(0), round(momentum(10_000), 5), momentum(20_000)
+        (0.9995, 0.99975, 1.0)
+    """
+
+    start: float
+    end: float
+    total_steps: int
+
+    def __post_init__(self) -> None:
+        _check_number("start", self.start)
+        _check_number("end", self.end)
+        check_positive_int("total_steps", self.total_steps)
+
+    def __call__(self, step: int) -> float:
+        """Return the value at ``step``, counted from 0."""
+        _check_step(step)
+        if step >= self.total_steps:
+            return float(self.end)
+        wave = 1 + math.cos(math.pi * step / self.total_steps)
+        return float(self.end + 0.5 * (self.start - self.end) * wave)
+
+
+@dataclass(frozen=True)
+class linear_warmup:
+    """``warmup_steps`` evenly spaced values from ``start`` to ``end``, both included; then ``end``.
+
+    Args:
+        start: value at step 0.
+        end: value at step ``warmup_steps - 1`` and after.
+        warmup_steps: number of values; 0 is ``end`` throughout, 1 is ``start`` once.
+
+    Raises:
+        TypeError: an argument is no number, or ``warmup_steps`` no integer.
+        ValueError: a number is NaN or infinite, ``warmup_steps`` or the step is negative.
+
+    Source:
+        The teacher's temperature in the released code; Caron et al., ICCV 2021.
+
+    Example:
+        >>> temperature = linear_warmup(0.04, 0.07, warmup_steps=4)
+        >>> [round(temperature(step), 3) for step in range(5)]
+        [0.04, 0.05, 0.06, 0.07, 0.07]
+    """
+
+    start: float
+    end: float
+    warmup_steps: int
+
+    def __post_init__(self) -> None:
+        _check_number("start", self.start)
+        _check_number("end", self.end)
+        _check_count("warmup_steps", self.warmup_steps)
+
+    def __call__(self, step: int) -> float:
+        """Return the value at ``step``, counted from 0."""
+        _check_step(step)
+        if step >= self.warmup_steps:
+            return float(self.end)
+        share = step / max(self.warmup_steps - 1, 1)
+        return float(self.start * (1 - share) + self.end * share)
+
+
+@dataclass(frozen=True)
+class switch:
+    """``before`` until ``at_step``, then ``after``: the phases of a run.
+
+    Args:
+        before: value at steps below ``at_step``.
+        after: value from ``at_step`` on.
+        at_step: first step of the new value; 0 is ``after`` throughout.
+
+    Raises:
+        TypeError: an argument is no number, or ``at_step`` no integer.
+        ValueError: a number is NaN or infinite, ``at_step`` or the step is negative.
+
+    Example:
+        >>> weight = switch(0.0, 0.1, at_step=2000)
+        >>> weight(1999), weight(2000)
+        (0.0, 0.1)
+    """
+
+    before: float
+    after: float
+    at_step: int
+
+    def __post_init__(self) -> None:
+        _check_number("before", self.before)
+        _check_number("after", self.after)
+        _check_count("at_step", self.at_step)
+
+    def __call__(self, step: int) -> float:
+        """Return the value at ``step``, counted from 0."""
+        _check_step(step)
+        return float(self.before if step < self.at_step else self.after)
+
+
+@dataclass(frozen=True)
+class warmup_cosine:
+    r"""Linear warm-up to ``base``, then half a cosine from ``base`` to 0: the learning rate.
+
+    Args:
+        base: value at step ``warmup_steps``.
+        warmup_steps: steps of the warm-up, less than ``total_steps``; 0 for none.
+        total_steps: step at which the value reaches 0.
+        warmup_ratio: the value at step 0 is ``warmup_ratio * base``; in [0, 1].
+
+    Raises:
+        TypeError: an argument is no number, or a number of steps no integer.
+        ValueError: a value is outside its range, or the step is negative.
+
+    Source:
+        Section "Implementation Details": warm-up to 6e-5, then cosine.
+
+    Example:
+        >>> rate = warmup_cosine(6e-5, warmup_steps=1500, total_steps=20_000, warmup_ratio=0.1)
+        >>> [f"{rate(step):.1e}" for step in (0, 750, 1500, 20_000)]
+        ['6.0e-06', '3.3e-05', '6.0e-05', '0.0e+00']
+    """
+
+    base: float
+    warmup_steps: int
+    total_steps: int
+    warmup_ratio: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_number("base", self.base)
+        _check_count("warmup_steps", self.warmup_steps)
+        check_positive_int("total_steps", self.total_steps)
+        if self.warmup_steps >= self.total_steps:
+            raise ValueError(
+                f"warmup_steps: expected less than total_steps={self.total_steps}, "
+                f"got {self.warmup_steps}"
+            )
+        check_between("warmup_ratio", self.warmup_ratio, 0.0, 1.0)
+
+    def __call__(self, step: int) -> float:
+        """Return the value at ``step``, counted from 0."""
+        _check_step(step)
+        if step < self.warmup_steps:
+            left = 1 - step / self.warmup_steps
+            return float(self.base * (1 - left * (1 - self.warmup_ratio)))
+        decay = cosine(self.base, 0.0, self.total_steps - self.warmup_steps)
+        return decay(step - self.warmup_steps)
+
+
+def _check_number(name: str, value: float) -> None:
+    """Raise unless the value is a finite number."""
+    check_between(name, value, -math.inf, math.inf, inclusive=False)
+
+
+def _check_count(name: str, value: int) -> None:
+    """Raise unless the value is an integer of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: expected an integer of at least 0, got {value!r}")
+    check_between(name, value, 0, math.inf)
+
+
+def _check_step(step: int) -> None:
+    """Raise unless the step is a number of at least 0."""
+    check_between("step", step, 0, math.inf)
