@@ -1,3 +1,14 @@
-"""Reusable components for weakly supervised semantic segmentation."""
+"""Reusable components for weakly supervised semantic segmentation.
+
+The names below are the components that a training pipeline is built from; everything around them
+lives in the submodules. Importing the package prints nothing and loads no optional package.
+"""
+
+from fsr.losses.ptc import PTCLoss
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "PTCLoss",
+    "__version__",
+]

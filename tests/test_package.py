@@ -1,0 +1,316 @@
+"""The package as a whole: what importing it does, what it exports, and what its code never does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import inspect
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import fsr
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(fsr.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# Packages that only an extra, or a lazily used core dependency, may bring in.
+LAZY = [
+    "accelerate",
+    "matplotlib",
+    "omegaconf",
+    "pycocotools",
+    "pydensecrf",
+    "skimage",
+    "tensorboard",
+    "torchmetrics",
+]
+EXTRAS = [name for name in LAZY if name != "torchmetrics"]
+
+COMPONENTS = [
+    "EMATeacher",
+    "MaskedCrossAttentionAggregator",
+    "PTCLoss",
+    "SelfReinforcementLoss",
+    "SingleStageSegmenter",
+    "UncertainMasker",
+]
+
+
+def run_python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter that finds this checkout."""
+    return subprocess.run(
+        [sys.executable, *options, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def module_names() -> list[str]:
+    """Every module of the package, private ones included."""
+    found = pkgutil.walk_packages(fsr.__path__, prefix="fsr.")
+    return ["fsr", *sorted(module.name for module in found)]
+
+
+def public_objects(module: ModuleType) -> list[tuple[str, object]]:
+    """Public functions and classes that a module defines itself."""
+    return [
+        (name, value)
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == module.__name__
+    ]
+
+
+# -- importing ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def first_import(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one fresh interpreter reports about ``import fsr``; the report goes to a file."""
+    report = tmp_path_factory.mktemp("import") / "report.json"
+    # torch and timm come first, since their own time and warnings are not ours to answer for.
+    code = f"""
+import torch, torchvision, timm
+import json, logging, pathlib, random, sys, time, warnings
+
+def state():
+    return [torch.initial_seed(), hash(random.getstate()), str(torch.get_default_dtype()),
+            torch.get_num_threads(), len(logging.getLogger().handlers)]
+
+before, loaded, start = state(), set(sys.modules), time.perf_counter()
+warnings.simplefilter("error")
+import fsr
+pathlib.Path({str(report)!r}).write_text(json.dumps({{
+    "seconds": time.perf_counter() - start,
+    "state_kept": before == state(),
+    "lazy": [name for name in {LAZY!r} if name in sys.modules and name not in loaded],
+}}))
+"""
+    done = run_python(code)
+    found: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
+    return found | {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+
+def test_import_prints_nothing_and_warns_of_nothing(first_import: dict[str, Any]) -> None:
+    assert (first_import["code"], first_import["stdout"], first_import["stderr"]) == (0, "", "")
+
+
+def test_import_changes_no_global_state(first_import: dict[str, Any]) -> None:
+    assert first_import["state_kept"]
+
+
+def test_import_loads_no_optional_package(first_import: dict[str, Any]) -> None:
+    assert first_import["lazy"] == []
+
+
+def test_import_adds_little_time_to_torch_and_timm(first_import: dict[str, Any]) -> None:
+    assert first_import["seconds"] < 3.0
+
+
+def test_every_module_imports_without_any_extra() -> None:
+    # The finder stands before the real ones and plays the packages of every extra as absent.
+    code = f"""
+import importlib, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        return None
+
+sys.meta_path.insert(0, Absent())
+for name in {module_names()!r}:
+    importlib.import_module(name)
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# -- what it exports ------------------------------------------------------------------------------
+
+
+def test_all_lists_exactly_the_public_names() -> None:
+    assert sorted(fsr.__all__, key=str.casefold) == fsr.__all__ or fsr.__all__ == sorted(
+        fsr.__all__
+    )
+    public = {
+        name
+        for name, value in vars(fsr).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(fsr.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_component_is_exported_with_its_module_as_home(name: str) -> None:
+    component = getattr(fsr, name)
+    assert inspect.isclass(component)
+    home = importlib.import_module(component.__module__)
+    assert getattr(home, name) is component
+
+
+@pytest.mark.parametrize("module", module_names())
+def test_public_names_have_a_docstring_with_a_summary_line(module: str) -> None:
+    imported = importlib.import_module(module)
+    named = [(module, imported), *public_objects(imported)]
+    for name, value in public_objects(imported):
+        if inspect.isclass(value):
+            named += [
+                (f"{name}.{method}", function)
+                for method, function in vars(value).items()
+                if not method.startswith("_") and inspect.isfunction(function)
+            ]
+    for name, value in named:
+        summary = (inspect.getdoc(value) or "").partition("\n")[0]
+        # NamedTuple and dataclass give themselves a docstring that says nothing.
+        assert summary and not summary.startswith(f"{name}("), f"{module}: {name}"
+        assert summary.endswith((".", "?")), f"{module}: {name}: {summary!r}"
+
+
+def test_annotated_everywhere_and_marked_as_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+    missing = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            bare = [a.arg for a in given if a.annotation is None and a.arg not in ("self", "cls")]
+            if bare or node.returns is None:
+                missing.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name} {bare}")
+    assert missing == []
+
+
+# -- what its code never does ---------------------------------------------------------------------
+
+
+def forbidden(tree: ast.AST) -> list[str]:
+    """Name what a syntax tree holds of the things that the package never does."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            found.append(f"{node.lineno}: assert")
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            found.append(f"{node.lineno}: bare except")
+        if isinstance(node, ast.Global):
+            found.append(f"{node.lineno}: global")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names] + [getattr(node, "module", "") or ""]
+            if {"pickle", "joblib", "dill"} & {m.partition(".")[0] for m in modules}:
+                found.append(f"{node.lineno}: pickle")
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        if name == "print":
+            found.append(f"{node.lineno}: print")
+        if name.endswith(".cuda"):
+            found.append(f"{node.lineno}: .cuda()")
+        given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+        if given.get("allow_pickle") is True:
+            found.append(f"{node.lineno}: allow_pickle=True")
+        if given.get("weights_only") is False:
+            found.append(f"{node.lineno}: weights_only=False")
+        if name == "torch.load" and given.get("weights_only") is not True:
+            found.append(f"{node.lineno}: torch.load without weights_only=True")
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert x",
+        "x.cuda()",
+        "model.to(y).cuda(0)",
+        "np.load(p, allow_pickle=True)",
+        "torch.load(p, weights_only=False)",
+        "torch.load(p)",
+        "print(x)",
+        "import pickle",
+        "from pickle import loads",
+        "def f():\n    global x",
+        "try:\n    x\nexcept:\n    pass",
+    ],
+)
+def test_the_scan_finds_what_it_looks_for(code: str) -> None:
+    assert forbidden(ast.parse(code))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_source_holds_nothing_forbidden(path: Path) -> None:
+    assert forbidden(ast.parse(path.read_text())) == []
+
+
+def floors() -> dict[str, int]:
+    """Floor of every room of the house: a room imports only rooms of lower floors."""
+    plan = [
+        "_checks _numerics _optional _distributed",
+        "schedules cam masking aggregation projection decoder teacher metrics bilateral",
+        "losses refine backbone scenes_encoder",
+        "segmenter",
+        "presets objective",
+        "inference data visualize interop",
+    ]
+    return {room: floor for floor, rooms in enumerate(plan) for room in rooms.split()}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_rooms_below_it(path: Path) -> None:
+    level = floors()
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+            if node.module == "fsr":
+                modules = [f"fsr.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            if not module.startswith("fsr."):
+                continue
+            other = module.split(".")[1]
+            assert other == room or level[other] < level[room], f"{room} imports {other}"
+
+
+# -- what is installed ----------------------------------------------------------------------------
+
+
+def test_version_is_the_one_of_the_installed_distribution() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+([a-z0-9.]*)", fsr.__version__)
+    try:
+        installed = importlib.metadata.version("fsr-wsss")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the distribution is not installed, only its source is on the path")
+    assert installed == fsr.__version__
+
+
+def test_citation_and_changelog_name_the_version() -> None:
+    assert f"version: {fsr.__version__}" in (ROOT / "CITATION.cff").read_text()
+    assert fsr.__version__ in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_repository_holds_no_generated_or_pickled_files() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    suffixes = {".pyc", ".pkl", ".pt", ".pth", ".npy", ".so", ".egg-info"}
+    assert [name for name in listed.stdout.split() if Path(name).suffix in suffixes] == []
