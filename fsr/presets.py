@@ -1,0 +1,361 @@
+"""The three training recipes as plain data: the source of each CAM, every weight, every phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from fsr import schedules
+from fsr._checks import check_between, check_choice, check_positive_int
+
+LOSS_TERMS = (
+    "classification",
+    "auxiliary",
+    "affinity",
+    "segmentation",
+    "uncertain",
+    "confident",
+    "energy",
+)
+
+# A teacher whose weights are still mostly those of step 0 knows nothing worth pointing at: it
+# becomes a CAM source once less than exp(-3), 5%, of them is left.
+TEACHER_TURNOVER = 3.0
+
+
+@dataclass(frozen=True)
+class CAMSource:
+    """Where one class activation map of the step comes from.
+
+    Args:
+        network: ``"student"`` or ``"teacher"``.
+        layer: ``"final"`` (last block, Eq. 2) or ``"auxiliary"`` (an earlier block).
+        view: 1 or 2, the view of the image that the network looks at.
+        scales: image scales of a pass of its own; the scaled CAMs are summed.
+        flip: whether that pass also sees the mirrored image (maximum of the two).
+        reuse: taken from the pass that the step makes anyway, at one scale without a flip: the
+            student's training forward of view 1 (it carries that pass's DropPath noise), or the
+            teacher's forward of either view (always in eval mode). Costs no encoder pass.
+
+    Example:
+        >>> CAMSource(network="teacher", layer="auxiliary", view=2, reuse=True).describe()
+        'teacher, auxiliary layer, view 2, from the pass the step makes anyway'
+    """
+
+    network: str = "student"
+    layer: str = "final"
+    view: int = 1
+    scales: tuple[float, ...] = (1.0, 0.5, 1.5)
+    flip: bool = True
+    reuse: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("network", self.network, ("student", "teacher"))
+        check_choice("layer", self.layer, ("final", "auxiliary"))
+        if self.view not in (1, 2):
+            raise ValueError(f"view: expected 1 or 2, got {self.view!r}")
+        if self.reuse:
+            if self.network == "student" and self.view == 2:
+                raise ValueError(
+                    "view: the student's training forward of view 2 is masked, so reuse=True "
+                    "expected view 1 (or network='teacher'), got view 2"
+                )
+            # The printed data must be true: a reused pass has one scale and no mirrored image.
+            object.__setattr__(self, "scales", (1.0,))
+            object.__setattr__(self, "flip", False)
+        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales: expected positive numbers, got {self.scales!r}")
+
+    @property
+    def single(self) -> bool:
+        """Whether one pass at the image's own size, without a flip, is all."""
+        return self.scales == (1.0,) and not self.flip
+
+    def describe(self) -> str:
+        """Say the source in words."""
+        place = f"{self.network}, {self.layer} layer, view {self.view}"
+        if self.reuse:
+            return f"{place}, from the pass the step makes anyway"
+        listed = "/".join(f"{scale:g}" for scale in self.scales)
+        return f"{place}, own pass at {listed}{' with flips' if self.flip else ''}"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One training recipe. Phases are fractions of ``total_steps``; steps count from 0.
+
+    Args:
+        name: what to call it.
+        mask_cam: CAM behind the uncertain zone of Eq. 3; always of view 2, the view that is masked.
+            (The text of Eq. 2 takes view 1, whose CAM does not align with view 2, another crop.)
+        segmentation_cam: CAM behind the pseudo labels of view 1.
+        affinity_cam: CAM behind the token labels of the affinity term, view 1.
+        mask_ratio: share of the patches to mask, r of Eq. 4.
+        mask_low: lower bound of the uncertain zone, beta_l of Eq. 3.
+        mask_high: upper bound of the uncertain zone, beta_h of Eq. 3.
+        mask_strategy: strategy of :class:`fsr.masking.UncertainMasker` after the random phase.
+        mask_block: side of one masked block, in patches.
+        mask_rounding: ``"floor"`` or ``"ceil"`` of ratio times blocks.
+        random_mask_until: masks are random before this fraction of the run.
+        masking: how the aggregator treats masked tokens, ``"exclude"``, ``"scale"`` or
+            ``"ignore"``; the objective writes it into both networks. None leaves them as built.
+        pseudo_low: CAM scores up to this are background in labels made from CAMs.
+        pseudo_high: CAM scores above this are foreground; between the two is ignored.
+        classification_weight: lambda_1 of Eq. 10.
+        auxiliary_weight: weight of the classifier on the auxiliary block.
+        affinity_weight: lambda_2 of Eq. 10.
+        segmentation_weight: lambda_3 of Eq. 10.
+        uncertain_weight: lambda_4 of Eq. 10.
+        confident_weight: lambda_5 of Eq. 10.
+        energy_weight: weight of the dense energy loss, which Eq. 10 does not have.
+        segmentation_from: fraction of the run at which segmentation and dense energy start.
+        affinity_from: fraction of the run at which the affinity term starts.
+        energy_sigma_rgb: colour bandwidth of the dense energy, in 0..255.
+        energy_sigma_xy: spatial bandwidth of the dense energy, in pixels.
+        energy_scale: size at which the dense energy is computed, relative to the view.
+        student_temperature: softmax temperature of the student's projections.
+        teacher_temperature_start: teacher's temperature at step 0.
+        teacher_temperature: teacher's temperature after its warm-up.
+        teacher_temperature_warmup: fraction of the run of that warm-up.
+        center_momentum: momentum of the centres of the teacher's projections.
+        momentum: EMA momentum of the teacher at step 0, for :class:`fsr.teacher.EMATeacher`.
+        final_momentum: EMA momentum at the end of the run (cosine in between).
+        learning_rate_warmup: fraction of the run of the learning rate's linear warm-up.
+        learning_rate_warmup_ratio: where that warm-up starts, relative to the base rate.
+        drop_path_rate: stochastic depth of the student, for ``backbone_options``.
+        total_steps: length of the run in optimiser steps.
+
+    Example:
+        >>> PRESETS["reference"].resolve()["random_mask_until"]
+        4000
+        >>> get_preset("reference", total_steps=500).resolve()["segmentation_from"]
+        50
+    """
+
+    name: str
+    mask_cam: CAMSource
+    segmentation_cam: CAMSource
+    affinity_cam: CAMSource
+    mask_ratio: float = 0.4
+    mask_low: float = 0.2
+    mask_high: float = 0.7
+    mask_strategy: str = "uncertain"
+    mask_block: int = 4
+    mask_rounding: str = "ceil"
+    random_mask_until: float = 0.2
+    masking: str | None = "ignore"
+    pseudo_low: float = 0.25
+    pseudo_high: float = 0.7
+    classification_weight: float = 1.0
+    auxiliary_weight: float = 1.0
+    affinity_weight: float = 0.2
+    segmentation_weight: float = 0.1
+    uncertain_weight: float = 0.1
+    confident_weight: float = 0.1
+    energy_weight: float = 0.05
+    segmentation_from: float = 0.1
+    affinity_from: float = 0.0
+    energy_sigma_rgb: float = 15.0
+    energy_sigma_xy: float = 100.0
+    energy_scale: float = 0.5
+    student_temperature: float = 0.1
+    teacher_temperature_start: float = 0.04
+    teacher_temperature: float = 0.07
+    teacher_temperature_warmup: float = 0.125
+    center_momentum: float = 0.9
+    momentum: float = 0.9995
+    final_momentum: float = 1.0
+    learning_rate_warmup: float = 0.075
+    learning_rate_warmup_ratio: float = 0.1
+    drop_path_rate: float = 0.1
+    total_steps: int = 20_000
+
+    def __post_init__(self) -> None:
+        check_positive_int("total_steps", self.total_steps)
+        for name in PHASES:
+            check_between(name, getattr(self, name), 0.0, 1.0)
+        for term in LOSS_TERMS:
+            name = f"{term}_weight"
+            check_between(name, getattr(self, name), 0.0, float("inf"))
+        for name in ("momentum", "final_momentum", "drop_path_rate"):
+            check_between(name, getattr(self, name), 0.0, 1.0)
+        if self.masking is not None:
+            check_choice("masking", self.masking, ("exclude", "scale", "ignore"))
+        for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):
+            if not getattr(self, low) < getattr(self, high):
+                raise ValueError(
+                    f"{low}: expected less than {high}={getattr(self, high)}, "
+                    f"got {getattr(self, low)}"
+                )
+        for name, view in (("mask_cam", 2), ("segmentation_cam", 1), ("affinity_cam", 1)):
+            source = getattr(self, name)
+            if not isinstance(source, CAMSource):
+                raise TypeError(f"{name}: expected a CAMSource, got {type(source).__name__}")
+            if source.view != view:
+                raise ValueError(
+                    f"{name}: expected a CAM of view {view} (the views are different crops, so the "
+                    f"other one does not align), got view {source.view}"
+                )
+
+    def resolve(self, total_steps: int | None = None) -> dict[str, int]:
+        """Return the step at which each phase ends or starts, by field name.
+
+        ``teacher_source_from`` is added: see :func:`teacher_source_step`.
+
+        Args:
+            total_steps: length of the run in steps; the preset's own by default.
+        """
+        total = self.total_steps if total_steps is None else total_steps
+        check_positive_int("total_steps", total)
+        steps = {name: round(getattr(self, name) * total) for name in PHASES}
+        momentum = schedules.cosine(self.momentum, self.final_momentum, total)
+        steps["teacher_source_from"] = teacher_source_step(momentum, total)
+        return steps
+
+    def weights(self) -> dict[str, Callable[[int], float]]:
+        """Return the weight of each term of Eq. 10 as a function of the step."""
+        steps = self.resolve()
+        starts = {
+            "segmentation": steps["segmentation_from"],
+            "energy": steps["segmentation_from"],
+            "affinity": steps["affinity_from"],
+        }
+        return {
+            term: schedules.switch(0.0, getattr(self, f"{term}_weight"), starts.get(term, 0))
+            for term in LOSS_TERMS
+        }
+
+    def momentum_schedule(self) -> Callable[[int], float]:
+        """Return the teacher's momentum as a function of the step, for ``EMATeacher``."""
+        return schedules.cosine(self.momentum, self.final_momentum, self.total_steps)
+
+    def temperature_schedule(self) -> Callable[[int], float]:
+        """Return the teacher's temperature as a function of the step."""
+        return schedules.linear_warmup(
+            self.teacher_temperature_start,
+            self.teacher_temperature,
+            self.resolve()["teacher_temperature_warmup"],
+        )
+
+    def describe(self) -> str:
+        """Return a readable table: CAM sources, every constant, the step of every phase."""
+        steps = self.resolve()
+        rows = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, CAMSource):
+                text = value.describe()
+            elif field.name in steps:
+                text = f"{value:g} of the run (step {steps[field.name]})"
+            else:
+                text = f"{value:g}" if isinstance(value, float) else str(value)
+            rows.append((field.name, text))
+        rows.append(("teacher_source_from", f"step {steps['teacher_source_from']} (derived)"))
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+    def __str__(self) -> str:
+        return self.describe()
+
+
+PHASES = (
+    "random_mask_until",
+    "segmentation_from",
+    "affinity_from",
+    "teacher_temperature_warmup",
+    "learning_rate_warmup",
+)
+
+
+def teacher_source_step(momentum: float | Callable[[int], float], total_steps: int) -> int:
+    """Return the first step at which the EMA teacher is sound enough to be a CAM source.
+
+    After ``s`` updates the share of the initial weights left in the teacher is about
+    ``exp(-sum(1 - momentum))``; at momentum 0.9995 it is 95% after 100 updates. The teacher counts
+    as a source when that sum exceeds 3 (5% left), for a constant momentum ``(1 - m) * s > 3``.
+
+    Args:
+        momentum: EMA momentum, a number or a function of the step.
+        total_steps: length of the run; also the answer when the teacher never gets there.
+
+    Example:
+        >>> teacher_source_step(0.99, total_steps=1000)
+        301
+        >>> teacher_source_step(0.9995, total_steps=1000)
+        1000
+    """
+    turnover = 0.0
+    for step in range(total_steps):
+        if turnover > TEACHER_TURNOVER + 1e-9:
+            return step
+        turnover += 1.0 - (momentum(step) if callable(momentum) else momentum)
+    return total_steps
+
+
+def get_preset(preset: str | Preset = "reference", **overrides: Any) -> Preset:
+    """Return a preset by name, with fields changed by name.
+
+    Args:
+        preset: ``"paper"``, ``"reference"``, ``"fast"``, or a :class:`Preset`.
+        overrides: new values of fields; a CAM source also takes a mapping of the parts to change.
+
+    Raises:
+        ValueError: unknown preset or field; the message has the nearest name.
+
+    Example:
+        >>> get_preset("fast", mask_ratio=0.5, mask_cam={"layer": "final"}).mask_cam.layer
+        'final'
+    """
+    if isinstance(preset, str):
+        check_choice("preset", preset, PRESETS)
+        preset = PRESETS[preset]
+    elif not isinstance(preset, Preset):
+        raise TypeError(f"preset: expected a name or a Preset, got {type(preset).__name__}")
+    for name, value in overrides.items():
+        check_choice("preset field", name, [field.name for field in fields(Preset)])
+        current = getattr(preset, name)
+        if isinstance(current, CAMSource) and isinstance(value, Mapping):
+            for part in value:
+                check_choice(f"{name} field", part, asdict(current))
+            overrides[name] = replace(current, **value)
+    return replace(preset, **overrides)
+
+
+# The text: Eq. 2 on the logits of the pass itself, Eq. 3-4 per patch, Eq. 7 over unmasked tokens,
+# Eq. 10 without the dense energy, no phases. The auxiliary classifier stays: PTC needs its CAM.
+_PAPER = Preset(
+    name="paper",
+    mask_cam=CAMSource(layer="final", view=2, scales=(1.0,), flip=False),
+    segmentation_cam=CAMSource(layer="final", view=1, reuse=True),
+    affinity_cam=CAMSource(layer="auxiliary", view=1, reuse=True),
+    mask_block=1,
+    mask_rounding="floor",
+    masking="exclude",
+    energy_weight=0.0,
+    random_mask_until=0.0,
+    segmentation_from=0.0,
+)
+
+# The released code: blocks of 64 pixels, random masks for the first fifth, multi-scale CAMs.
+_REFERENCE = Preset(
+    name="reference",
+    mask_cam=CAMSource(layer="auxiliary", view=2),
+    segmentation_cam=CAMSource(layer="final", view=1),
+    affinity_cam=CAMSource(layer="auxiliary", view=1),
+)
+
+# The same losses; no CAM costs an encoder pass of its own.
+_FAST = replace(
+    _REFERENCE,
+    name="fast",
+    mask_cam=CAMSource(network="teacher", layer="auxiliary", view=2, reuse=True),
+    segmentation_cam=CAMSource(layer="final", view=1, reuse=True),
+    affinity_cam=CAMSource(layer="auxiliary", view=1, reuse=True),
+)
+
+PRESETS: dict[str, Preset] = {p.name: p for p in (_PAPER, _REFERENCE, _FAST)}
+
+# What the released recipe changes for MS COCO 2014.
+COCO: dict[str, Any] = {"total_steps": 80_000, "affinity_from": 0.15, "pseudo_high": 0.65}
