@@ -1,0 +1,187 @@
+"""The teacher: an exponential moving average (EMA) of the student, never trained itself."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from fsr._checks import ShapeError, check_between
+
+
+class EMATeacher(nn.Module):
+    r"""Copy of a student whose weights follow it, :math:`\theta_t = m\theta_t + (1-m)\theta_s`.
+
+    The copy runs without gradient and in eval mode whatever is asked of it: a parent's ``train()``
+    does not wake it, so dropout and DropPath add no noise to its targets. Parameters are averaged,
+    frozen ones included, and buffers copied. Parameters other than floating point are copied too.
+
+    A half-precision teacher does not move at a momentum near 1, as the change is below the spacing
+    of its numbers: keep the student in float32 (under autocast) or call ``teacher.float()``.
+
+    Args:
+        student: network to follow, plain, in ``DistributedDataParallel`` or compiled. It is copied.
+        momentum: m in [0, 1], or a function of the step such as :func:`fsr.schedules.cosine`.
+
+    Attributes:
+        module: the averaged network, unwrapped.
+
+    Raises:
+        TypeError: ``student`` is no module or ``momentum`` neither number nor function.
+        ValueError: ``momentum`` is outside [0, 1].
+
+    Source:
+        Section "Implementation Details"; Tarvainen and Valpola, "Mean teachers are better role
+        models", NeurIPS 2017.
+
+    Example:
+        >>> student = nn.Linear(2, 1, bias=False)
+        >>> _ = nn.init.ones_(student.weight)
+        >>> teacher = EMATeacher(student, momentum=0.75)
+        >>> _ = nn.init.zeros_(student.weight)
+        >>> teacher.update(student)
+        >>> teacher(torch.ones(1, 2))
+        tensor([[1.5000]])
+    """
+
+    def __init__(
+        self, student: nn.Module, momentum: float | Callable[[int], float] = 0.9995
+    ) -> None:
+        super().__init__()
+        if not isinstance(student, nn.Module):
+            raise TypeError(f"student: expected a module, got {type(student).__name__}")
+        if not callable(momentum):
+            check_between("momentum", momentum, 0.0, 1.0)
+        self.momentum = momentum
+        self.module: nn.Module = copy.deepcopy(unwrap(student)).requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> EMATeacher:
+        """Stay in eval mode, whatever ``mode`` says; return the teacher."""
+        super().train(False)
+        return self
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the averaged network returns, without gradient and in eval mode."""
+        if self.module.training:  # somebody reached inside: teacher.module.train()
+            self.module.eval()
+        with torch.no_grad():
+            return self.module(*args, **kwargs)
+
+    def update(self, student: nn.Module, step: int = 0) -> None:
+        """Move towards the student; call it once after every optimiser step.
+
+        Momentum 0 copies the student's parameters and 1 leaves the teacher's as they are, exactly.
+
+        Args:
+            student: the network that this teacher was made from, however wrapped.
+            step: what a momentum given as a function is called with.
+
+        Raises:
+            TypeError: ``student`` is no module or the momentum at this step no number.
+            ValueError: the momentum at this step is outside [0, 1], or names of parameters or
+                buffers differ between student and teacher.
+            ShapeError: a shape differs.
+        """
+        if not isinstance(student, nn.Module):
+            raise TypeError(f"student: expected a module, got {type(student).__name__}")
+        momentum = self.momentum
+        if callable(momentum):
+            momentum = momentum(step)
+            check_between(f"momentum at step {step}", momentum, 0.0, 1.0)
+        source = unwrap(student)
+        averaged: list[tuple[Tensor, Tensor]] = []
+        copied: list[tuple[Tensor, Tensor]] = []
+        for own, other in _pairs(self.module.named_parameters(), source.named_parameters()):
+            (averaged if own.is_floating_point() else copied).append((own, other))
+        copied += _pairs(self.module.named_buffers(), source.named_buffers())
+        with torch.no_grad():
+            _average(averaged, momentum)
+            _copy(copied)
+
+    def extra_repr(self) -> str:
+        """Show the options in ``print(module)``."""
+        return f"momentum={self.momentum}"
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the network inside data-parallel and ``torch.compile`` wrappers.
+
+    Args:
+        model: a module, wrapped any number of times or not at all.
+
+    Example:
+        >>> inner = nn.Linear(2, 1)
+        >>> unwrap(torch.compile(inner)) is inner
+        True
+    """
+    while True:
+        compiled = getattr(model, "_orig_mod", None)
+        if isinstance(compiled, nn.Module):
+            model = compiled
+        elif isinstance(model, DistributedDataParallel | DataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def _pairs(
+    own: Iterator[tuple[str, Tensor]], other: Iterator[tuple[str, Tensor]]
+) -> list[tuple[Tensor, Tensor]]:
+    """Match tensors by name; raise if a name is on one side only or a shape differs."""
+    ours, theirs = _by_name(own), _by_name(other)
+    if ours.keys() != theirs.keys():
+        missing = sorted(ours.keys() - theirs.keys())
+        unexpected = sorted(theirs.keys() - ours.keys())
+        raise ValueError(
+            "student: expected the names of the network that the teacher was made from, "
+            f"got {_shorten(missing)} missing and {_shorten(unexpected)} unexpected"
+        )
+    for name, tensor in ours.items():
+        if tensor.shape != theirs[name].shape:
+            raise ShapeError(
+                f"student: expected {name} of shape {tuple(tensor.shape)}, "
+                f"got {tuple(theirs[name].shape)}"
+            )
+    return [(tensor, theirs[name]) for name, tensor in ours.items()]
+
+
+def _by_name(named: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Collect tensors under names free of what compiling a submodule puts into them."""
+    return {
+        ".".join(part for part in name.split(".") if part != "_orig_mod"): tensor
+        for name, tensor in named
+    }
+
+
+def _shorten(names: list[str], most: int = 5) -> str:
+    """Spell a list of names, cut after a few."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"[{', '.join(names[:most])}]{more}"
+
+
+def _average(pairs: list[tuple[Tensor, Tensor]], momentum: float) -> None:
+    """Move the first of each pair towards the second, one fused call per device and dtype."""
+    # The two ends are exact, and NaN on the side that has no weight must not come through.
+    if momentum == 1.0:
+        return
+    if momentum == 0.0:
+        _copy(pairs)
+        return
+    groups: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+    for own, other in pairs:
+        ours, theirs = groups.setdefault((own.device, own.dtype), ([], []))
+        ours.append(own)
+        theirs.append(other.to(own))
+    for ours, theirs in groups.values():
+        torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
+
+
+def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    """Copy the second of each pair into the first."""
+    if pairs:
+        torch._foreach_copy_([own for own, _ in pairs], [other for _, other in pairs])
