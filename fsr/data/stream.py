@@ -99,7 +99,7 @@ class ViewStream(Dataset[tuple[Any, Tensor]]):
 class StepBatches:
     """Batch sampler that deals each step's positions to processes and micro-batches.
 
-    Step s covers positions ``s * batch_size`` to ``(s + 1) * batch_size - 1`` whatever the number of
+    Step s covers positions ``s * batch_size`` to ``(s + 1) * batch_size - 1`` for any number of
     processes; each process takes ``accumulation`` micro-batches of it.
 
     Args:
