@@ -8,6 +8,7 @@ from typing import Any
 
 from fsr import schedules
 from fsr._checks import check_between, check_choice, check_positive_int
+from fsr.schedules import Schedule
 
 LOSS_TERMS = (
     "classification",
@@ -18,6 +19,18 @@ LOSS_TERMS = (
     "confident",
     "energy",
 )
+
+# Fields that are fractions of the run.
+PHASES = (
+    "random_mask_until",
+    "segmentation_from",
+    "affinity_from",
+    "teacher_temperature_warmup",
+    "learning_rate_warmup",
+)
+
+# The strategies of fsr.masking.UncertainMasker that read the CAM.
+CAM_STRATEGIES = ("uncertain", "strict")
 
 # A teacher whose weights are still mostly those of step 0 knows nothing worth pointing at: it
 # becomes a CAM source once less than exp(-3), 5%, of them is left.
@@ -199,24 +212,43 @@ class Preset:
                     f"other one does not align), got view {source.view}"
                 )
 
-    def resolve(self, total_steps: int | None = None) -> dict[str, int]:
+    def resolve(
+        self,
+        total_steps: int | None = None,
+        *,
+        momentum: float | Callable[[int], float] | None = None,
+    ) -> dict[str, int]:
         """Return the step at which each phase ends or starts, by field name.
 
-        ``teacher_source_from`` is added: see :func:`teacher_source_step`.
+        ``teacher_source_from`` is added (see :func:`teacher_source_step`), and no phase that reads
+        a CAM of the teacher starts before it: until then masks are random and the term waits.
 
         Args:
             total_steps: length of the run in steps; the preset's own by default.
+            momentum: the teacher's EMA momentum, a number or a function of the step; by default
+                the preset's.
         """
         total = self.total_steps if total_steps is None else total_steps
         check_positive_int("total_steps", total)
+        if momentum is None:
+            momentum = schedules.cosine(self.momentum, self.final_momentum, total)
         steps = {name: round(getattr(self, name) * total) for name in PHASES}
-        momentum = schedules.cosine(self.momentum, self.final_momentum, total)
-        steps["teacher_source_from"] = teacher_source_step(momentum, total)
+        ready = steps["teacher_source_from"] = teacher_source_step(momentum, total)
+        sources = {"segmentation_from": self.segmentation_cam, "affinity_from": self.affinity_cam}
+        if self.mask_strategy in CAM_STRATEGIES:
+            sources["random_mask_until"] = self.mask_cam
+        for phase, source in sources.items():
+            if source.network == "teacher":
+                steps[phase] = max(steps[phase], ready)
         return steps
 
-    def weights(self) -> dict[str, Callable[[int], float]]:
-        """Return the weight of each term of Eq. 10 as a function of the step."""
-        steps = self.resolve()
+    def weight_schedules(self, steps: Mapping[str, int] | None = None) -> dict[str, Schedule]:
+        """Return the weight of each term of Eq. 10 as a function of the step.
+
+        Args:
+            steps: what :meth:`resolve` returned; by default with the preset's own numbers.
+        """
+        steps = self.resolve() if steps is None else steps
         starts = {
             "segmentation": steps["segmentation_from"],
             "energy": steps["segmentation_from"],
@@ -227,17 +259,15 @@ class Preset:
             for term in LOSS_TERMS
         }
 
-    def momentum_schedule(self) -> Callable[[int], float]:
+    def momentum_schedule(self) -> Schedule:
         """Return the teacher's momentum as a function of the step, for ``EMATeacher``."""
         return schedules.cosine(self.momentum, self.final_momentum, self.total_steps)
 
-    def temperature_schedule(self) -> Callable[[int], float]:
+    def temperature_schedule(self) -> Schedule:
         """Return the teacher's temperature as a function of the step."""
-        return schedules.linear_warmup(
-            self.teacher_temperature_start,
-            self.teacher_temperature,
-            self.resolve()["teacher_temperature_warmup"],
-        )
+        warmup = round(self.teacher_temperature_warmup * self.total_steps)
+        start, end = self.teacher_temperature_start, self.teacher_temperature
+        return schedules.linear_warmup(start, end, warmup)
 
     def describe(self) -> str:
         """Return a readable table: CAM sources, every constant, the step of every phase."""
@@ -248,25 +278,16 @@ class Preset:
             if isinstance(value, CAMSource):
                 text = value.describe()
             elif field.name in steps:
-                text = f"{value:g} of the run (step {steps[field.name]})"
+                text = f"{value:g} of the run; step {steps[field.name]}"
             else:
                 text = f"{value:g}" if isinstance(value, float) else str(value)
             rows.append((field.name, text))
-        rows.append(("teacher_source_from", f"step {steps['teacher_source_from']} (derived)"))
+        rows.append(("teacher_source_from", f"step {steps['teacher_source_from']}"))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 
     def __str__(self) -> str:
         return self.describe()
-
-
-PHASES = (
-    "random_mask_until",
-    "segmentation_from",
-    "affinity_from",
-    "teacher_temperature_warmup",
-    "learning_rate_warmup",
-)
 
 
 def teacher_source_step(momentum: float | Callable[[int], float], total_steps: int) -> int:

@@ -1,0 +1,95 @@
+"""The CAMs of one training step: every encoder pass is made once, whoever asks for its CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fsr._views import patch_grid
+from fsr.cam import class_activation_maps, normalize_cam, resize_cam
+from fsr.presets import CAMSource
+
+
+class StepCAMs:
+    """CAMs of the two views by :class:`fsr.presets.CAMSource`, each pass made at most once.
+
+    Args:
+        networks: the unwrapped segmenters by name, ``"student"`` and ``"teacher"``.
+        views: the two views, normalised images ``(B, 3, height, width)``.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module], views: tuple[Tensor, Tensor]) -> None:
+        self._networks = networks
+        self._views = views
+        self._passes: dict[tuple[Any, ...], Any] = {}
+
+    def keep(self, network: str, view: int, tokens: Tensor, aux_tokens: Tensor) -> None:
+        """Offer the tokens ``(B, N, D)`` of a pass that the step makes anyway."""
+        self._passes[network, view, "reuse"] = (tokens.detach(), aux_tokens.detach())
+
+    def get(self, source: CAMSource, size: tuple[int, int] | None = None) -> Tensor:
+        """Return the normalised CAM of a source, without gradient (Eq. 2).
+
+        Args:
+            source: where it comes from.
+            size: size to return; by default as it comes, which is the patch grid for one pass at
+                the image's own size and the image's size for a multi-scale pass.
+
+        Returns:
+            CAM between 0 and 1, ``(B, C, *size)``.
+        """
+        with torch.no_grad():
+            return self._single(source, size) if source.single else self._multi(source, size)
+
+    def _single(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
+        """CAM of one pass: scores, resized where asked, then normalised (Eq. 2)."""
+        network: Any = self._networks[source.network]
+        images = self._views[source.view - 1]
+        if source.reuse:
+            tokens = self._passes[source.network, source.view, "reuse"]
+        else:
+            key = (source.network, source.view, "single")
+            tokens = self._once(key, lambda: eval_tokens(network, images))
+        auxiliary = source.layer == "auxiliary"
+        classifier = network.aux_classifier if auxiliary else network.classifier
+        grid = patch_grid(network, images)
+        scores = class_activation_maps(tokens[auxiliary], classifier.weight, grid)
+        return normalize_cam(scores if size is None else resize_cam(scores, size))
+
+    def _multi(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
+        """CAM of a multi-scale pass, at the image's size unless another is asked for."""
+        network: Any = self._networks[source.network]
+        images = self._views[source.view - 1]
+        key = (source.network, source.view, source.scales, source.flip)
+        both = self._once(key, lambda: network.cam(images, scales=source.scales, flip=source.flip))
+        cam: Tensor = both[source.layer == "auxiliary"]
+        return cam if size is None or size == tuple(cam.shape[2:]) else resize_cam(cam, size)
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """Return the pass of this key, made on first demand."""
+        if key not in self._passes:
+            self._passes[key] = make()
+        return self._passes[key]
+
+
+def eval_tokens(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return final and auxiliary tokens ``(B, N, D)`` of a pass in eval mode, without gradient."""
+    with torch.no_grad(), eval_mode(network):
+        output = network(images, outputs=("tokens", "aux_tokens"))
+    return output.tokens, output.aux_tokens
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode and every submodule back into its own mode afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,404 @@
+"""Eq. 10 for one batch: two views in, every named term of the training objective out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fsr._cam_sources import StepCAMs
+from fsr._numerics import at_least_float32, attached_zero, no_autocast
+from fsr._views import Pixels, check_block, check_views, patch_grid
+from fsr.aggregation import MaskedCrossAttentionAggregator
+from fsr.cam import cam_to_labels
+from fsr.losses.classification import classification_loss
+from fsr.losses.dense_energy import DenseEnergyLoss
+from fsr.losses.ptc import PTCLoss
+from fsr.losses.reinforcement import SelfReinforcementLoss
+from fsr.losses.segmentation import balanced_segmentation_loss
+from fsr.masking import UncertainMasker
+from fsr.presets import CAM_STRATEGIES, LOSS_TERMS, Preset, get_preset
+from fsr.refine import PAR, pseudo_labels
+from fsr.segmenter import SegmenterOutput, SingleStageSegmenter
+from fsr.teacher import EMATeacher, unwrap
+
+IGNORE = 255
+
+_log = logging.getLogger(__name__)
+
+
+class ObjectiveOutput(NamedTuple):
+    """Every term of Eq. 10 for one batch, unweighted, and what they were computed from.
+
+    A term whose weight is 0 at this step is not computed: it is an attached zero.
+
+    Attributes:
+        total: weighted sum of the seven terms, scalar; call ``backward`` on this one.
+        classification: L_cls on the final classifier, scalar.
+        auxiliary: L_cls on the auxiliary classifier, scalar.
+        affinity: L_aff, patch-token contrast, scalar.
+        segmentation: L_seg against the pseudo labels, scalar.
+        uncertain: L_u, Eq. 8, scalar.
+        confident: L_c, Eq. 9, scalar.
+        energy: dense energy, scalar.
+        mask: patches of view 2 that the student did not see, ``(B, H, W)``, True = masked.
+        pseudo_labels: labels of view 1, ``(B, height, width)``, int64; 255 (ignored) everywhere
+            while neither segmentation nor energy has a weight.
+        affinity_labels: token labels of view 1, ``(B, H, W)``, int64; 255 likewise.
+        segmentation_logits: decoder output on view 1, detached, ``(B, C+1, H, W)``.
+        cam: CAM behind the pseudo labels, ``(B, C, height, width)``, or None likewise.
+        weights: weight of each term at this step, by name.
+        teacher_temperature: temperature of the teacher's softmax at this step.
+        mask_strategy: how the mask was chosen at this step.
+    """
+
+    total: Tensor
+    classification: Tensor
+    auxiliary: Tensor
+    affinity: Tensor
+    segmentation: Tensor
+    uncertain: Tensor
+    confident: Tensor
+    energy: Tensor
+    mask: Tensor
+    pseudo_labels: Tensor
+    affinity_labels: Tensor
+    segmentation_logits: Tensor
+    cam: Tensor | None
+    weights: dict[str, float]
+    teacher_temperature: float
+    mask_strategy: str
+
+    def terms(self) -> dict[str, Tensor]:
+        """Return the seven terms by name, unweighted."""
+        return {term: getattr(self, term) for term in LOSS_TERMS}
+
+
+def total_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    r"""Weighted sum of Eq. 10, :math:`\sum_i \lambda_i L_i`.
+
+    Args:
+        terms: the terms by name, scalars.
+        weights: the weight of each of them, by the same names.
+
+    Returns:
+        Scalar.
+
+    Source:
+        Section "Feature Self-reinforcement", Eq. 10.
+
+    Example:
+        >>> terms = {"classification": torch.tensor(2.0), "affinity": torch.tensor(5.0)}
+        >>> total_loss(terms, {"classification": 1.0, "affinity": 0.2})
+        tensor(3.)
+    """
+    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+
+
+class TrainingObjective(nn.Module):
+    """The training objective of Eq. 10, with its phases, for one batch at a time.
+
+    One call makes one forward of the student (both views in one batch, so it works under
+    ``DistributedDataParallel`` without a search for unused parameters) and one of the teacher. It
+    never steps the optimiser or the teacher. Every trainable parameter stays in the graph in
+    every phase, if only with a zero gradient.
+
+    The objective holds neither network as a submodule: its ``state_dict`` has the centres of the
+    self-reinforcement loss and nothing else. In training mode a call moves those centres.
+
+    The preset's ``masking`` is written into the aggregators of both networks, as it is part of
+    the recipe; ``masking=None`` leaves them as they were built.
+
+    Args:
+        student: a :class:`fsr.SingleStageSegmenter`, plain, in DDP or compiled.
+        teacher: a :class:`fsr.EMATeacher` of the same student. Its momentum decides from which
+            step on it may be a CAM source (:func:`fsr.presets.teacher_source_step`).
+        preset: ``"paper"``, ``"reference"``, ``"fast"``, or a :class:`fsr.presets.Preset`.
+        mean: mean of the image normalisation per channel; the student's backbone's by default.
+        std: standard deviation likewise.
+        overrides: fields of the preset to change, by name, such as ``total_steps=1000``.
+
+    Raises:
+        TypeError: ``teacher`` is no ``EMATeacher``, or ``student`` no segmenter.
+        ValueError: unknown preset or field (the message has the nearest name), or a value out of
+            range.
+
+    Source:
+        Section "Methodology", Eq. 1-10; Fig. 2.
+
+    Example:
+        >>> from fsr import EMATeacher, SingleStageSegmenter
+        >>> size = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
+        >>> student = SingleStageSegmenter(
+        ...     3, "vit_tiny_patch16_224", image_size=32, projection_dim=8, backbone_options=size)
+        >>> objective = TrainingObjective(student, EMATeacher(student), preset="paper")
+        >>> view1, view2 = torch.randn(2, 1, 3, 32, 32)
+        >>> output = objective(view1, view2, torch.tensor([[1.0, 0.0, 1.0]]), step=0)
+        >>> output.total.backward()
+        >>> output.mask.sum().item(), output.pseudo_labels.shape
+        (6, torch.Size([1, 32, 32]))
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: EMATeacher,
+        *,
+        preset: str | Preset = "reference",
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        **overrides: Any,
+    ) -> None:
+        super().__init__()
+        if not isinstance(teacher, EMATeacher):
+            raise TypeError(
+                f"teacher: expected EMATeacher(student, ...), got {type(teacher).__name__}"
+            )
+        # In a tuple nn.Module does not see them: registered, every parameter of the student would
+        # be saved, moved and trained a second time through the objective.
+        self._networks = (student, teacher)
+        network = unwrap(student)
+        if not isinstance(network, SingleStageSegmenter):
+            raise TypeError(
+                f"student: expected a SingleStageSegmenter, got {type(network).__name__}"
+            )
+        self.preset = preset = get_preset(preset, **overrides)
+        self.steps = preset.resolve(momentum=teacher.momentum)
+        self.weights = preset.weight_schedules(self.steps)
+        self.temperature = preset.temperature_schedule()
+
+        zone = (preset.mask_ratio, preset.mask_low, preset.mask_high)
+        blocks = {"block": preset.mask_block, "rounding": preset.mask_rounding}
+        self.masker = UncertainMasker(*zone, strategy=preset.mask_strategy, **blocks)
+        self.random_masker = UncertainMasker(*zone, strategy="random", **blocks)
+        self.affinity = PTCLoss(ignore_index=IGNORE)
+        self.refinement = PAR()
+        self.reinforcement = SelfReinforcementLoss(
+            network.projector.out_dim,
+            student_temperature=preset.student_temperature,
+            center_momentum=preset.center_momentum,
+        )
+        self.energy = DenseEnergyLoss(
+            sigma_rgb=preset.energy_sigma_rgb,
+            sigma_xy=preset.energy_sigma_xy,
+            scale=preset.energy_scale,
+        )
+        backbone = network.backbone
+        self.pixels = Pixels(
+            backbone.mean if mean is None else mean, backbone.std if std is None else std
+        )
+        if preset.masking is not None:
+            for each in (network, teacher.module):
+                set_masking(each, preset.masking)
+
+    @property
+    def student(self) -> nn.Module:
+        """The student as it was passed in, wrapped or not."""
+        return self._networks[0]
+
+    @property
+    def teacher(self) -> EMATeacher:
+        """The teacher."""
+        return self._networks[1]
+
+    def mask_strategy(self, step: int) -> str:
+        """Return how masks are chosen at a step: at random first, then as the preset says."""
+        return "random" if step < self.steps["random_mask_until"] else self.preset.mask_strategy
+
+    def forward(
+        self,
+        view1: Tensor,
+        view2: Tensor,
+        labels: Tensor,
+        *,
+        step: int,
+        generator: torch.Generator | None = None,
+    ) -> ObjectiveOutput:
+        """Compute Eq. 10 for one batch.
+
+        Args:
+            view1: first view, ``(B, 3, height, width)``, normalised as for the backbone.
+            view2: second view of the same images, of the same shape.
+            labels: multi-hot image-level labels, ``(B, C)``. A row without a class is a negative
+                for classification; its pseudo labels and token labels are background.
+            step: step of the run, counted from 0; it selects weights, temperature and phase.
+            generator: source of the masks' randomness; torch's global state by default.
+
+        Returns:
+            The terms, their weighted sum, and masks and labels to look at.
+
+        Raises:
+            ShapeError: a shape is wrong.
+            ValueError: a view holds NaN or infinity, labels are not multi-hot, ``step`` is below
+                0, or the preset's ``mask_block`` does not divide the patch grid.
+        """
+        classes = self.teacher.module.classifier.weight.shape[0]
+        check_views(view1, view2, labels, classes, step)
+        self._follow(view1)
+        weights = {term: schedule(step) for term, schedule in self.weights.items()}
+        temperature, strategy = self.temperature(step), self.mask_strategy(step)
+        views = torch.cat([view1, view2])
+        networks = {"student": unwrap(self.student), "teacher": self.teacher.module}
+        cams = StepCAMs(networks, (view1, view2))
+
+        # Teacher: both views unmasked, P_1 and P_2 of Eq. 1 before the softmax.
+        taught = self._teacher_pass(views, cams, weights)
+        # Uncertain patches of view 2, Eq. 2-4.
+        mask = self._mask(cams, view2, labels, strategy, generator)
+        # Student: view 1 plain, view 2 masked; Z_1, and the second view's side of Eq. 1.
+        student = self._student_pass(views, mask, cams)
+        # CAMs of view 1 become labels of its pixels and of its tokens.
+        cam, pixel_labels = self._pixel_labels(cams, view1, labels, weights)
+        token_labels = self._token_labels(cams, student.grid, labels, weights)
+
+        terms = {
+            "classification": classification_loss(student.class_logits, labels),
+            "auxiliary": classification_loss(student.aux_class_logits, labels),
+            "affinity": self._affinity(student.tokens, token_labels, weights),
+            **self._segment(student.segmentation, pixel_labels, view1, weights),
+            **self._reinforce(student.projections, taught, mask, temperature),
+        }
+        return ObjectiveOutput(
+            total=total_loss(terms, weights),
+            **terms,
+            mask=mask,
+            pseudo_labels=pixel_labels,
+            affinity_labels=token_labels,
+            segmentation_logits=student.segmentation.detach(),
+            cam=cam,
+            weights=weights,
+            teacher_temperature=temperature,
+            mask_strategy=strategy,
+        )
+
+    def _teacher_pass(
+        self, views: Tensor, cams: StepCAMs, weights: dict[str, float]
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return the teacher's projections ``(B, 1+N, K)`` of both views, None if nobody asks."""
+        sources = (self.preset.mask_cam, self.preset.segmentation_cam, self.preset.affinity_cam)
+        reused = any(source.network == "teacher" and source.reuse for source in sources)
+        distils = weights["uncertain"] > 0 or weights["confident"] > 0
+        if not (distils or reused):
+            return None
+        heads = ("tokens", "aux_tokens", *(("projections",) if distils else ()))
+        output = self.teacher(views, outputs=heads)
+        for view, (tokens, aux) in enumerate(
+            zip(output.tokens.chunk(2), output.aux_tokens.chunk(2), strict=True), start=1
+        ):
+            cams.keep("teacher", view, tokens, aux)
+        if not distils:
+            return None
+        projected1, projected2 = output.projections.chunk(2)
+        return projected1, projected2
+
+    def _mask(
+        self,
+        cams: StepCAMs,
+        view2: Tensor,
+        labels: Tensor,
+        strategy: str,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Return the patches of view 2 to hide from the student, ``(B, H, W)`` (Eq. 2-4)."""
+        grid = patch_grid(self.teacher.module, view2)
+        check_block(self.preset.mask_block, grid)
+        if strategy in CAM_STRATEGIES:
+            cam = cams.get(self.preset.mask_cam)
+        else:
+            cam = view2.new_zeros((view2.shape[0], labels.shape[1], *grid))
+        masker = self.random_masker if strategy == "random" else self.masker
+        images = self.pixels(view2) if strategy == "edge" else None
+        mask: Tensor = masker(cam, labels, grid=grid, images=images, generator=generator)
+        return mask
+
+    def _student_pass(self, views: Tensor, mask: Tensor, cams: StepCAMs) -> SegmenterOutput:
+        """Return the one forward of the student: heads of view 1, projections of masked view 2."""
+        batch = mask.shape[0]
+        first, second = slice(0, batch), slice(batch, 2 * batch)
+        heads = dict.fromkeys(
+            ("class_logits", "aux_class_logits", "segmentation", "tokens", "aux_tokens"), first
+        )
+        masks = torch.cat([torch.zeros_like(mask), mask])
+        output: SegmenterOutput = self.student(
+            views, masks, outputs=heads | {"projections": second}
+        )
+        cams.keep("student", 1, output.tokens, output.aux_tokens)
+        return output
+
+    def _pixel_labels(
+        self, cams: StepCAMs, view1: Tensor, labels: Tensor, weights: dict[str, float]
+    ) -> tuple[Tensor | None, Tensor]:
+        """Return the CAM of view 1 and the pseudo labels ``(B, height, width)`` made from it."""
+        batch, _, height, width = view1.shape
+        if not (weights["segmentation"] > 0 or weights["energy"] > 0):
+            return None, labels.new_full((batch, height, width), IGNORE, dtype=torch.long)
+        # Colour differences and thresholds: nothing that half precision should touch.
+        with torch.no_grad(), no_autocast(view1):
+            cam = cams.get(self.preset.segmentation_cam, (height, width))
+            low, high = self.preset.pseudo_low, self.preset.pseudo_high
+            images = self.pixels(view1)
+            return cam, pseudo_labels(self.refinement, images, cam, labels, low=low, high=high)
+
+    def _token_labels(
+        self,
+        cams: StepCAMs,
+        grid: tuple[int, int],
+        labels: Tensor,
+        weights: dict[str, float],
+    ) -> Tensor:
+        """Return one label per patch of view 1, ``(B, H, W)``."""
+        if not weights["affinity"] > 0:
+            return labels.new_full((labels.shape[0], *grid), IGNORE, dtype=torch.long)
+        cam = cams.get(self.preset.affinity_cam, grid)
+        low, high = self.preset.pseudo_low, self.preset.pseudo_high
+        return cam_to_labels(cam, labels, low=low, high=high)
+
+    def _affinity(self, tokens: Tensor, labels: Tensor, weights: dict[str, float]) -> Tensor:
+        """Return L_aff of tokens ``(B, N, D)`` with labels ``(B, H, W)``."""
+        if not weights["affinity"] > 0:
+            return attached_zero(tokens)
+        loss: Tensor = self.affinity(tokens, labels.flatten(1))
+        return loss
+
+    def _segment(
+        self, logits: Tensor, labels: Tensor, view1: Tensor, weights: dict[str, float]
+    ) -> dict[str, Tensor]:
+        """Return L_seg and the dense energy of decoder logits ``(B, C+1, H, W)``."""
+        terms = dict.fromkeys(("segmentation", "energy"), attached_zero(logits))
+        if weights["segmentation"] > 0:
+            terms["segmentation"] = balanced_segmentation_loss(logits, labels)
+        if weights["energy"] > 0:
+            logits = F.interpolate(
+                at_least_float32(logits), labels.shape[1:], mode="bilinear", align_corners=False
+            )
+            terms["energy"] = self.energy(255 * self.pixels(view1), logits, labels)
+        return terms
+
+    def _reinforce(
+        self,
+        student: Tensor,
+        taught: tuple[Tensor, Tensor] | None,
+        mask: Tensor,
+        temperature: float,
+    ) -> dict[str, Tensor]:
+        """Return L_u (Eq. 8) and L_c (Eq. 9) of the student's projections ``(B, 1+N, K)``."""
+        if taught is None:
+            return dict.fromkeys(("uncertain", "confident"), attached_zero(student))
+        uncertain, confident = self.reinforcement(student, *taught, mask.flatten(1), temperature)
+        return {"uncertain": uncertain, "confident": confident}
+
+    def _follow(self, view: Tensor) -> None:
+        """Move the objective's own buffers to the views' device; networks move without telling."""
+        if self.pixels.mean.device != view.device:
+            self.to(view.device)
+
+
+def set_masking(network: nn.Module, masking: str) -> None:
+    """Make a network's aggregator treat masked tokens as asked; others have no such choice."""
+    aggregator = getattr(network, "aggregator", None)
+    if isinstance(aggregator, MaskedCrossAttentionAggregator) and aggregator.masking != masking:
+        _log.info("masking of the aggregator: %r instead of %r", masking, aggregator.masking)
+        aggregator.masking = masking
