@@ -5,10 +5,12 @@ lives in the submodules. Importing the package prints nothing and loads no optio
 """
 
 from fsr.losses.ptc import PTCLoss
+from fsr.teacher import EMATeacher
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EMATeacher",
     "PTCLoss",
     "__version__",
 ]
