@@ -1,4 +1,4 @@
-"""The presets of ``fsr.presets`` as the rows of a table; without Sphinx, so that tests can run it."""
+"""The presets of ``fsr.presets`` as the rows of a table; without Sphinx, so tests can run it."""
 
 from __future__ import annotations
 
