@@ -1,0 +1,112 @@
+"""Projection head: the distributions over K prototypes that Eq. 8 and Eq. 9 compare."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+from fsr._checks import ShapeError, check_floating, check_positive_int
+from fsr._numerics import at_least_float32, no_autocast
+
+
+class ProjectionHead(nn.Module):
+    r"""Projector of Eq. 8 and Eq. 9: MLP with GELU, L2 norm, cosine scores of K prototypes.
+
+    The last layer is weight-normed with its norms frozen at 1, so that score k is the cosine of
+    the bottleneck vector and prototype k; only directions are learned.
+
+    Args:
+        in_dim: width D of the tokens.
+        out_dim: number K of prototypes.
+        hidden_dim: width of the hidden layers; unused with one layer.
+        bottleneck_dim: width of the normalised vector.
+        num_layers: linear layers up to the bottleneck; 1 is a single linear layer.
+
+    Raises:
+        TypeError: an argument is no integer.
+        ValueError: an argument is below 1.
+
+    Source:
+        Section "Implementation Details"; Caron et al., "Emerging Properties in Self-Supervised
+        Vision Transformers", ICCV 2021.
+
+    Example:
+        >>> import torch
+        >>> head = ProjectionHead(8, out_dim=16, hidden_dim=32, bottleneck_dim=4)
+        >>> head(torch.ones(2, 10, 8)).shape
+        torch.Size([2, 10, 16])
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int = 4096,
+        hidden_dim: int = 2048,
+        bottleneck_dim: int = 256,
+        num_layers: int = 3,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "in_dim": in_dim,
+            "out_dim": out_dim,
+            "hidden_dim": hidden_dim,
+            "bottleneck_dim": bottleneck_dim,
+            "num_layers": num_layers,
+        }
+        for name, value in sizes.items():
+            check_positive_int(name, value)
+        self.in_dim = in_dim
+        self.out_dim = out_dim
+
+        widths = [in_dim, *[hidden_dim] * (num_layers - 1), bottleneck_dim]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            linear = nn.Linear(before, after)
+            nn.init.trunc_normal_(linear.weight, std=0.02)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.GELU()]
+        self.mlp = nn.Sequential(*layers[:-1])
+
+        # The parametrised form: the older hook-based weight norm cannot be copied after a forward.
+        self.prototypes = parametrizations.weight_norm(nn.Linear(bottleneck_dim, out_dim, False))
+        self.prototype_norms.requires_grad_(False).fill_(1.0)
+
+    @property
+    def prototype_norms(self) -> Tensor:
+        """The frozen norms of the prototypes, ``(K, 1)``."""
+        norms: Tensor = self.prototypes.get_parameter("parametrizations.weight.original0")
+        return norms
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return scores before softmax, cosines between -1 and 1.
+
+        Args:
+            tokens: tokens of any leading shape, ``(..., D)``, any real scale.
+
+        Returns:
+            ``(..., K)``, in the type that a linear layer returns for ``tokens``.
+
+        Raises:
+            ShapeError: the last axis is not D wide.
+            TypeError: ``tokens`` is no floating-point tensor.
+        """
+        if not isinstance(tokens, Tensor):
+            raise TypeError(f"tokens: expected a tensor (..., D), got {type(tokens).__name__}")
+        check_floating("tokens", tokens)
+        if tokens.ndim < 2 or tokens.shape[-1] != self.in_dim:
+            raise ShapeError(
+                f"tokens: expected shape (..., D) with D={self.in_dim}, got {tuple(tokens.shape)}"
+            )
+        bottleneck: Tensor = self.mlp(tokens)
+        # The squares of half-precision features overflow or vanish before they are summed.
+        with no_autocast(tokens):
+            unit = F.normalize(at_least_float32(bottleneck), dim=-1).to(bottleneck.dtype)
+        scores: Tensor = self.prototypes(unit)
+        return scores
+
+    def extra_repr(self) -> str:
+        """Show the options in ``print(module)``."""
+        return f"in_dim={self.in_dim}, out_dim={self.out_dim}"
