@@ -344,7 +344,7 @@ def test_another_network_is_refused_with_the_names_that_differ() -> None:
     many = nn.ModuleList([nn.Linear(1, 1) for _ in range(4)])
     with pytest.raises(ValueError, match=r"1.weight, 2.bias, 2.weight\] and 2 more missing"):
         EMATeacher(many).update(nn.ModuleList([nn.Linear(1, 1, bias=False)]))
-    with pytest.raises(ValueError, match="running_mean, running_var. missing"):
+    with pytest.raises(ValueError, match=r"running_mean, running_var\] missing"):
         EMATeacher(nn.BatchNorm1d(2)).update(nn.BatchNorm1d(2, track_running_stats=False))
 
 
