@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -88,12 +89,34 @@ def check_positive_int(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected a positive integer, got {value}")
 
 
+def check_grid(name: str, value: Any) -> tuple[int, int]:
+    """Return a height and a width, or raise unless ``value`` is two positive integers."""
+    pair = tuple(value) if isinstance(value, tuple | list) else ()
+    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) for v in pair):
+        raise TypeError(f"{name}: expected two integers (height, width), got {value!r}")
+    if min(pair) < 1:
+        raise ValueError(f"{name}: expected two positive integers (height, width), got {pair}")
+    return pair[0], pair[1]
+
+
 def check_finite(name: str, value: Tensor) -> None:
     """Raise ``ValueError`` if a value is NaN or infinite; steps aside under ``torch.compile``."""
     if torch.compiler.is_compiling():
         return
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+
+
+def check_unit_interval(name: str, value: Tensor) -> None:
+    """Raise ``ValueError`` unless all values are in [0, 1]; steps aside under ``torch.compile``."""
+    if torch.compiler.is_compiling() or value.numel() == 0:
+        return
+    # Interpolated values may overshoot by rounding; a map that was never normalised does not pass.
+    slack = 1e-3
+    if not bool(((value >= -slack) & (value <= 1 + slack)).all()):
+        lowest, highest = value.min().item(), value.max().item()
+        found = "NaN" if math.isnan(lowest) else f"values from {lowest:g} to {highest:g}"
+        raise ValueError(f"{name}: expected finite values between 0 and 1, got {found}")
 
 
 def _spell(axes: str) -> str:
