@@ -52,6 +52,12 @@ def check_floating(name: str, value: Tensor) -> None:
         raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}")
 
 
+def check_integer(name: str, value: Tensor) -> None:
+    """Raise ``TypeError`` unless the tensor holds integers (booleans are none)."""
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"{name}: expected an integer tensor, got {value.dtype}")
+
+
 def check_bool(name: str, value: Tensor) -> None:
     """Raise ``TypeError`` unless the tensor is boolean (True = masked / uncertain)."""
     if value.dtype != torch.bool:
@@ -107,16 +113,22 @@ def check_finite(name: str, value: Tensor) -> None:
         raise ValueError(f"{name}: expected finite values, got NaN or infinity")
 
 
-def check_unit_interval(name: str, value: Tensor) -> None:
-    """Raise ``ValueError`` unless all values are in [0, 1]; steps aside under ``torch.compile``."""
-    if torch.compiler.is_compiling() or value.numel() == 0:
+def check_unit_interval(**values: Tensor) -> None:
+    """Raise ``ValueError`` unless all values of all named tensors on one device are in [0, 1].
+
+    One test for all of them; steps aside under ``torch.compile``.
+    """
+    if torch.compiler.is_compiling():
         return
     # Interpolated values may overshoot by rounding; a map that was never normalised does not pass.
     slack = 1e-3
-    if not bool(((value >= -slack) & (value <= 1 + slack)).all()):
-        lowest, highest = value.min().item(), value.max().item()
-        found = "NaN" if math.isnan(lowest) else f"values from {lowest:g} to {highest:g}"
-        raise ValueError(f"{name}: expected finite values between 0 and 1, got {found}")
+    fits = [((v >= -slack) & (v <= 1 + slack)).all() for v in values.values()]
+    if bool(torch.stack(fits).all()):
+        return
+    name, value = next(item for item, fit in zip(values.items(), fits, strict=True) if not fit)
+    lowest, highest = value.min().item(), value.max().item()
+    found = "NaN" if math.isnan(lowest) else f"values from {lowest:g} to {highest:g}"
+    raise ValueError(f"{name}: expected values between 0 and 1, got {found}")
 
 
 def _spell(axes: str) -> str:

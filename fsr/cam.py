@@ -169,7 +169,7 @@ def cam_to_labels(
     below, upto = _thresholds(low, high, threshold)
     check_shape("cam", cam, "B C H W")
     check_floating("cam", cam)
-    check_unit_interval("cam", cam)
+    check_unit_interval(cam=cam)
     score, best = keep_present(cam, labels).max(dim=1)
     result = (best + 1).masked_fill(score <= upto, ignore_index)
     return result.masked_fill(score <= below, BACKGROUND)

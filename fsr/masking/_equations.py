@@ -1,0 +1,143 @@
+"""Equations 3 and 4: the uncertain zone, the soft mask, the count and the k largest."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fsr._checks import check_between, check_bool, check_choice, check_shape
+from fsr._numerics import at_least_float32
+
+ROUNDINGS = ("floor", "ceil")
+
+
+def mask_count(ratio: float, total: int, rounding: str = "floor") -> int:
+    r"""The k of Eq. 4, :math:`\lfloor HW \cdot r \rfloor`, safe against float error.
+
+    Args:
+        ratio: share r to mask, in (0, 1).
+        total: number of patches (or blocks), HW.
+        rounding: ``"floor"`` as in the paper, or ``"ceil"``.
+
+    Returns:
+        The number of patches to mask.
+
+    Raises:
+        TypeError: ``ratio`` is no number.
+        ValueError: ``ratio`` lies outside (0, 1), or ``rounding`` is unknown.
+
+    Source:
+        Eq. 4.
+
+    Example:
+        >>> int(0.29 * 100), mask_count(0.29, 100), mask_count(0.29, 100, "ceil")
+        (28, 29, 29)
+    """
+    check_between("ratio", ratio, 0, 1, inclusive=False)
+    check_choice("rounding", rounding, ROUNDINGS)
+    # If the ratio is the float nearest to n / total, then n is what was meant.
+    nearest = round(ratio * total)
+    if nearest / total == ratio:
+        return nearest
+    # Integers from here on: the product of the exact fraction never rounds.
+    numerator, denominator = float(ratio).as_integer_ratio()
+    if rounding == "floor":
+        return numerator * total // denominator
+    return -(-numerator * total // denominator)
+
+
+def uncertain_zone(score: Tensor, low: float, high: float) -> Tensor:
+    r"""Condition of Eq. 3: :math:`\beta_l < \max_c M_c < \beta_h`, both strict.
+
+    Args:
+        score: maximum of the normalised CAM over the present classes, any shape, 0 to 1.
+        low: :math:`\beta_l`; a score of at most this is surely background.
+        high: :math:`\beta_h`; a score of at least this is surely foreground.
+
+    Returns:
+        Boolean of the same shape, True = uncertain.
+
+    Source:
+        Eq. 3.
+
+    Example:
+        >>> uncertain_zone(torch.tensor([0.2, 0.5, 0.7]), 0.2, 0.7)
+        tensor([False,  True, False])
+    """
+    return (score > low) & (score < high)
+
+
+def soft_mask(zone: Tensor, noise: Tensor) -> Tensor:
+    """Soft mask :math:`M_s` of Eq. 3: u + 1 in the uncertain zone, u elsewhere.
+
+    Args:
+        zone: boolean, True = uncertain, any shape.
+        noise: the u of Eq. 3, 0 to 1, of the same shape.
+
+    Returns:
+        Values of the same shape, in at least float32; every uncertain one above every other.
+
+    Source:
+        Eq. 3.
+
+    Example:
+        >>> soft_mask(torch.tensor([True, False]), torch.tensor([0.25, 0.75]))
+        tensor([1.2500, 0.7500])
+    """
+    # u = 1 outside the zone must not tie with u = 0 inside it; the text draws from (0, 1).
+    noise = at_least_float32(noise)
+    return torch.where(zone, noise + 1, noise.clamp(max=1 - torch.finfo(noise.dtype).eps / 2))
+
+
+def top_k_mask(soft: Tensor, count: int) -> Tensor:
+    """Binary mask :math:`M_b` of Eq. 4: the ``count`` largest values of every row.
+
+    Args:
+        soft: soft mask, ``(B, N)``.
+        count: the k of Eq. 4, 0 to N; see :func:`mask_count`.
+
+    Returns:
+        Boolean ``(B, N)`` with exactly ``count`` True in every row; of equal values the first win.
+
+    Raises:
+        ShapeError: ``soft`` has the wrong shape.
+        ValueError: ``count`` lies outside 0 to N.
+
+    Source:
+        Eq. 4.
+
+    Example:
+        >>> top_k_mask(torch.tensor([[0.1, 1.5, 0.9]]), 2)
+        tensor([[False,  True,  True]])
+    """
+    _, total = check_shape("soft", soft, "B N")
+    check_between("count", count, 0, total)
+    # A stable sort keeps the count exact and the choice repeatable where values are equal.
+    order = soft.argsort(dim=1, descending=True, stable=True)
+    return torch.zeros_like(soft, dtype=torch.bool).scatter(1, order[:, :count], True)
+
+
+def keep_one(mask: Tensor, certainty: Tensor) -> Tensor:
+    """Unmask the most certain patch of every row that is masked completely.
+
+    Args:
+        mask: boolean ``(B, N)``, True = masked.
+        certainty: ``(B, N)``, larger = more certain; of equal values one is taken.
+
+    Returns:
+        Boolean ``(B, N)`` with at least one False in every row.
+
+    Raises:
+        ShapeError: the shapes are wrong or differ.
+        TypeError: ``mask`` is not boolean.
+
+    Example:
+        >>> keep_one(torch.tensor([[True, True]]), torch.tensor([[0.1, 0.4]]))
+        tensor([[ True, False]])
+    """
+    batch, total = check_shape("mask", mask, "B N")
+    check_shape("certainty", certainty, "B N", B=batch, N=total)
+    check_bool("mask", mask)
+    best = certainty.argmax(dim=1, keepdim=True)
+    full = mask.all(dim=1, keepdim=True)
+    return mask.scatter(1, best, ~full & mask.gather(1, best))
