@@ -1,0 +1,189 @@
+"""Pretrained ViT weights: read safely, brought to the prefix tokens and grid of the model."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from timm.layers.patch_embed import resample_patch_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models import VisionTransformer, load_state_dict
+from timm.models.vision_transformer import checkpoint_filter_fn
+from torch import Tensor, nn
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+PREFIX_TOKENS = ("cls_token", "dist_token", "reg_token")
+# What a checkpoint holds for its former task and a dense backbone has no use for.
+HEADS = ("head.", "head_dist.", "attn_pool.", "pre_logits.")
+# Options that decide prefix tokens and the place of the final norm, not the weights of the blocks.
+FORM = ("class_token", "reg_tokens", "no_embed_class", "global_pool", "fc_norm")
+
+
+def load_pretrained(
+    model: VisionTransformer, name: str, source: str | Path | bool, options: Mapping[str, Any]
+) -> None:
+    """Load weights into a ViT whose input size and prefix tokens may differ from theirs.
+
+    Args:
+        model: the network, built as wanted.
+        name: its timm name, with or without a tag.
+        source: True for timm's weights, or the path of a checkpoint.
+        options: options that the model was built with.
+
+    Raises:
+        FileNotFoundError: there is no file at the path.
+        ValueError: timm has no weights of that name, or the file does not hold weights of this
+            architecture or would run code when read.
+    """
+    # timm resizes position embeddings by the number of prefix tokens of the model, not of the
+    # checkpoint, so its weights are first loaded into the form they were made in.
+    plain = {key: value for key, value in options.items() if key not in FORM}
+    if isinstance(source, bool):
+        if not timm.is_model_pretrained(name):
+            raise ValueError(f"pretrained: timm has no weights for {name!r}")
+        origin = f"timm's weights of {name!r}"
+        state = timm.create_model(name, pretrained=True, num_classes=0, **plain).state_dict()
+    else:
+        origin = str(source)
+        state = read_state_dict(Path(source))
+        if not set(state) >= {key for key in model.state_dict() if key.startswith("blocks.")}:
+            original: Any = timm.create_model(name, num_classes=0, **plain)
+            state = checkpoint_filter_fn(state, original, adapt_layer_scale=True)
+    load_adapted(model, state, origin)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a state dictionary without running code from the file."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"pretrained: expected a file {'|'.join(SUFFIXES)}, got {str(path)!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"pretrained: no file {str(path)!r}")
+    try:
+        state = load_state_dict(str(path), weights_only=True)
+    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"pretrained: cannot read weights from {str(path)!r}: {error}") from error
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"pretrained: expected a state dictionary of tensors in {str(path)!r}")
+    return dict(state)
+
+
+def load_adapted(model: VisionTransformer, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load a state with timm's names strictly, heads apart, adapted to the model's form."""
+    expected = model.state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith(HEADS)}
+    for key in [key for key in state if key.startswith(("norm.", "fc_norm."))]:
+        place, _, leaf = key.partition(".")
+        other = f"{'fc_norm' if place == 'norm' else 'norm'}.{leaf}"
+        if key not in expected and other in expected:
+            state[other] = state.pop(key)
+    kernel = state.get("patch_embed.proj.weight")
+    if kernel is not None and kernel.ndim == 4 and "patch_embed.proj.weight" in expected:
+        size = list(expected["patch_embed.proj.weight"].shape[-2:])
+        state["patch_embed.proj.weight"] = resample_patch_embed(kernel, size)
+    state = adapt_prefix_tokens(model, state, origin)
+
+    missing = sorted(expected.keys() - state.keys())
+    unexpected = sorted(state.keys() - expected.keys())
+    misshapen = [
+        f"{key} {tuple(value.shape)} for {tuple(expected[key].shape)}"
+        for key, value in state.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    if missing or unexpected or misshapen:
+        raise ValueError(
+            f"pretrained: {origin} does not fit the backbone; "
+            f"missing: {_few(missing)}; unexpected: {_few(unexpected)}; "
+            f"of another shape: {_few(misshapen)}"
+        )
+    model.load_state_dict(state)
+
+
+def adapt_prefix_tokens(
+    model: VisionTransformer, state: Mapping[str, Tensor], origin: str
+) -> dict[str, Tensor]:
+    """Bring prefix tokens and position embedding of a state to the form of the model.
+
+    Tokens that the model lacks are dropped with their positions, tokens that the state lacks keep
+    the model's initial values. A position that the model keeps no room for is added to its token,
+    which is the same network. Patch positions are interpolated from their own grid.
+    """
+    expected = model.state_dict()
+    tokens = {key: state[key] for key in PREFIX_TOKENS if key in state}
+    result = {key: value for key, value in state.items() if key not in tokens}
+    wanted = {key: expected[key] for key in PREFIX_TOKENS if key in expected}
+    result |= {key: tokens.get(key, initial) for key, initial in wanted.items()}
+    if "pos_embed" not in state or "pos_embed" not in expected:
+        return result
+
+    positions = state["pos_embed"]
+    counts = {key: value.shape[1] for key, value in tokens.items()}
+    patches = positions.shape[1]
+    total = sum(counts.values())
+    grid = _grid_of(patches - total, model)
+    embedded = grid is not None and total > 0
+    if total == 0 or grid is None:
+        embedded, grid = False, _grid_of(patches, model)
+    if grid is None:
+        raise ValueError(
+            f"pretrained: {origin} has {patches} positions and {total} prefix tokens, which is "
+            f"neither a square grid nor that of the backbone, {tuple(model.patch_embed.grid_size)}"
+        )
+    own_positions = {}
+    if embedded:
+        *own, positions = torch.split(positions, [*counts.values(), grid[0] * grid[1]], dim=1)
+        own_positions = dict(zip(counts, own, strict=True))
+    positions = resample_abs_pos_embed(
+        positions, list(model.patch_embed.grid_size), list(grid), num_prefix_tokens=0
+    )
+
+    if model.no_embed_class:
+        for key in own_positions.keys() & wanted.keys():
+            result[key] = tokens[key] + own_positions[key]
+    else:
+        start = 0
+        for key, initial in wanted.items():
+            stop = start + initial.shape[1]
+            if key not in tokens:
+                own_positions[key] = expected["pos_embed"][:, start:stop]
+            elif not embedded:
+                own_positions[key] = torch.zeros_like(tokens[key])
+            start = stop
+        positions = torch.cat([*(own_positions[key] for key in wanted), positions], dim=1)
+    result["pos_embed"] = positions
+    return result
+
+
+def check_timm_name(name: str) -> None:
+    """Raise ``ValueError`` with the nearest name unless timm has a model of this name."""
+    if timm.is_model(name):
+        return
+    near = difflib.get_close_matches(name, timm.list_models(), n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ValueError(f"backbone: expected the name of a timm model, got {name!r}{hint}")
+
+
+def final_norm_name(model: nn.Module) -> str:
+    """Return where a ViT keeps its final norm: ``norm``, or ``fc_norm`` if that is an identity."""
+    return "fc_norm" if isinstance(model.norm, nn.Identity) else "norm"
+
+
+def _grid_of(patches: int, model: VisionTransformer) -> tuple[int, int] | None:
+    """Return the grid of so many patches: a square, else the model's own if it holds as many."""
+    side = math.isqrt(max(patches, 0))
+    if side > 0 and side * side == patches:
+        return side, side
+    height, width = model.patch_embed.grid_size
+    return (height, width) if height * width == patches else None
+
+
+def _few(names: list[str], limit: int = 5) -> str:
+    """Spell the first few names of a list."""
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return (", ".join(names[:limit]) or "none") + rest
