@@ -171,6 +171,8 @@ def cam_to_labels(
     check_floating("cam", cam)
     check_unit_interval(cam=cam)
     score, best = keep_present(cam, labels).max(dim=1)
+    # Half-precision thresholds would be other numbers: 0.7 is 0.69922 in bfloat16.
+    score = at_least_float32(score)
     result = (best + 1).masked_fill(score <= upto, ignore_index)
     return result.masked_fill(score <= below, BACKGROUND)
 

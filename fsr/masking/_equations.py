@@ -64,6 +64,8 @@ def uncertain_zone(score: Tensor, low: float, high: float) -> Tensor:
         >>> uncertain_zone(torch.tensor([0.2, 0.5, 0.7]), 0.2, 0.7)
         tensor([False,  True, False])
     """
+    # Half-precision thresholds would be other numbers: 0.7 is 0.69922 in bfloat16.
+    score = at_least_float32(score)
     return (score > low) & (score < high)
 
 
