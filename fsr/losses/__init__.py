@@ -1,1 +1,30 @@
-"""Loss terms of the training objective (Eq. 8-10)."""
+"""Loss terms of the training objective (Eq. 8-10): pure functions, and modules over them."""
+
+from fsr.losses.center import Center
+from fsr.losses.classification import classification_loss
+from fsr.losses.dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
+from fsr.losses.ptc import PTCLoss, patch_token_contrast
+from fsr.losses.reinforcement import (
+    ReinforcementLosses,
+    SelfReinforcementLoss,
+    confident_loss,
+    teacher_distribution,
+    uncertain_loss,
+)
+from fsr.losses.segmentation import balanced_segmentation_loss
+
+__all__ = [
+    "Center",
+    "DenseEnergyLoss",
+    "PTCLoss",
+    "ReinforcementLosses",
+    "SelfReinforcementLoss",
+    "balanced_segmentation_loss",
+    "classification_loss",
+    "confident_loss",
+    "gated_dense_energy",
+    "patch_token_contrast",
+    "teacher_distribution",
+    "uncertain_loss",
+    "uncertainty_gate",
+]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._checks import check_floating, check_shape
+from fsr._checks import check_floating, check_integer, check_shape
 from fsr._numerics import at_least_float32, no_autocast
 
 
@@ -19,10 +19,11 @@ def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255
     .. math:: \tfrac12 \Bigl(1 - \frac{\sum_{same} s_{ij}}{1 + |same|}\Bigr)
               + \tfrac12 \frac{\sum_{different} s_{ij}}{1 + |different|},
 
-    where sums and counts run over the whole batch.
+    where sums and counts run over the whole batch, as in the released code: an image with many
+    pairs weighs more than one with few, and one image's share depends on the others.
 
     Args:
-        tokens: patch tokens, ``(B, N, D)``, any real scale.
+        tokens: patch tokens, ``(B, N, D)``, of any common scale: lengths do not matter.
         labels: one class per token, ``(B, N)`` integers; ``ignore_index`` leaves a token out.
         ignore_index: label of tokens without a known class.
 
@@ -45,8 +46,7 @@ def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255
     batch, count, _ = check_shape("tokens", tokens, "B N D")
     check_shape("labels", labels, "B N", B=batch, N=count)
     check_floating("tokens", tokens)
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise TypeError(f"labels: expected an integer tensor, got {labels.dtype}")
+    check_integer("labels", labels)
 
     # Products of half-precision unit vectors lose the small similarities that matter here.
     with no_autocast(tokens):
