@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fsr._views import patch_grid
 from fsr.cam import class_activation_maps, normalize_cam, resize_cam
 from fsr.presets import CAMSource
 
@@ -56,7 +55,7 @@ class StepCAMs:
             tokens = self._once(key, lambda: eval_tokens(network, images))
         auxiliary = source.layer == "auxiliary"
         classifier = network.aux_classifier if auxiliary else network.classifier
-        grid = patch_grid(network, images)
+        grid = network.backbone.grid(images)
         scores = class_activation_maps(tokens[auxiliary], classifier.weight, grid)
         return normalize_cam(scores if size is None else resize_cam(scores, size))
 

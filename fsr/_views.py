@@ -1,10 +1,9 @@
-"""What the training step needs to know about its two views: checks, pixels, patch grid."""
+"""What the training step needs to know about its two views: checks and pixels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +33,6 @@ class Pixels(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return normalised images ``(B, 3, height, width)`` as RGB in [0, 1]."""
         return (at_least_float32(images) * self.std + self.mean).clamp(0.0, 1.0)
-
-
-def patch_grid(network: nn.Module, images: Tensor) -> tuple[int, int]:
-    """Return the patch grid ``(H, W)`` of images that the network's patch size divides."""
-    backbone: Any = network.backbone
-    height, width = backbone.patch_size
-    return images.shape[-2] // height, images.shape[-1] // width
 
 
 def check_block(block: int, grid: tuple[int, int]) -> None:

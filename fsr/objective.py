@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fsr._cam_sources import StepCAMs
-from fsr._numerics import at_least_float32, attached_zero, no_autocast
-from fsr._views import Pixels, check_block, check_views, patch_grid
+from fsr._numerics import attached_zero, no_autocast
+from fsr._objective_output import ObjectiveOutput, total_loss
+from fsr._views import Pixels, check_block, check_views
 from fsr.aggregation import MaskedCrossAttentionAggregator
 from fsr.cam import cam_to_labels
 from fsr.losses.classification import classification_loss
@@ -20,82 +20,16 @@ from fsr.losses.ptc import PTCLoss
 from fsr.losses.reinforcement import SelfReinforcementLoss
 from fsr.losses.segmentation import balanced_segmentation_loss
 from fsr.masking import UncertainMasker
-from fsr.presets import CAM_STRATEGIES, LOSS_TERMS, Preset, get_preset
+from fsr.presets import CAM_STRATEGIES, Preset, get_preset
 from fsr.refine import PAR, pseudo_labels
 from fsr.segmenter import SegmenterOutput, SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 
+__all__ = ["ObjectiveOutput", "TrainingObjective", "set_masking", "total_loss"]
+
 IGNORE = 255
 
 _log = logging.getLogger(__name__)
-
-
-class ObjectiveOutput(NamedTuple):
-    """Every term of Eq. 10 for one batch, unweighted, and what they were computed from.
-
-    A term whose weight is 0 at this step is not computed: it is an attached zero.
-
-    Attributes:
-        total: weighted sum of the seven terms, scalar; call ``backward`` on this one.
-        classification: L_cls on the final classifier, scalar.
-        auxiliary: L_cls on the auxiliary classifier, scalar.
-        affinity: L_aff, patch-token contrast, scalar.
-        segmentation: L_seg against the pseudo labels, scalar.
-        uncertain: L_u, Eq. 8, scalar.
-        confident: L_c, Eq. 9, scalar.
-        energy: dense energy, scalar.
-        mask: patches of view 2 that the student did not see, ``(B, H, W)``, True = masked.
-        pseudo_labels: labels of view 1, ``(B, height, width)``, int64; 255 (ignored) everywhere
-            while neither segmentation nor energy has a weight.
-        affinity_labels: token labels of view 1, ``(B, H, W)``, int64; 255 likewise.
-        segmentation_logits: decoder output on view 1, detached, ``(B, C+1, H, W)``.
-        cam: CAM behind the pseudo labels, ``(B, C, height, width)``, or None likewise.
-        weights: weight of each term at this step, by name.
-        teacher_temperature: temperature of the teacher's softmax at this step.
-        mask_strategy: how the mask was chosen at this step.
-    """
-
-    total: Tensor
-    classification: Tensor
-    auxiliary: Tensor
-    affinity: Tensor
-    segmentation: Tensor
-    uncertain: Tensor
-    confident: Tensor
-    energy: Tensor
-    mask: Tensor
-    pseudo_labels: Tensor
-    affinity_labels: Tensor
-    segmentation_logits: Tensor
-    cam: Tensor | None
-    weights: dict[str, float]
-    teacher_temperature: float
-    mask_strategy: str
-
-    def terms(self) -> dict[str, Tensor]:
-        """Return the seven terms by name, unweighted."""
-        return {term: getattr(self, term) for term in LOSS_TERMS}
-
-
-def total_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    r"""Weighted sum of Eq. 10, :math:`\sum_i \lambda_i L_i`.
-
-    Args:
-        terms: the terms by name, scalars.
-        weights: the weight of each of them, by the same names.
-
-    Returns:
-        Scalar.
-
-    Source:
-        Section "Feature Self-reinforcement", Eq. 10.
-
-    Example:
-        >>> terms = {"classification": torch.tensor(2.0), "affinity": torch.tensor(5.0)}
-        >>> total_loss(terms, {"classification": 1.0, "affinity": 0.2})
-        tensor(3.)
-    """
-    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
 
 class TrainingObjective(nn.Module):
@@ -303,7 +237,7 @@ class TrainingObjective(nn.Module):
         generator: torch.Generator | None,
     ) -> Tensor:
         """Return the patches of view 2 to hide from the student, ``(B, H, W)`` (Eq. 2-4)."""
-        grid = patch_grid(self.teacher.module, view2)
+        grid = self.teacher.module.backbone.grid(view2)
         check_block(self.preset.mask_block, grid)
         if strategy in CAM_STRATEGIES:
             cam = cams.get(self.preset.mask_cam)
@@ -371,9 +305,6 @@ class TrainingObjective(nn.Module):
         if weights["segmentation"] > 0:
             terms["segmentation"] = balanced_segmentation_loss(logits, labels)
         if weights["energy"] > 0:
-            logits = F.interpolate(
-                at_least_float32(logits), labels.shape[1:], mode="bilinear", align_corners=False
-            )
             terms["energy"] = self.energy(255 * self.pixels(view1), logits, labels)
         return terms
 
