@@ -78,7 +78,11 @@ class _Counts(nn.Module):
         return total
 
     def across_processes(self) -> Self:
-        """Return what all processes together have counted; a collective call, safe to repeat."""
+        """Return what all processes together have counted.
+
+        A collective call, safe to repeat. NCCL needs the counts on the GPU: a process that may
+        have counted nothing is moved there by ``.to(device)``.
+        """
         total = copy.deepcopy(self)
         total.counts = all_reduce_sum(self.counts)
         return total
