@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fsr._modes import eval_mode
 from fsr.cam import class_activation_maps, normalize_cam, resize_cam
 from fsr.presets import CAMSource
 
@@ -19,12 +19,17 @@ class StepCAMs:
     Args:
         networks: the unwrapped segmenters by name, ``"student"`` and ``"teacher"``.
         views: the two views, normalised images ``(B, 3, height, width)``.
+
+    Attributes:
+        grid: patch grid ``(H, W)`` of the views.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], views: tuple[Tensor, Tensor]) -> None:
         self._networks = networks
         self._views = views
         self._passes: dict[tuple[Any, ...], Any] = {}
+        backbone: Any = networks["student"].backbone
+        self.grid: tuple[int, int] = backbone.grid(views[0])
 
     def keep(self, network: str, view: int, tokens: Tensor, aux_tokens: Tensor) -> None:
         """Offer the tokens ``(B, N, D)`` of a pass that the step makes anyway."""
@@ -55,8 +60,7 @@ class StepCAMs:
             tokens = self._once(key, lambda: eval_tokens(network, images))
         auxiliary = source.layer == "auxiliary"
         classifier = network.aux_classifier if auxiliary else network.classifier
-        grid = network.backbone.grid(images)
-        scores = class_activation_maps(tokens[auxiliary], classifier.weight, grid)
+        scores = class_activation_maps(tokens[auxiliary], classifier.weight, self.grid)
         return normalize_cam(scores if size is None else resize_cam(scores, size))
 
     def _multi(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
@@ -80,15 +84,3 @@ def eval_tokens(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad(), eval_mode(network):
         output = network(images, outputs=("tokens", "aux_tokens"))
     return output.tokens, output.aux_tokens
-
-
-@contextmanager
-def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Put a network into eval mode and every submodule back into its own mode afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

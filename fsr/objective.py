@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fsr._cam_sources import StepCAMs
+from fsr._modes import eval_mode
 from fsr._numerics import attached_zero, no_autocast
 from fsr._objective_output import ObjectiveOutput, total_loss
 from fsr._views import Pixels, check_block, check_views
@@ -28,6 +30,7 @@ from fsr.teacher import EMATeacher, unwrap
 __all__ = ["ObjectiveOutput", "TrainingObjective", "set_masking", "total_loss"]
 
 IGNORE = 255
+VIEW1_HEADS = ("class_logits", "aux_class_logits", "segmentation", "tokens", "aux_tokens")
 
 _log = logging.getLogger(__name__)
 
@@ -99,19 +102,18 @@ class TrainingObjective(nn.Module):
             raise TypeError(
                 f"student: expected a SingleStageSegmenter, got {type(network).__name__}"
             )
+        self.num_classes = network.num_classes
         self.preset = preset = get_preset(preset, **overrides)
         self.steps = preset.resolve(momentum=teacher.momentum)
         self.weights = preset.weight_schedules(self.steps)
         self.temperature = preset.temperature_schedule()
 
-        zone = (preset.mask_ratio, preset.mask_low, preset.mask_high)
-        blocks = {"block": preset.mask_block, "rounding": preset.mask_rounding}
-        self.masker = UncertainMasker(*zone, strategy=preset.mask_strategy, **blocks)
-        self.random_masker = UncertainMasker(*zone, strategy="random", **blocks)
+        self.masker = _masker(preset, preset.mask_strategy)
+        self.random_masker = _masker(preset, "random")
         self.affinity = PTCLoss(ignore_index=IGNORE)
         self.refinement = PAR()
         self.reinforcement = SelfReinforcementLoss(
-            network.projector.out_dim,
+            projection_width(network),
             student_temperature=preset.student_temperature,
             center_momentum=preset.center_momentum,
         )
@@ -169,8 +171,7 @@ class TrainingObjective(nn.Module):
             ValueError: a view holds NaN or infinity, labels are not multi-hot, ``step`` is below
                 0, or the preset's ``mask_block`` does not divide the patch grid.
         """
-        classes = self.teacher.module.classifier.weight.shape[0]
-        check_views(view1, view2, labels, classes, step)
+        check_views(view1, view2, labels, self.num_classes, step)
         self._follow(view1)
         weights = {term: schedule(step) for term, schedule in self.weights.items()}
         temperature, strategy = self.temperature(step), self.mask_strategy(step)
@@ -186,14 +187,14 @@ class TrainingObjective(nn.Module):
         student = self._student_pass(views, mask, cams)
         # CAMs of view 1 become labels of its pixels and of its tokens.
         cam, pixel_labels = self._pixel_labels(cams, view1, labels, weights)
-        token_labels = self._token_labels(cams, student.grid, labels, weights)
+        token_labels = self._token_labels(cams, labels, weights)
 
         terms = {
-            "classification": classification_loss(student.class_logits, labels),
-            "auxiliary": classification_loss(student.aux_class_logits, labels),
-            "affinity": self._affinity(student.tokens, token_labels, weights),
-            **self._segment(student.segmentation, pixel_labels, view1, weights),
-            **self._reinforce(student.projections, taught, mask, temperature),
+            "classification": classification_loss(student["class_logits"], labels),
+            "auxiliary": classification_loss(student["aux_class_logits"], labels),
+            "affinity": self._affinity(student["tokens"], token_labels, weights),
+            **self._segment(student["segmentation"], pixel_labels, view1, weights),
+            **self._reinforce(student["projections"], taught, mask, temperature),
         }
         return ObjectiveOutput(
             total=total_loss(terms, weights),
@@ -201,7 +202,7 @@ class TrainingObjective(nn.Module):
             mask=mask,
             pseudo_labels=pixel_labels,
             affinity_labels=token_labels,
-            segmentation_logits=student.segmentation.detach(),
+            segmentation_logits=student["segmentation"].detach(),
             cam=cam,
             weights=weights,
             teacher_temperature=temperature,
@@ -218,14 +219,13 @@ class TrainingObjective(nn.Module):
         if not (distils or reused):
             return None
         heads = ("tokens", "aux_tokens", *(("projections",) if distils else ()))
-        output = self.teacher(views, outputs=heads)
-        for view, (tokens, aux) in enumerate(
-            zip(output.tokens.chunk(2), output.aux_tokens.chunk(2), strict=True), start=1
-        ):
-            cams.keep("teacher", view, tokens, aux)
+        output = given(self.teacher(views, outputs=heads), heads)
+        both = zip(output["tokens"].chunk(2), output["aux_tokens"].chunk(2), strict=True)
+        for view, (tokens, aux_tokens) in enumerate(both, start=1):
+            cams.keep("teacher", view, tokens, aux_tokens)
         if not distils:
             return None
-        projected1, projected2 = output.projections.chunk(2)
+        projected1, projected2 = output["projections"].chunk(2)
         return projected1, projected2
 
     def _mask(
@@ -237,7 +237,7 @@ class TrainingObjective(nn.Module):
         generator: torch.Generator | None,
     ) -> Tensor:
         """Return the patches of view 2 to hide from the student, ``(B, H, W)`` (Eq. 2-4)."""
-        grid = self.teacher.module.backbone.grid(view2)
+        grid = cams.grid
         check_block(self.preset.mask_block, grid)
         if strategy in CAM_STRATEGIES:
             cam = cams.get(self.preset.mask_cam)
@@ -248,18 +248,14 @@ class TrainingObjective(nn.Module):
         mask: Tensor = masker(cam, labels, grid=grid, images=images, generator=generator)
         return mask
 
-    def _student_pass(self, views: Tensor, mask: Tensor, cams: StepCAMs) -> SegmenterOutput:
+    def _student_pass(self, views: Tensor, mask: Tensor, cams: StepCAMs) -> dict[str, Tensor]:
         """Return the one forward of the student: heads of view 1, projections of masked view 2."""
         batch = mask.shape[0]
-        first, second = slice(0, batch), slice(batch, 2 * batch)
-        heads = dict.fromkeys(
-            ("class_logits", "aux_class_logits", "segmentation", "tokens", "aux_tokens"), first
-        )
+        heads = dict.fromkeys(VIEW1_HEADS, slice(0, batch))
+        heads["projections"] = slice(batch, 2 * batch)
         masks = torch.cat([torch.zeros_like(mask), mask])
-        output: SegmenterOutput = self.student(
-            views, masks, outputs=heads | {"projections": second}
-        )
-        cams.keep("student", 1, output.tokens, output.aux_tokens)
+        output = given(self.student(views, masks, outputs=heads), heads)
+        cams.keep("student", 1, output["tokens"], output["aux_tokens"])
         return output
 
     def _pixel_labels(
@@ -276,14 +272,9 @@ class TrainingObjective(nn.Module):
             images = self.pixels(view1)
             return cam, pseudo_labels(self.refinement, images, cam, labels, low=low, high=high)
 
-    def _token_labels(
-        self,
-        cams: StepCAMs,
-        grid: tuple[int, int],
-        labels: Tensor,
-        weights: dict[str, float],
-    ) -> Tensor:
+    def _token_labels(self, cams: StepCAMs, labels: Tensor, weights: dict[str, float]) -> Tensor:
         """Return one label per patch of view 1, ``(B, H, W)``."""
+        grid = cams.grid
         if not weights["affinity"] > 0:
             return labels.new_full((labels.shape[0], *grid), IGNORE, dtype=torch.long)
         cam = cams.get(self.preset.affinity_cam, grid)
@@ -327,9 +318,41 @@ class TrainingObjective(nn.Module):
             self.to(view.device)
 
 
+def _masker(preset: Preset, strategy: str) -> UncertainMasker:
+    """Return the masker of a preset with the strategy of a phase."""
+    return UncertainMasker(
+        preset.mask_ratio,
+        preset.mask_low,
+        preset.mask_high,
+        strategy=strategy,
+        block=preset.mask_block,
+        rounding=preset.mask_rounding,
+    )
+
+
 def set_masking(network: nn.Module, masking: str) -> None:
     """Make a network's aggregator treat masked tokens as asked; others have no such choice."""
     aggregator = getattr(network, "aggregator", None)
     if isinstance(aggregator, MaskedCrossAttentionAggregator) and aggregator.masking != masking:
         _log.info("masking of the aggregator: %r instead of %r", masking, aggregator.masking)
         aggregator.masking = masking
+
+
+def given(output: SegmenterOutput, heads: Iterable[str]) -> dict[str, Tensor]:
+    """Return the heads that were asked for by name, or raise if the network left one out."""
+    named = {name: getattr(output, name) for name in heads}
+    for name, value in named.items():
+        if value is None:
+            raise ValueError(f"student, teacher: expected a head {name!r}, got None")
+    return named
+
+
+def projection_width(network: SingleStageSegmenter) -> int:
+    """Return the width K of a network's projections, whatever kind of projector it has."""
+    width = getattr(network.projector, "out_dim", None)
+    if isinstance(width, int):
+        return width
+    weight = network.classifier.weight
+    with torch.no_grad(), eval_mode(network.projector):
+        projected: Tensor = network.projector(weight.new_zeros(1, 2, weight.shape[1]))
+    return projected.shape[-1]

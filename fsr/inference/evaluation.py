@@ -10,9 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsr._checks import check_between, check_positive_int
-from fsr.cam import cam_to_labels, resize_cam
+from fsr._distributed import all_reduce_sum
+from fsr._modes import eval_mode
+from fsr._multiscale import scaled_size
+from fsr._numerics import at_least_float32
+from fsr.cam import cam_to_labels, class_activation_maps, normalize_cam, resize_cam
 from fsr.inference.loading import Prepared, PreparedDataset, SampleSource, batches, own_share
 from fsr.metrics import LabelF1, LabelScores, SegmentationMetrics, SegmentationScores
+from fsr.segmenter import SingleStageSegmenter
+from fsr.teacher import EMATeacher, unwrap
 
 
 class EvaluationResult(NamedTuple):
@@ -113,3 +119,188 @@ def evaluate(
         >>> result.images, result.without_target
         (1, 0)
     """
+    network = find_segmenter(model)
+    backbone: Any = network.backbone
+    thresholds = _as_thresholds(cam_threshold)
+    check_positive_int("batch_size", batch_size)
+    if max_images is not None:
+        check_positive_int("max_images", max_images)
+    total = len(dataset) if max_images is None else min(len(dataset), max_images)
+    if total < 1:
+        raise ValueError("dataset: expected at least one sample, got none")
+    prepared = PreparedDataset(
+        dataset,
+        own_share(total),
+        num_classes=network.num_classes,
+        mean=backbone.mean if mean is None else mean,
+        std=backbone.std if std is None else std,
+        image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
+    )
+    passes = _Passes(network, tuple(scales), tuple(cam_scales), flip)
+    home = next(network.parameters()).device
+    counts = _Counts(network.num_classes, thresholds)
+    done = 0
+    try:
+        network.to(home if device is None else device)
+        where = next(network.parameters())
+        counts.to(where.device)
+        with torch.no_grad(), eval_mode(network):
+            for samples in batches(prepared, batch_size, num_workers):
+                images = torch.stack([sample.image for sample in samples]).to(where)
+                counts.update(passes, images, samples)
+                done += len(samples)
+                if progress is not None:
+                    progress(done, len(prepared))
+    finally:
+        network.to(home)
+    return counts.result()
+
+
+def find_segmenter(model: nn.Module) -> SingleStageSegmenter:
+    """Return the segmenter inside a teacher, ``DistributedDataParallel`` or a compiled module."""
+    network = unwrap(model.module if isinstance(model, EMATeacher) else model)
+    if isinstance(network, EMATeacher):
+        network = unwrap(network.module)
+    if not isinstance(network, SingleStageSegmenter):
+        raise TypeError(f"model: expected a SingleStageSegmenter, got {type(network).__name__}")
+    return network
+
+
+class _Passes:
+    """The forwards of one batch: one for everything where scales allow, else one per part."""
+
+    def __init__(
+        self,
+        network: SingleStageSegmenter,
+        scales: tuple[float, ...],
+        cam_scales: tuple[float, ...],
+        flip: bool,
+    ) -> None:
+        self.network = network
+        self.scales = scales
+        self.cam_scales = cam_scales
+        self.flip = flip
+        self.shared = scales == (1.0,) and cam_scales == (1.0,) and not flip
+
+    def class_logits(self, images: Tensor) -> Tensor:
+        """Return class logits ``(B, C)``."""
+        output = self.network(self._fit(images), outputs=("class_logits",))
+        return _given(output.class_logits)
+
+    def everything(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return class logits, both CAMs and segmentation scores, maps at the images' size."""
+        size = (images.shape[2], images.shape[3])
+        if not self.shared:
+            cam, aux_cam = self.network.cam(images, scales=self.cam_scales, flip=self.flip)
+            scores = self.network.predict(images, scales=self.scales, flip=self.flip)
+            return self.class_logits(images), cam, aux_cam, scores
+        heads = ("class_logits", "segmentation", "tokens", "aux_tokens")
+        output = self.network(self._fit(images), outputs=heads)
+        cams = [
+            normalize_cam(
+                resize_cam(class_activation_maps(_given(tokens), head.weight, output.grid), size)
+            )
+            for tokens, head in (
+                (output.tokens, self.network.classifier),
+                (output.aux_tokens, self.network.aux_classifier),
+            )
+        ]
+        scores = resize_cam(_given(output.segmentation), size)
+        return _given(output.class_logits), cams[0], cams[1], scores
+
+    def _fit(self, images: Tensor) -> Tensor:
+        """Resize images to the nearest size that the patch divides."""
+        size = (images.shape[2], images.shape[3])
+        fitting = scaled_size(size, 1.0, self.network.backbone.patch_size)
+        if fitting == size:
+            return images
+        resized = F.interpolate(
+            at_least_float32(images), fitting, mode="bilinear", align_corners=False
+        )
+        return resized.to(images.dtype)
+
+
+class _Counts:
+    """The running counts of every score."""
+
+    def __init__(self, num_classes: int, thresholds: tuple[float, ...]) -> None:
+        self.thresholds = thresholds
+        self.labels = LabelF1(num_classes)
+        self.segmentation = SegmentationMetrics(num_classes)
+        self.cams = {
+            (layer, threshold): SegmentationMetrics(num_classes)
+            for layer in ("final", "auxiliary")
+            for threshold in thresholds
+        }
+        self.seen = torch.zeros(2, dtype=torch.int64)
+
+    def to(self, device: torch.device) -> None:
+        """Move all counts, so that processes can add them up whatever each has seen."""
+        for metrics in (self.labels, self.segmentation, *self.cams.values()):
+            metrics.to(device)
+        self.seen = self.seen.to(device)
+
+    def update(self, passes: _Passes, images: Tensor, samples: list[Prepared]) -> None:
+        """Count one batch."""
+        labels = torch.stack([sample.labels for sample in samples]).to(images.device)
+        masked = [sample.target is not None for sample in samples]
+        self.seen += torch.tensor([len(masked), masked.count(False)], device=images.device)
+        if not any(masked):
+            self.labels.update(passes.class_logits(images), labels)
+            return
+        logits, cam, aux_cam, scores = passes.everything(images)
+        self.labels.update(logits, labels)
+        for index, sample in enumerate(samples):
+            if sample.target is None:
+                continue
+            target, one = sample.target.to(images.device)[None], slice(index, index + 1)
+            size = (target.shape[1], target.shape[2])
+            prediction = resize_cam(scores[one], size).argmax(dim=1)
+            try:
+                self.segmentation.update(prediction, target)
+            except ValueError as error:
+                raise ValueError(f"dataset: sample {sample.name!r}: {error}") from error
+            for (layer, threshold), metrics in self.cams.items():
+                own = resize_cam((cam if layer == "final" else aux_cam)[one], size)
+                metrics.update(cam_to_labels(own, labels[one], threshold=threshold), target)
+
+    def result(self) -> EvaluationResult:
+        """Add up all processes and compute the scores."""
+        labels = self.labels.across_processes().compute()
+        segmentation = self.segmentation.across_processes().compute()
+        cams = {key: metrics.across_processes().compute() for key, metrics in self.cams.items()}
+        images, without_target = all_reduce_sum(self.seen).tolist()
+        cam, aux_cam = (cams[layer, self.thresholds[0]] for layer in ("final", "auxiliary"))
+        return EvaluationResult(
+            cam_miou=cam.miou,
+            aux_cam_miou=aux_cam.miou,
+            segmentation_miou=segmentation.miou,
+            label_f1=labels.micro,
+            cam=cam,
+            aux_cam=aux_cam,
+            segmentation=segmentation,
+            labels=labels,
+            cam_sweep={
+                threshold: (cams["final", threshold].miou, cams["auxiliary", threshold].miou)
+                for threshold in self.thresholds
+            },
+            images=images,
+            without_target=without_target,
+        )
+
+
+def _as_thresholds(value: float | Sequence[float]) -> tuple[float, ...]:
+    """Return one or several thresholds as a tuple, checked."""
+    thresholds = tuple(value) if isinstance(value, Sequence) else (value,)
+    if not thresholds:
+        raise ValueError("cam_threshold: expected at least one number, got none")
+    for threshold in thresholds:
+        check_between("cam_threshold", threshold, 0.0, 1.0)
+    return thresholds
+
+
+def _given(value: Tensor | None) -> Tensor:
+    """Return a head's output that was asked for."""
+    if value is None:
+        raise TypeError("model: expected the heads asked for, got None")
+    return value
