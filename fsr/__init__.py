@@ -5,6 +5,8 @@ lives in the submodules. Importing the package prints nothing and loads no optio
 """
 
 from fsr.losses.ptc import PTCLoss
+from fsr.losses.reinforcement import SelfReinforcementLoss
+from fsr.masking import UncertainMasker
 from fsr.teacher import EMATeacher
 
 __version__ = "0.1.0"
@@ -12,5 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EMATeacher",
     "PTCLoss",
+    "SelfReinforcementLoss",
+    "UncertainMasker",
     "__version__",
 ]
