@@ -122,8 +122,8 @@ def test_the_equation_index_holds_every_equation_of_the_paper() -> None:
 def numbers_in(docstring: str) -> set[int]:
     """Equation numbers that a docstring names, ranges such as ``Eq. 5-7`` included."""
     found: set[int] = set()
-    for text in re.findall(r"Eqs?\.\s*((?:\d+(?:\s*(?:-|,|and)\s*)?)+)", docstring):
-        for first, last in re.findall(r"(\d+)(?:\s*-\s*(\d+))?", text):
+    for text in re.findall(r"Eqs?\.\s*((?:\d+(?:\s*(?:-|,|and|to)\s*)?)+)", docstring):
+        for first, last in re.findall(r"(\d+)(?:\s*(?:-|to)\s*(\d+))?", text):
             found |= set(range(int(first), int(last or first) + 1))
     return found
 
