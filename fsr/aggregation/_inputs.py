@@ -1,0 +1,33 @@
+"""Checks that all aggregators share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fsr._checks import ShapeError, check_bool, check_floating, check_shape
+
+
+def check_tokens(tokens: Tensor, mask: Tensor | None, dim: int | None = None) -> tuple[int, int]:
+    """Check shapes and types of tokens ``(B, N, D)`` and mask ``(B, N)``; return B and N."""
+    sizes = {} if dim is None else {"D": dim}
+    batch, count, _ = check_shape("tokens", tokens, "B N D", **sizes)
+    check_floating("tokens", tokens)
+    if count < 1:
+        raise ShapeError(f"tokens: expected at least one token, got {tuple(tokens.shape)}")
+    if mask is not None:
+        check_shape("mask", mask, "B N", B=batch, N=count)
+        check_bool("mask", mask)
+    return batch, count
+
+
+def check_visible(mask: Tensor) -> None:
+    """Raise ``ValueError`` if a row masks every token; steps aside under ``torch.compile``."""
+    if torch.compiler.is_compiling():
+        return
+    full = mask.all(dim=1)
+    if bool(full.any()):
+        rows = full.nonzero().flatten().tolist()
+        raise ValueError(
+            f"mask: expected an unmasked token in every row, got rows {rows} all masked"
+        )
