@@ -1,0 +1,70 @@
+"""Checkpoint files of the segmenter: safetensors with JSON metadata, nothing that runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+KEY = "fsr_wsss"
+FORMAT = 1
+
+
+def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], header: dict[str, Any]) -> None:
+    """Write weights and a JSON header; the file appears whole or not at all.
+
+    Raises:
+        ValueError: the header holds something that JSON cannot.
+    """
+    try:
+        text = json.dumps({"format": FORMAT, **header})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"save: the constructor's arguments are not plain data: {error}") from None
+    path = Path(path)
+    tensors = {name: value.detach().contiguous() for name, value in state.items()}
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, draft, metadata={"format": "pt", KEY: text})
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read header and weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no safetensors file, or was not saved by this package, or by a
+            later version of it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path: no file {str(path)!r}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"path: {str(path)!r} is no safetensors file ({error}); "
+            "pickled checkpoints are never loaded, as they can run code"
+        ) from None
+    if text is None:
+        raise ValueError(
+            f"path: {str(path)!r} was not saved by SingleStageSegmenter.save; weights of an "
+            "encoder load through pretrained=, those of the released code through fsr.interop"
+        )
+    header: dict[str, Any] = json.loads(text)
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"path: {str(path)!r} has format {header.get('format')}, expected {FORMAT}; "
+            "it needs another version of fsr-wsss"
+        )
+    return header, state
