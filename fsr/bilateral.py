@@ -16,6 +16,8 @@ from fsr._numerics import at_least_float32, no_autocast
 HEAD_MULTIPLE = 8
 # Scores held at once where attention is not fused: 1 GiB in float64.
 MAX_SCORES = 2**27
+# Largest rounding error of an exponent that is let pass: weights are then right to 1%.
+MAX_ROUNDING = 1e-2
 
 
 def bilateral_filter(
@@ -44,13 +46,14 @@ def bilateral_filter(
     Returns:
         Filtered maps, ``(B, K, H, W)``, in the values' type, float32 for half precision. In
         float32 the relative error is about 1e-6 for widths of 10 and more in 0..255 and grows with
-        ``1 / sigma_rgb**2``; give float64 values for exactness.
+        ``1 / sigma_rgb**2``; give float64 values for narrower kernels.
 
     Raises:
         ShapeError: shapes are wrong or do not fit each other.
         TypeError: a tensor is not floating point.
-        ValueError: a width is not above 0, or ``sigma_rgb`` is given without images or left out
-            with them.
+        ValueError: a width is not above 0, ``sigma_rgb`` is given without images or left out with
+            them, or (not tested under ``torch.compile``) images are not finite or the widths too
+            narrow for the values' type.
 
     Source:
         Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
@@ -81,6 +84,7 @@ def bilateral_filter(
     with no_autocast(values):
         rows = at_least_float32(values).flatten(2).transpose(1, 2)
         features = _features(images.detach().to(rows.dtype), sigma_xy, sigma_rgb)
+        _check_rounding(features)
         filtered: Tensor = _GaussianSum.apply(rows, features)
         return filtered.transpose(1, 2).reshape(values.shape)
 
@@ -156,6 +160,20 @@ def _features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
     features = features.flatten(2).transpose(1, 2)
     # Distances do not change, but shorter vectors leave less rounding in their products.
     return features - features.mean(dim=1, keepdim=True)
+
+
+def _check_rounding(features: Tensor) -> None:
+    """Raise ``ValueError`` where exponents would be noise, or NaN; not under ``torch.compile``."""
+    if torch.compiler.is_compiling():
+        return
+    largest = features.square().sum(dim=-1).max().item() / 2
+    rounding = largest * torch.finfo(features.dtype).eps
+    if not rounding <= MAX_ROUNDING:
+        raise ValueError(
+            "images: expected finite colours and kernel widths that suit their type; got "
+            f"exponents off by up to {rounding:.1g} in {features.dtype} (at most {MAX_ROUNDING}): "
+            "give wider sigma_xy and sigma_rgb, or float64 values"
+        )
 
 
 def _filter_space(values: Tensor, sigma_xy: float) -> Tensor:
