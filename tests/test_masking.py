@@ -111,11 +111,11 @@ def test_the_zone_is_open_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize("total", [1, 3, 10, 30, 49, 100, 196, 784, 1000])
-@pytest.mark.parametrize("percent", range(1, 100))
-def test_count_of_a_decimal_ratio_is_exact(percent: int, total: int) -> None:
-    ratio = percent / 100
-    assert mask_count(ratio, total) == percent * total // 100
-    assert mask_count(ratio, total, "ceil") == -(-percent * total // 100)
+def test_count_of_every_percentage_is_exact(total: int) -> None:
+    for percent in range(1, 100):
+        ratio = percent / 100
+        assert mask_count(ratio, total) == percent * total // 100
+        assert mask_count(ratio, total, "ceil") == -(-percent * total // 100)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,12 @@ def test_count_is_exact_where_all_noise_is_equal(strategy: str, value: float) ->
     masker = UncertainMasker(0.4, strategy=strategy)
     mask = masker(random_cam(3), noise=torch.full((3, 6, 8), value))
     assert mask.sum(dim=(1, 2)).tolist() == [19, 19, 19]
+
+
+def test_of_equal_values_the_first_are_taken() -> None:
+    mask = top_k_mask(torch.zeros(2, 5000), 1234)
+    assert mask[:, :1234].all()
+    assert not mask[:, 1234:].any()
 
 
 # -- properties -----------------------------------------------------------------------------------
