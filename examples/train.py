@@ -1,0 +1,487 @@
+"""Train a single-stage segmenter from image-level labels.
+
+    python examples/train.py                                  # built-in scenes
+    python examples/train.py --config examples/configs/voc.yaml data.root=/path/to/VOCdevkit
+    accelerate launch --num_processes 4 examples/train.py --config ... # several processes
+
+Ctrl-C writes a checkpoint; `--resume` goes on from the last one. On the CPU the losses of a resumed
+run equal those of an uninterrupted one to the last bit: whatever is random in a step is a function
+of the seed and the step, see `fsr.data.stream`.
+
+Exit status: 0 done, 1 data or weights cannot be read, 2 an option is wrong, 3 a loss is not finite,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from train_config import Config, ConfigError, accumulation, build_preset, parse_arguments
+from train_data import build_datasets, build_views
+from train_report import (
+    Recorder,
+    all_background,
+    results_rows,
+    results_table,
+    upper_bound,
+    write_results,
+)
+from train_sheet import picture_sheet
+from train_state import latest_checkpoint, read_state, restore, run_folder, save_checkpoint
+
+from fsr.data.stream import StepBatches, ViewStream, derive_seed
+from fsr.inference import EvaluationResult, evaluate
+from fsr.objective import ObjectiveOutput, TrainingObjective
+from fsr.optim import parameter_groups, set_learning_rate
+from fsr.presets import LOSS_TERMS
+from fsr.schedules import Schedule, warmup_cosine
+from fsr.segmenter import SingleStageSegmenter
+from fsr.teacher import EMATeacher, unwrap
+
+# What a seed is for; 0 and 1 are order and augmentation, in fsr.data.stream.
+INITIAL_WEIGHTS, NETWORK_NOISE, MASKS, SHEET = 2, 3, 4, 5
+
+BAD_INPUT, BAD_OPTION, NOT_FINITE, INTERRUPTED = 1, 2, 3, 130
+
+
+class InputError(Exception):
+    """Data or weights cannot be read."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or the gradient is NaN or infinite."""
+
+
+@dataclass
+class Parts:
+    """Everything that a step touches."""
+
+    accelerator: Accelerator
+    objective: TrainingObjective
+    optimizer: Any
+    learning_rate: Schedule
+    momentum: Schedule
+    clip_norm: float
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches per step and process."""
+        return int(self.accelerator.gradient_accumulation_steps)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds: both networks, and the centres inside the objective."""
+        student, teacher = unwrap(self.objective.student), self.objective.teacher.module
+        return {"student": student, "teacher": teacher, "objective": self.objective}
+
+
+def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegmenter:
+    """Build the student; its initial weights are a function of the seed."""
+    preset, model = build_preset(config), config.model
+    torch.manual_seed(derive_seed(config.seed, INITIAL_WEIGHTS, 0))
+    student = SingleStageSegmenter(
+        len(class_names),
+        model.backbone,
+        pretrained=model.pretrained,
+        image_size=config.data.image_size,
+        aux_block=model.aux_block,
+        projection_dim=model.projection_dim,
+        backbone_options={"drop_path_rate": preset.drop_path_rate, **model.backbone_options},
+    )
+    student.class_names = tuple(class_names)
+    return student
+
+
+def build_parts(config: Config, student: SingleStageSegmenter, accelerator: Accelerator) -> Parts:
+    """Build teacher, objective and optimiser around a student."""
+    preset, optim = build_preset(config), config.optim
+    momentum = preset.momentum_schedule()
+    teacher = EMATeacher(student, momentum).to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(
+            student, optim.lr, weight_decay=optim.weight_decay, head_lr_scale=optim.head_lr_scale
+        ),
+        betas=(optim.beta1, optim.beta2),
+    )
+    wrapped, optimizer = accelerator.prepare(student, optimizer)
+    # The centres move once per micro-batch: at this root their pace per step is the preset's.
+    pace = preset.center_momentum ** (1 / accelerator.gradient_accumulation_steps)
+    objective = TrainingObjective(wrapped, teacher, preset=preset, center_momentum=pace)
+    return Parts(
+        accelerator=accelerator,
+        objective=objective.to(accelerator.device),
+        optimizer=optimizer,
+        learning_rate=warmup_cosine(
+            optim.lr,
+            warmup_steps=preset.resolve()["learning_rate_warmup"],
+            total_steps=config.steps,
+            warmup_ratio=preset.learning_rate_warmup_ratio,
+        ),
+        momentum=momentum,
+        clip_norm=float("inf") if optim.clip_norm is None else optim.clip_norm,
+    )
+
+
+def train_step(
+    parts: Parts, step: int, batches: list[Any], seed: int, asked_to_stop: bool
+) -> dict[str, Any]:
+    """Make one optimiser step on its micro-batches and return what the log shows of it.
+
+    Raises:
+        NotFiniteError: a loss or the gradient is NaN or infinite; no weight has been touched.
+    """
+    accelerator, objective = parts.accelerator, parts.objective
+    set_learning_rate(parts.optimizer, parts.learning_rate(step))
+    sums = torch.zeros(len(LOSS_TERMS) + 3, device=accelerator.device)
+    for micro, (view1, view2, labels) in enumerate(batches):
+        place = micro * accelerator.num_processes + accelerator.process_index
+        torch.manual_seed(derive_seed(seed, NETWORK_NOISE, step, place))
+        generator = torch.Generator().manual_seed(derive_seed(seed, MASKS, step, place))
+        with accelerator.accumulate(objective.student):
+            with accelerator.autocast(), _step_named(step):
+                output = objective(view1, view2, labels, step=step, generator=generator)
+            accelerator.backward(output.total)
+        sums += _values(output, asked_to_stop)
+    # One collective a step: every process sees the same numbers and takes the same decisions.
+    means = accelerator.reduce(sums / len(batches), "mean").tolist()
+    values = dict(zip(("total", *LOSS_TERMS, "masked", "stop"), means, strict=True))
+    for name in (*LOSS_TERMS, "total"):
+        _check_finite(step, f"the {name} loss", values[name])
+    norm = accelerator.clip_grad_norm_(objective.student.parameters(), parts.clip_norm)
+    if accelerator.scaler is None:  # in fp16 the scaler skips such a step and goes on
+        _check_finite(step, "the gradient", float(norm))
+    parts.optimizer.step()
+    parts.optimizer.zero_grad()
+    objective.teacher.update(objective.student, step)
+    return {
+        **values,
+        "gradient_norm": float(norm),
+        "learning_rate": parts.learning_rate(step),
+        "momentum": parts.momentum(step),
+        "teacher_temperature": output.teacher_temperature,
+        "mask_strategy": output.mask_strategy,
+        "weights": output.weights,
+    }
+
+
+def _values(output: ObjectiveOutput, asked_to_stop: bool) -> Tensor:
+    """Return the total, the terms, the masked share and the wish to stop as one vector."""
+    rest = [output.mask.float().mean(), output.total.new_tensor(float(asked_to_stop))]
+    return torch.stack([output.total, *output.terms().values(), *rest]).detach().float()
+
+
+def _check_finite(step: int, what: str, value: float) -> None:
+    if not abs(value) < float("inf"):
+        raise NotFiniteError(f"step {step + 1}: {what} is {value}")
+
+
+@contextmanager
+def _step_named(step: int) -> Iterator[None]:
+    """Turn a component's refusal of NaN into the trainer's error."""
+    try:
+        yield
+    except ValueError as error:
+        if "NaN" in str(error):
+            raise NotFiniteError(f"step {step + 1}: {error}") from error
+        raise
+
+
+def measure(parts: Parts, config: Config, dataset: Any, step: int) -> dict[str, Any]:
+    """Evaluate the student and, once it differs, the teacher; all processes take part."""
+    networks = {"student": parts.modules["student"], "teacher": parts.objective.teacher}
+    if step == 0:
+        del networks["teacher"]
+    options: dict[str, Any] = {
+        "image_size": config.eval.image_size,
+        "scales": config.eval.scales,
+        "cam_scales": config.eval.cam_scales,
+        "flip": config.eval.flip,
+        "cam_threshold": config.eval.cam_threshold,
+        "batch_size": config.eval.batch_size,
+        "num_workers": config.data.workers,
+    }
+    return {name: _scores(evaluate(net, dataset, **options)) for name, net in networks.items()}
+
+
+def _scores(result: EvaluationResult) -> dict[str, Any]:
+    return {
+        "cam_miou": result.cam_miou,
+        "aux_cam_miou": result.aux_cam_miou,
+        "segmentation_miou": result.segmentation_miou,
+        "label_f1": result.label_f1,
+        "pixel_accuracy": result.segmentation.pixel_accuracy,
+        "cam_iou": result.cam.iou.tolist(),
+        "segmentation_iou": result.segmentation.iou.tolist(),
+        "images": result.images,
+    }
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM: a step in progress is finished, an evaluation is left at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.at_once = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        again, self.asked = self.asked, True
+        if self.at_once:
+            raise KeyboardInterrupt
+        if again:  # in the middle of a step there is no state worth keeping
+            sys.exit(INTERRUPTED)
+
+    @contextmanager
+    def leaving_at_once(self) -> Iterator[None]:
+        """Raise ``KeyboardInterrupt`` where the code stands: nothing in the block needs saving."""
+        self.at_once = True
+        try:
+            yield
+        finally:
+            self.at_once = False
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C in a data worker to the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def run(config: Config, *, resume: bool) -> int:
+    """Train, evaluate and report; return the exit status."""
+    accelerator = Accelerator(
+        mixed_precision=config.optim.mixed_precision,
+        gradient_accumulation_steps=accumulation(config, PartialState().num_processes),
+    )
+    main = accelerator.is_main_process
+    folder: Path = _agree(run_folder(config.run.output, resume=resume) if main else None)
+    with _readable():
+        train_set, eval_set = build_datasets(config)
+        student = build_student(config, train_set.class_names)
+        views = build_views(config, student.backbone.mean, student.backbone.std)
+    parts = build_parts(config, student, accelerator)
+    begun = time.monotonic()
+    step = 0
+    if resume and (checkpoint := latest_checkpoint(folder / "checkpoints")):
+        state = read_state(checkpoint)
+        _check_same_run(config, state["config"], checkpoint)
+        restore(checkpoint, modules=parts.modules, optimizer=parts.optimizer.optimizer)
+        if accelerator.scaler is not None and state["scaler"]:
+            accelerator.scaler.load_state_dict(state["scaler"])
+        step, begun = state["step"], begun - state["seconds"]
+    accelerator.wait_for_everyone()
+    stream = ViewStream(train_set, views, seed=config.seed)
+    batches = micro_batches(stream, config, accelerator, start=step)
+
+    def save() -> None:
+        if main:
+            save_checkpoint(
+                folder / "checkpoints",
+                step,
+                modules=parts.modules,
+                optimizer=parts.optimizer.optimizer,
+                state={
+                    "config": asdict(config),
+                    "seconds": time.monotonic() - begun,
+                    "scaler": accelerator.scaler and accelerator.scaler.state_dict(),
+                },
+                keep=config.run.keep_checkpoints,
+            )
+
+    with Recorder(folder, config, start=step, main=main) as recorder, Interrupt() as interrupt:
+        recorder.evaluations = _agree(recorder.evaluations if main else None)
+        recorder.say(_heading(config, folder, step, parts))
+        try:
+            while True:
+                if _evaluation_due(config, step) and step not in recorder.evaluations:
+                    with interrupt.leaving_at_once(), _readable():
+                        recorder.evaluation(step, measure(parts, config, eval_set, step))
+                if step == config.steps:
+                    break
+                with _readable():
+                    batch = [next(batches) for _ in range(parts.accumulation)]
+                values = train_step(parts, step, batch, config.seed, interrupt.asked)
+                step += 1
+                stop = values.pop("stop") > 0
+                recorder.step(step, values)
+                if stop or step % config.run.checkpoint_every == 0 or step == config.steps:
+                    save()
+                if stop:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            save()
+            recorder.say(f"interrupted after step {step}; the same command with --resume goes on")
+            return INTERRUPTED
+        if main:
+            report(parts, config, folder, recorder, eval_set, time.monotonic() - begun)
+    accelerator.end_training()
+    return 0
+
+
+def micro_batches(
+    stream: ViewStream, config: Config, accelerator: Accelerator, *, start: int
+) -> Iterator[Any]:
+    """Yield this process's micro-batches from a step on, on its device."""
+    sampler = StepBatches(
+        config.data.batch_size,
+        steps=config.steps,
+        start=start,
+        accumulation=accelerator.gradient_accumulation_steps,
+        rank=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    loader: DataLoader[Any] = DataLoader(
+        stream,
+        batch_sampler=sampler,
+        num_workers=config.data.workers,
+        worker_init_fn=ignore_interrupts,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    for views, labels in loader:
+        yield [part.to(accelerator.device, non_blocking=True) for part in (*views, labels)]
+
+
+def report(
+    parts: Parts, config: Config, folder: Path, recorder: Recorder, eval_set: Any, seconds: float
+) -> None:
+    """Print the table; write results.json, the picture sheet and the two networks."""
+    bound = upper_bound(config)
+    background = all_background(eval_set, len(eval_set.class_names))
+    rows = results_rows(recorder.evaluations, background, bound)
+    recorder.say("\n" + results_table(rows, bound) + "\n")
+    if config.run.sheet_images:
+        sheet = picture_sheet(
+            parts.objective,
+            eval_set,
+            eval_set.class_names,
+            count=config.run.sheet_images,
+            cam_scales=config.eval.cam_scales,
+            scales=config.eval.scales,
+            generator=torch.Generator().manual_seed(derive_seed(config.seed, SHEET, 0)),
+        )
+        sheet.save(folder / "sheet.png")
+    networks: dict[str, Any] = parts.modules
+    for name in ("student", "teacher"):
+        networks[name].save(folder / f"{name}.safetensors")
+    accelerator = parts.accelerator
+    write_results(
+        folder,
+        config,
+        parts.objective.preset,
+        rows=rows,
+        bound=bound,
+        evaluations=recorder.evaluations,
+        steps=config.steps,
+        seconds=seconds,
+        effective_batch=config.data.batch_size,
+        processes=accelerator.num_processes,
+        accumulation=parts.accumulation,
+        mixed_precision=accelerator.mixed_precision,
+        device=str(accelerator.device),
+        threads=torch.get_num_threads(),
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+    )
+    recorder.say(f"{seconds:.0f} s; results.json, sheet.png and the networks are in {folder}")
+
+
+def _evaluation_due(config: Config, step: int) -> bool:
+    if step == 0:
+        return config.eval.at_start
+    return step == config.steps or step % config.eval.every == 0
+
+
+def _heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
+    """Say what runs where, and at which effective batch."""
+    accelerator, batch = parts.accelerator, config.data.batch_size
+    each = batch // (parts.accumulation * accelerator.num_processes)
+    return (
+        f"{folder}: steps {step} to {config.steps}, preset {parts.objective.preset.name}, "
+        f"effective batch {batch} = {each} images x {parts.accumulation} micro-batches x "
+        f"{accelerator.num_processes} processes, on {accelerator.device}, "
+        f"precision {accelerator.mixed_precision}"
+    )
+
+
+def _agree(value: Any) -> Any:
+    """Return the main process's value in every process."""
+    return broadcast_object_list([value])[0]
+
+
+def _check_same_run(config: Config, saved: dict[str, Any], checkpoint: Path) -> None:
+    """Refuse to resume with options that would make it another run."""
+    now = asdict(config)
+    for each in (now, saved):
+        for name in ("run", "eval"):
+            del each[name]
+        for name in ("root", "workers", "micro_batch"):
+            del each["data"][name]
+    if changed := list(_differences(saved, now)):
+        name, before, after = changed[0]
+        raise ConfigError(
+            f"{name}: {checkpoint.parents[1]} was started with {before!r}, --resume got {after!r}"
+        )
+
+
+def _differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between nested options, by dotted name."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _differences(before.get(key), after.get(key), f"{name}.{key}".lstrip("."))
+    elif before != after:
+        yield name, before, after
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what data and weights raise into one line."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        # A worker process puts the traceback into the message; its last line is the message.
+        text = next(line for line in reversed(str(error).splitlines() or ["?"]) if line.strip())
+        raise InputError(text) from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the trainer; see the exit statuses at the top."""
+    try:
+        config, resume = parse_arguments(sys.argv[1:] if argv is None else argv)
+        return run(config, resume=resume)
+    except ConfigError as error:
+        message, status = str(error), BAD_OPTION
+    except InputError as error:
+        message, status = str(error), BAD_INPUT
+    except NotFiniteError as error:
+        message, status = f"{error}; stopped, the last checkpoint is kept", NOT_FINITE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(f"train.py: error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""The picture sheet: what the network makes of a few evaluation images, beside the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
+
+from fsr.data.stream import SampleSource
+from fsr.objective import TrainingObjective
+from fsr.refine import pseudo_labels
+from fsr.teacher import unwrap
+
+COLUMNS = ("image", "CAM", "pseudo label", "uncertain mask", "prediction", "truth")
+IGNORE = 255
+GAP, TITLE = 6, 22
+TINT, DARK = (255, 140, 0), (50, 50, 50)
+
+
+@torch.no_grad()
+def picture_sheet(
+    objective: TrainingObjective,
+    dataset: SampleSource,
+    class_names: Sequence[str],
+    *,
+    count: int,
+    cam_scales: Sequence[float],
+    scales: Sequence[float],
+    generator: torch.Generator,
+    tile: int = 168,
+) -> Image.Image:
+    """Draw one row per image: image, CAM, pseudo label, masked patches, prediction, truth.
+
+    The CAM is the maximum over the classes present. In the column of masked patches the uncertain
+    zone of Eq. 3 is tinted and what the masker hides is darkened.
+
+    Args:
+        objective: the objective of the run, for its networks, masker, refinement and thresholds.
+        dataset: where the images come from; the first `count` that hold a class are drawn.
+        class_names: names of the classes.
+        count: number of rows.
+        cam_scales: image scales of the CAMs.
+        scales: image scales of the prediction.
+        generator: source of the masks' randomness.
+        tile: width and height of one picture in pixels.
+    """
+    rows: list[list[Image.Image]] = []
+    notes: list[str] = []
+    for index in range(len(dataset)):
+        if len(rows) == count:
+            break
+        sample = dataset[index]
+        present = [name for name, on in zip(class_names, sample.labels, strict=True) if on]
+        if not present:
+            continue
+        maps = _maps(objective, sample.image, sample.labels, cam_scales, scales, generator)
+        size = (tile, tile)
+        photo = sample.image.resize(size, Image.Resampling.BICUBIC)
+        rows.append(
+            [
+                photo,
+                _heat(photo, maps["cam"]),
+                _labels(maps["pseudo"], size),
+                _masked(photo, maps["zone"], maps["mask"]),
+                _labels(maps["prediction"], size),
+                _labels(sample.target, size)
+                if sample.target is not None
+                else Image.new("RGB", size, "white"),
+            ]
+        )
+        notes.append(f"{sample.name}: {', '.join(present)}")
+    return _arrange(rows, notes, class_names, tile)
+
+
+def _maps(
+    objective: TrainingObjective,
+    image: Image.Image,
+    labels: Tensor,
+    cam_scales: Sequence[float],
+    scales: Sequence[float],
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Return what the student and the objective make of one image."""
+    student: Any = unwrap(objective.student)
+    preset, device = objective.preset, next(student.parameters()).device
+    pixels = TF.to_dtype(TF.pil_to_tensor(image), torch.float32, scale=True)[None].to(device)
+    images = TF.normalize(pixels, list(student.backbone.mean), list(student.backbone.std))
+    present = labels[None].to(device)
+    cam, auxiliary = student.cam(images, scales=cam_scales)
+    # The masker works on whole blocks: the nearest grid that they divide.
+    cells = [preset.mask_block * patch for patch in student.backbone.patch_size]
+    grid = tuple(
+        preset.mask_block * max(1, round(side / cell))
+        for side, cell in zip(images.shape[2:], cells, strict=True)
+    )
+    source = auxiliary if preset.mask_cam.layer == "auxiliary" else cam
+    masker = objective.masker
+    extra = {"images": pixels} if preset.mask_strategy == "edge" else {}
+    return {
+        "cam": (cam * present[:, :, None, None]).amax(1)[0],
+        "pseudo": pseudo_labels(
+            objective.refinement,
+            pixels,
+            cam,
+            present,
+            low=preset.pseudo_low,
+            high=preset.pseudo_high,
+        )[0],
+        "zone": masker.uncertain_zone(source, present, grid=grid)[0],
+        "mask": masker(source, present, grid=grid, generator=generator, **extra)[0],
+        "prediction": student.predict(images, scales=scales).argmax(1)[0],
+    }
+
+
+def voc_palette() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the colours of the VOC label maps, `(256, 3)`: the label's bits, dealt out."""
+    labels = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for level in range(8):
+        for channel in range(3):
+            bits = labels >> (3 * level + channel) & 1
+            colours[:, channel] |= (bits << (7 - level)).astype(np.uint8)
+    colours[IGNORE] = (224, 224, 192)
+    return colours
+
+
+def _labels(labels: Tensor, size: tuple[int, int]) -> Image.Image:
+    """Paint a label map; nearest, so that no label is invented."""
+    picture = Image.fromarray(voc_palette()[labels.cpu().numpy().astype(np.uint8)])
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def _resize(values: Tensor, size: tuple[int, int], mode: str) -> np.ndarray[Any, Any]:
+    """Resize a map to (width, height) and return it as `(height, width, 1)` floats."""
+    resized = F.interpolate(values[None, None].float(), size[::-1], mode=mode)
+    return resized[0, 0, :, :, None].cpu().numpy()
+
+
+def _heat(photo: Image.Image, cam: Tensor) -> Image.Image:
+    """Lay a CAM over the image: blue is low, red is high."""
+    score = _resize(cam, photo.size, "bilinear")
+    colour = np.concatenate(
+        [np.clip(1.5 - np.abs(4 * score - peak), 0, 1) for peak in (3.0, 2.0, 1.0)], axis=2
+    )
+    grey = np.asarray(photo.convert("L").convert("RGB")) / 255
+    return Image.fromarray(np.uint8(255 * (0.45 * grey + 0.55 * colour)))
+
+
+def _masked(photo: Image.Image, zone: Tensor, mask: Tensor) -> Image.Image:
+    """Tint the uncertain zone, darken the masked patches."""
+    picture = np.asarray(photo) / 255
+    tint = 0.5 * _resize(zone, photo.size, "nearest")
+    picture = picture * (1 - tint) + tint * np.array(TINT) / 255
+    return Image.fromarray(
+        np.uint8(255 * picture * (1 - 0.75 * _resize(mask, photo.size, "nearest")))
+    )
+
+
+def _arrange(
+    rows: list[list[Image.Image]], notes: list[str], class_names: Sequence[str], tile: int
+) -> Image.Image:
+    """Put the tiles under their titles, a note under each row and the legend at the end."""
+    font = ImageFont.load_default(size=13)
+    step = tile + GAP
+    width = len(COLUMNS) * step + GAP
+    entries = ["background", *class_names]
+    colours = [tuple(int(v) for v in voc_palette()[i]) for i in range(len(entries))]
+    per_line = max(1, width // 130)
+    lines = -(-(len(entries) + 3) // per_line)
+    height = TITLE + len(rows) * (tile + TITLE) + lines * TITLE + GAP
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(COLUMNS):
+        draw.text((GAP + column * step, 4), title, fill="black", font=font)
+    for row, (tiles, note) in enumerate(zip(rows, notes, strict=True)):
+        top = TITLE + row * (tile + TITLE)
+        for column, picture in enumerate(tiles):
+            sheet.paste(picture, (GAP + column * step, top))
+        draw.text((GAP, top + tile + 3), note, fill="black", font=font)
+    top = TITLE + len(rows) * (tile + TITLE) + GAP
+    for name, colour in (("ignored", voc_palette()[IGNORE]), ("uncertain", TINT), ("masked", DARK)):
+        entries.append(name)
+        colours.append(tuple(int(v) for v in colour))
+    for number, (name, colour) in enumerate(zip(entries, colours, strict=True)):
+        left, line = GAP + number % per_line * 130, top + number // per_line * TITLE
+        draw.rectangle((left, line + 2, left + 14, line + 14), fill=colour, outline="black")
+        draw.text((left + 19, line), name, fill="black", font=font)
+    return sheet
