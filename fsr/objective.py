@@ -15,7 +15,7 @@ from fsr._numerics import attached_zero, no_autocast
 from fsr._objective_output import ObjectiveOutput, total_loss
 from fsr._views import Pixels, check_block, check_views
 from fsr.aggregation import MaskedCrossAttentionAggregator
-from fsr.cam import cam_to_labels
+from fsr.cam import IGNORE, cam_to_labels
 from fsr.losses.classification import classification_loss
 from fsr.losses.dense_energy import DenseEnergyLoss
 from fsr.losses.ptc import PTCLoss
@@ -29,7 +29,6 @@ from fsr.teacher import EMATeacher, unwrap
 
 __all__ = ["ObjectiveOutput", "TrainingObjective", "set_masking", "total_loss"]
 
-IGNORE = 255
 VIEW1_HEADS = ("class_logits", "aux_class_logits", "segmentation", "tokens", "aux_tokens")
 
 _log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class TrainingObjective(nn.Module):
         Section "Methodology", Eq. 1-10; Fig. 2.
 
     Example:
-        >>> from fsr import EMATeacher, SingleStageSegmenter
+        >>> from fsr.segmenter import SingleStageSegmenter
         >>> size = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
         >>> student = SingleStageSegmenter(
         ...     3, "vit_tiny_patch16_224", image_size=32, projection_dim=8, backbone_options=size)

@@ -109,7 +109,7 @@ def evaluate(
 
     Example:
         >>> from PIL import Image
-        >>> from fsr import SingleStageSegmenter
+        >>> from fsr.segmenter import SingleStageSegmenter
         >>> from fsr.data.sample import Sample
         >>> size = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
         >>> model = SingleStageSegmenter(

@@ -53,7 +53,8 @@ class PreparedDataset(Dataset[Prepared]):
         num_classes: number of classes that their labels must have.
         mean: mean of the normalisation per channel.
         std: standard deviation likewise.
-        image_size: ``(height, width)`` to resize images to, None for their own size.
+        image_size: ``(height, width)`` to resize images to (bilinear, no antialiasing, as the
+            released code does), None for their own size.
     """
 
     def __init__(
@@ -116,8 +117,13 @@ def batches(
     dataset: PreparedDataset, batch_size: int, num_workers: int
 ) -> Iterator[list[Prepared]]:
     """Yield batches of samples whose images have one size, in order where sizes allow."""
+    # With a generator of its own the loader leaves torch's global state to the training around it.
     loader: Any = DataLoader(
-        dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=_as_list
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=_as_list,
+        generator=torch.Generator(),
     )
     for samples in loader:
         sizes = dict.fromkeys(sample.image.shape for sample in samples)
