@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
 from timm.layers.patch_embed import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import VisionTransformer, load_state_dict
@@ -22,6 +20,8 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 PREFIX_TOKENS = ("cls_token", "dist_token", "reg_token")
 # What a checkpoint holds for its former task and a dense backbone has no use for.
 HEADS = ("head.", "head_dist.", "attn_pool.", "pre_logits.")
+# Modules that register the supported models.
+FAMILIES = ("vision_transformer", "deit", "scenes_encoder")
 # Options that decide prefix tokens and the place of the final norm, not the weights of the blocks.
 FORM = ("class_token", "reg_tokens", "no_embed_class", "global_pool", "fc_norm")
 
@@ -67,9 +67,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"pretrained: no file {str(path)!r}")
     try:
         state = load_state_dict(str(path), weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"pretrained: cannot read weights from {str(path)!r}: {error}") from error
-    if not all(isinstance(value, Tensor) for value in state.values()):
+    except Exception as error:  # The readers tell a foreign file by many kinds of exception.
+        raise ValueError(
+            f"pretrained: no weights could be read from {str(path)!r} without running its code"
+        ) from error
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"pretrained: expected a state dictionary of tensors in {str(path)!r}")
     return dict(state)
 
@@ -164,7 +166,8 @@ def check_timm_name(name: str) -> None:
     """Raise ``ValueError`` with the nearest name unless timm has a model of this name."""
     if timm.is_model(name):
         return
-    near = difflib.get_close_matches(name, timm.list_models(), n=1)
+    names = [each for family in FAMILIES for each in timm.list_models(module=family)]
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ValueError(f"backbone: expected the name of a timm model, got {name!r}{hint}")
 

@@ -14,6 +14,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+import fsr.scenes_encoder  # noqa: F401 - registers its name with timm
 from fsr._checks import check_bool, check_floating, check_positive_int, check_shape
 from fsr._pretrained import check_timm_name, final_norm_name, load_pretrained
 
@@ -211,7 +212,7 @@ def _build(name: str, image_size: int | tuple[int, int], options: Mapping[str, A
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         _check_supported_name(name)
         raise ValueError(
-            f"backbone_options: timm cannot build {name!r} with {dict(options)}: {error}"
+            f"backbone: timm cannot build {name!r} with options {dict(options)}: {error}"
         ) from error
     vit = _check_supported(vit)
     _check_divisible("image_size", size, vit.patch_embed.feat_ratio(as_scalar=False))

@@ -17,7 +17,7 @@ from fsr.aggregation import AverageAggregator, MaskedCrossAttentionAggregator, M
 from fsr.backbone import ViTBackbone
 from fsr.cam import class_activation_maps
 from fsr.decoder import LargeFOV
-from fsr.projection import ProjectionHead
+from fsr.projection import ProjectionHead, project_tokens
 
 HEADS = (
     "class_logits",
@@ -68,6 +68,8 @@ class SingleStageSegmenter(nn.Module):
         decoder: ``"largefov"`` or a module from ``(B, D, H, W)`` to ``(B, C + 1, H, W)``.
         projection_dim: width K of the projections.
         backbone_options: options of ``timm.create_model``, for example ``class_token=False``.
+        projector_options: options of the default projector, for example ``hidden_dim=256``.
+        decoder_options: options of a decoder given by name, for example ``hidden_dim=128``.
 
     Attributes:
         classifier: 1x1 convolution without bias, weight ``(C, D, 1, 1)``, on the final tokens.
@@ -105,6 +107,8 @@ class SingleStageSegmenter(nn.Module):
         decoder: str | nn.Module = "largefov",
         projection_dim: int = 4096,
         backbone_options: Mapping[str, Any] | None = None,
+        projector_options: Mapping[str, Any] | None = None,
+        decoder_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_positive_int("num_classes", num_classes)
@@ -121,7 +125,9 @@ class SingleStageSegmenter(nn.Module):
             "projector": _recorded(projector),
             "decoder": _recorded(decoder),
             "projection_dim": projection_dim,
-            "backbone_options": None if backbone_options is None else dict(backbone_options),
+            "backbone_options": _plain(backbone_options),
+            "projector_options": _plain(projector_options),
+            "decoder_options": _plain(decoder_options),
         }
         self.backbone = ViTBackbone(
             backbone, pretrained=pretrained, image_size=image_size, options=backbone_options
@@ -132,8 +138,8 @@ class SingleStageSegmenter(nn.Module):
         self.classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
         self.aux_classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
         self.aggregator = _build_aggregator(aggregator, dim, self.backbone.num_heads)
-        self.projector = _build_projector(projector, dim, projection_dim)
-        self.decoder = _build_decoder(decoder, dim, num_classes)
+        self.projector = _build_projector(projector, dim, projection_dim, projector_options)
+        self.decoder = _build_decoder(decoder, dim, num_classes, decoder_options)
 
     def forward(
         self,
@@ -177,8 +183,8 @@ class SingleStageSegmenter(nn.Module):
                 heads[name] = self._segment(tokens[part], grid)
             else:
                 flat = None if mask is None else mask[part].flatten(1)
-                aggregated = norm(self.aggregator(raw[part], flat)).unsqueeze(1)
-                heads[name] = self.projector(torch.cat([aggregated, tokens[part]], dim=1))
+                aggregated = norm(self.aggregator(raw[part], flat))
+                heads[name] = project_tokens(aggregated, tokens[part], self.projector)
         return SegmenterOutput(
             class_logits=heads.get("class_logits"),
             aux_class_logits=heads.get("aux_class_logits"),
@@ -414,21 +420,40 @@ def _build_aggregator(aggregator: str | nn.Module | None, dim: int, num_heads: i
     return MaxAggregator()
 
 
-def _build_projector(projector: nn.Module | None, dim: int, out_dim: int) -> nn.Module:
+def _build_projector(
+    projector: nn.Module | None, dim: int, out_dim: int, options: Mapping[str, Any] | None
+) -> nn.Module:
     """Return the default projector, or the module given."""
     if projector is None:
-        return ProjectionHead(dim, out_dim)
+        return ProjectionHead(dim, out_dim, **(options or {}))
     if not isinstance(projector, nn.Module):
         raise TypeError(f"projector: expected a module or None, got {type(projector).__name__}")
+    _refuse_options("projector_options", options, projector)
     return projector
 
 
-def _build_decoder(decoder: str | nn.Module, dim: int, num_classes: int) -> nn.Module:
+def _build_decoder(
+    decoder: str | nn.Module, dim: int, num_classes: int, options: Mapping[str, Any] | None
+) -> nn.Module:
     """Return the decoder of a name, or the module given."""
     if isinstance(decoder, nn.Module):
+        _refuse_options("decoder_options", options, decoder)
         return decoder
     check_choice("decoder", decoder, ("largefov",))
-    return LargeFOV(dim, num_classes + 1)
+    return LargeFOV(dim, num_classes + 1, **(options or {}))
+
+
+def _refuse_options(name: str, options: Mapping[str, Any] | None, part: nn.Module) -> None:
+    """Raise if options are given for a module that is already built."""
+    if options:
+        raise ValueError(
+            f"{name}: expected none with a {type(part).__name__} module, got {dict(options)}"
+        )
+
+
+def _plain(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return options as a checkpoint records them."""
+    return None if options is None else dict(options)
 
 
 def _recorded(part: Any) -> Any:
