@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from fsr._checks import ShapeError, check_floating, check_positive_int
+from fsr._checks import ShapeError, check_floating, check_positive_int, check_shape
 from fsr._numerics import at_least_float32, no_autocast
 
 
+def project_tokens(
+    aggregated: Tensor, tokens: Tensor, projector: Callable[[Tensor], Tensor]
+) -> Tensor:
+    r"""Projections of Eq. 1 before the softmax, :math:`P([A(Z); Z])`: the aggregate comes first.
+
+    The softmax is left to the losses, which divide by a temperature first and want its logarithm.
+
+    Args:
+        aggregated: one token per image, ``(B, D)``.
+        tokens: patch tokens, ``(B, N, D)``.
+        projector: the projector P, from ``(B, 1 + N, D)`` to ``(B, 1 + N, K)``.
+
+    Returns:
+        Projections ``(B, 1 + N, K)``.
+
+    Raises:
+        ShapeError: ``tokens`` or ``aggregated`` has the wrong shape.
+
+    Source:
+        Section "A Single-Stage Framework for WSSS", Eq. 1.
+
+    Example:
+        >>> project_tokens(torch.zeros(1, 2), torch.ones(1, 3, 2), lambda z: z).tolist()
+        [[[0.0, 0.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]]
+    """
+    batch, _, dim = check_shape("tokens", tokens, "B N D")
+    check_shape("aggregated", aggregated, "B D", B=batch, D=dim)
+    return projector(torch.cat([aggregated.unsqueeze(1), tokens], dim=1))
+
+
 class ProjectionHead(nn.Module):
-    r"""Projector of Eq. 8 and Eq. 9: MLP with GELU, L2 norm, cosine scores of K prototypes.
+    r"""Projector P of Eq. 1: MLP with GELU, L2 norm, cosine scores of K prototypes.
 
     The last layer is weight-normed with its norms frozen at 1, so that score k is the cosine of
     the bottleneck vector and prototype k; only directions are learned.

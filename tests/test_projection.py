@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsr._checks import ShapeError
-from fsr.projection import ProjectionHead
+from fsr.projection import ProjectionHead, project_tokens
 
 
 def build(num_layers: int = 3) -> ProjectionHead:
@@ -170,3 +170,24 @@ def test_bad_tokens_are_named() -> None:
         head(torch.zeros(2, 5, dtype=torch.int64))
     with pytest.raises(TypeError, match=r"tokens: expected a tensor \(\.\.\., D\), got list"):
         head([1.0])
+
+
+# -- Eq. 1 -----------------------------------------------------------------------------------------
+
+
+def test_eq_1_projects_every_row_alone_with_the_aggregate_first() -> None:
+    head = ProjectionHead(4, out_dim=6, hidden_dim=8, bottleneck_dim=3).eval()
+    aggregated, tokens = torch.randn(2, 4), torch.randn(2, 5, 4)
+    projected = project_tokens(aggregated, tokens, head)
+    assert projected.shape == (2, 6, 6)
+    torch.testing.assert_close(projected[:, 0], head(aggregated))
+    for row in range(5):
+        torch.testing.assert_close(projected[:, 1 + row], head(tokens[:, row]))
+
+
+def test_eq_1_refuses_shapes_that_do_not_fit() -> None:
+    head = ProjectionHead(4, out_dim=6, hidden_dim=8, bottleneck_dim=3)
+    with pytest.raises(ShapeError, match=r"tokens: expected shape \(B, N, D\), got \(2, 4\)"):
+        project_tokens(torch.zeros(2, 4), torch.zeros(2, 4), head)
+    with pytest.raises(ShapeError, match=r"aggregated: expected shape \(B, D\) with B=2, D=4, got"):
+        project_tokens(torch.zeros(3, 4), torch.zeros(2, 5, 4), head)
