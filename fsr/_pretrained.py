@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,9 @@ def load_pretrained(
     else:
         origin = str(source)
         state = read_state_dict(Path(source))
-        if not set(state) >= {key for key in model.state_dict() if key.startswith("blocks.")}:
+        if _core(state) != _core(model.state_dict()):
             original: Any = timm.create_model(name, num_classes=0, **plain)
-            state = checkpoint_filter_fn(state, original, adapt_layer_scale=True)
+            state = _translated(state, original)
     load_adapted(model, state, origin)
 
 
@@ -175,6 +175,21 @@ def check_timm_name(name: str) -> None:
 def final_norm_name(model: nn.Module) -> str:
     """Return where a ViT keeps its final norm: ``norm``, or ``fc_norm`` if that is an identity."""
     return "fc_norm" if isinstance(model.norm, nn.Identity) else "norm"
+
+
+def _core(names: Iterable[str]) -> set[str]:
+    """Return the names that every form of a ViT has in common."""
+    apart = (*HEADS, *PREFIX_TOKENS, "norm.", "fc_norm.", "pos_embed")
+    return {name for name in names if not name.startswith(apart)}
+
+
+def _translated(state: dict[str, Tensor], original: Any) -> dict[str, Tensor]:
+    """Return a state of other code, such as DINOv2's, under timm's names; else as it is."""
+    try:
+        translated = checkpoint_filter_fn(dict(state), original, adapt_layer_scale=True)
+    except Exception:  # A foreign file may fail timm anywhere; the check that follows names it.
+        return state
+    return translated if _core(translated) == _core(original.state_dict()) else state
 
 
 def _grid_of(patches: int, model: VisionTransformer) -> tuple[int, int] | None:
