@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import time
 from pathlib import Path
 from typing import TypeAlias
 
 import timm
 import torch
+from einops import rearrange
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
@@ -57,13 +59,33 @@ class LabelledScenes(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self.transform(sample.image), sample.labels.argmax()
 
 
-def pooled_logits(model: VisionTransformer, images: torch.Tensor, share: float) -> torch.Tensor:
+def windowed_tokens(
+    model: VisionTransformer, images: torch.Tensor, window: int, shift: tuple[int, int]
+) -> torch.Tensor:
+    """Encode every window of ``window`` x ``window`` patches on its own; tokens ``(B, N, D)``.
+
+    A scene holds one object, so nothing would keep an encoder that sees all of it from writing the
+    class into the background as well, and no class activation map would find its way back. Through
+    windows, a patch far from the object cannot know the class.
+    """
+    tokens = model._pos_embed(model.patch_embed(images))
+    side = model.patch_embed.grid_size[0]
+    grid = rearrange(tokens, "b (h w) d -> b h w d", h=side).roll(shift, (1, 2))
+    cells = rearrange(grid, "b (h p) (w q) d -> (b h w) (p q) d", p=window, q=window)
+    cells = model.norm(model.blocks(cells))
+    across = side // window
+    grid = rearrange(
+        cells, "(b h w) (p q) d -> b (h p) (w q) d", h=across, w=across, p=window, q=window
+    )
+    return rearrange(grid.roll((-shift[0], -shift[1]), (1, 2)), "b h w d -> b (h w) d")
+
+
+def pooled(scores: torch.Tensor, share: float) -> torch.Tensor:
     """Class logits ``(B, C)``: mean over the ``share`` of patches that score highest per class.
 
-    Averaging over all patches rewards an encoder that spreads the class over the background; the
-    maximum alone rewards the emblem only. About the area of an object lies between the two.
+    The maximum alone rewards the emblem only, the mean over all patches the background as well;
+    about the area of an object lies between the two.
     """
-    scores = model.head(model.forward_features(images))
     return scores.topk(max(1, int(share * scores.shape[1])), dim=1).values.mean(1)
 
 
@@ -72,7 +94,7 @@ def accuracy(model: VisionTransformer, loader: Loader, share: float) -> float:
     """Share of the images whose highest class is the drawn one."""
     model.eval()
     right = sum(
-        int((pooled_logits(model, images, share).argmax(1) == labels).sum())
+        int((pooled(model.head(model.forward_features(images)), share).argmax(1) == labels).sum())
         for images, labels in loader
     )
     model.train()
@@ -90,14 +112,9 @@ def main() -> None:
         "--share", type=float, default=0.11, help="share of patches pooled per class"
     )
     parser.add_argument(
-        "--patch-drop", type=float, default=0.5, help="share of patches hidden from the encoder"
+        "--windows", type=int, nargs="+", default=[4, 6, 6, 6, 12], help="drawn from, in patches"
     )
-    parser.add_argument(
-        "--full-from",
-        type=float,
-        default=0.8,
-        help="fraction of the run from which all patches are seen",
-    )
+    parser.add_argument("--check", type=int, default=600, help="held-out scenes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain"))
@@ -105,9 +122,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(args.seed)
-    model = timm.create_model(
-        "fsr_scenes_tiny", img_size=args.image_size, patch_drop_rate=args.patch_drop
-    )
+    model = timm.create_model("fsr_scenes_tiny", img_size=args.image_size)
+    rng = random.Random(args.seed)
     decay = [p for p in model.parameters() if p.ndim > 1 and p is not model.pos_embed]
     plain = [p for p in model.parameters() if p.ndim == 1 or p is model.pos_embed]
     groups = [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
@@ -119,7 +135,7 @@ def main() -> None:
     train = LabelledScenes(
         args.steps * args.batch, SCENE_SEEDS.pretrain, args.image_size, train=True
     )
-    held_out = LabelledScenes(600, SCENE_SEEDS.pretrain_check, args.image_size, train=False)
+    held_out = LabelledScenes(args.check, SCENE_SEEDS.pretrain_check, args.image_size, train=False)
     loader = DataLoader(
         train, args.batch, num_workers=args.workers, persistent_workers=args.workers > 0
     )
@@ -128,12 +144,12 @@ def main() -> None:
     model.train()
     with (args.out / "log.jsonl").open("w") as log:
         for step, (images, labels) in enumerate(loader):
-            if step == int(args.full_from * args.steps):
-                model.patch_drop = torch.nn.Identity()
             for group in optimizer.param_groups:
                 group["lr"] = rate(step)
             present = F.one_hot(labels, len(Scenes.class_names)).float()
-            logits = pooled_logits(model, images, args.share)
+            window = rng.choice(args.windows)
+            shift = (rng.randrange(window), rng.randrange(window))
+            logits = pooled(model.head(windowed_tokens(model, images, window, shift)), args.share)
             loss = F.binary_cross_entropy_with_logits(logits, present)
             optimizer.zero_grad()
             loss.backward()

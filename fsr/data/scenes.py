@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from fsr._checks import check_positive_int
 from fsr.data.sample import Sample
@@ -106,16 +107,21 @@ class Scenes:
         rng = np.random.default_rng([self.seed, index])
         canvas = _Canvas(rng, self.image_size)
         canvas.background()
-        labels = torch.zeros(len(_CLASSES))
-        target = np.zeros((self.image_size, self.image_size), np.int64) if self.masks else None
         count = int(rng.integers(self.objects[0], self.objects[1] + 1))
-        for c, body in canvas.objects(count):
-            labels[c] = 1.0
-            if target is not None:
-                target[body] = c + 1
+        drawn = canvas.objects(count)
+        labels = torch.zeros(len(_CLASSES))
+        labels[[c for c, _ in drawn]] = 1.0
+        mask = _label_map(drawn, self.image_size) if self.masks else None
         image = Image.fromarray((canvas.image * 255 + 0.5).clip(0, 255).astype(np.uint8))
-        mask = None if target is None else torch.from_numpy(target)
         return Sample(image, labels, mask, f"scene_{self.seed}_{index:06d}")
+
+
+def _label_map(drawn: list[tuple[int, Mask]], side: int) -> Tensor:
+    """Return the label map ``(side, side)`` of objects given back to front."""
+    target = np.zeros((side, side), np.int64)
+    for c, body in drawn:
+        target[body] = c + 1
+    return torch.from_numpy(target)
 
 
 class _Canvas:
