@@ -288,7 +288,9 @@ def test_without_self_reinforcement_the_teacher_does_not_run() -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_every_trainable_parameter_stays_in_the_graph(preset: str, step: int) -> None:
     objective = build(preset)
-    run(objective, step).total.backward()
+    output = run(objective, step)
+    assert all(value.requires_grad for value in output.terms().values())
+    output.total.backward()
     missing = [
         name
         for name, parameter in objective.student.named_parameters()
@@ -432,6 +434,19 @@ def test_a_strict_mask_and_non_square_views_work() -> None:
     assert output.mask.shape == (2, 8, 6)
     assert output.pseudo_labels.shape == (2, SIZE, 48)
     output.total.backward()
+
+
+def test_an_edge_mask_follows_the_edges_of_view_2() -> None:
+    pytest.importorskip("skimage")
+    objective = build("paper", mask_strategy="edge")
+    passes = _Passes(objective.student)
+    view1, _, labels = views()
+    view2 = torch.zeros_like(view1)
+    view2[..., 20:, :] = 2.0  # one horizontal edge, in the third row of patches
+    mask = run(objective, 60, views=(view1, view2, labels)).mask
+    assert bool(mask[:, 2, 1:-1].all())
+    assert not bool(mask[:, 4:].any())
+    assert passes.seen == [(4, True)]
 
 
 # --- state -------------------------------------------------------------------------------------
