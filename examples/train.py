@@ -17,7 +17,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,6 +100,8 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
         aux_block=model.aux_block,
         projection_dim=model.projection_dim,
         backbone_options={"drop_path_rate": preset.drop_path_rate, **model.backbone_options},
+        projector_options=model.projector_options,
+        decoder_options=model.decoder_options,
     )
     student.class_names = tuple(class_names)
     return student
@@ -136,7 +138,7 @@ def build_parts(config: Config, student: SingleStageSegmenter, accelerator: Acce
 
 
 def train_step(
-    parts: Parts, step: int, batches: list[Any], seed: int, asked_to_stop: bool
+    parts: Parts, step: int, batches: list[Any], seed: int, asked_to_stop: Callable[[], bool]
 ) -> dict[str, Any]:
     """Make one optimiser step on its micro-batches and return what the log shows of it.
 
@@ -145,7 +147,7 @@ def train_step(
     """
     accelerator, objective = parts.accelerator, parts.objective
     set_learning_rate(parts.optimizer, parts.learning_rate(step))
-    sums = torch.zeros(len(LOSS_TERMS) + 3, device=accelerator.device)
+    sums = torch.zeros(len(LOSS_TERMS) + 2, device=accelerator.device)
     for micro, (view1, view2, labels) in enumerate(batches):
         place = micro * accelerator.num_processes + accelerator.process_index
         torch.manual_seed(derive_seed(seed, NETWORK_NOISE, step, place))
@@ -154,9 +156,10 @@ def train_step(
             with accelerator.autocast(), _step_named(step):
                 output = objective(view1, view2, labels, step=step, generator=generator)
             accelerator.backward(output.total)
-        sums += _values(output, asked_to_stop)
+        sums += _values(output)
     # One collective a step: every process sees the same numbers and takes the same decisions.
-    means = accelerator.reduce(sums / len(batches), "mean").tolist()
+    own = torch.cat([sums / len(batches), sums.new_tensor([float(asked_to_stop())])])
+    means = accelerator.reduce(own, "mean").tolist()
     values = dict(zip(("total", *LOSS_TERMS, "masked", "stop"), means, strict=True))
     for name in (*LOSS_TERMS, "total"):
         _check_finite(step, f"the {name} loss", values[name])
@@ -177,10 +180,10 @@ def train_step(
     }
 
 
-def _values(output: ObjectiveOutput, asked_to_stop: bool) -> Tensor:
-    """Return the total, the terms, the masked share and the wish to stop as one vector."""
-    rest = [output.mask.float().mean(), output.total.new_tensor(float(asked_to_stop))]
-    return torch.stack([output.total, *output.terms().values(), *rest]).detach().float()
+def _values(output: ObjectiveOutput) -> Tensor:
+    """Return the total, the terms and the masked share as one vector."""
+    values = [output.total, *output.terms().values(), output.mask.float().mean()]
+    return torch.stack([value.detach().float() for value in values])
 
 
 def _check_finite(step: int, what: str, value: float) -> None:
@@ -320,12 +323,13 @@ def run(config: Config, *, resume: bool) -> int:
                         recorder.evaluation(step, measure(parts, config, eval_set, step))
                 if step == config.steps:
                     break
+                began = time.monotonic()
                 with _readable():
                     batch = [next(batches) for _ in range(parts.accumulation)]
-                values = train_step(parts, step, batch, config.seed, interrupt.asked)
+                values = train_step(parts, step, batch, config.seed, lambda: interrupt.asked)
                 step += 1
                 stop = values.pop("stop") > 0
-                recorder.step(step, values)
+                recorder.step(step, {**values, "seconds": time.monotonic() - began})
                 if stop or step % config.run.checkpoint_every == 0 or step == config.steps:
                     save()
                 if stop:

@@ -23,7 +23,6 @@ from fsr.presets import CAMSource, Preset, get_preset
 
 CONFIGS = Path(__file__).parent / "configs"
 DATASETS = ("scenes", "voc")
-FREE_FORM = "model.backbone_options"
 
 
 class ConfigError(ValueError):
@@ -51,7 +50,13 @@ class ViewsConfig:
     """Options of `fsr.data.TwoViews`."""
 
     scale: list[float] = dataclasses.field(default_factory=lambda: [0.32, 1.0])
+    ratio: list[float] = dataclasses.field(default_factory=lambda: [3 / 4, 4 / 3])
     flip: float = 0.5
+    jitter: list[float] = dataclasses.field(default_factory=lambda: [0.4, 0.4, 0.2, 0.1])
+    jitter_prob: float = 0.5
+    blur_prob: float = 0.0
+    solarize_prob: float = 0.0
+    rand_augment: bool = False
 
 
 @dataclasses.dataclass
@@ -63,6 +68,8 @@ class ModelConfig:
     backbone_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     aux_block: int = -3
     projection_dim: int = 4096
+    projector_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    decoder_options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -184,7 +191,7 @@ def load_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ())
         ConfigError: with one line that names the option and, if it is unknown, the nearest one.
     """
     config = OmegaConf.structured(Config)
-    known = OmegaConf.to_container(config)
+    kinds = dict(_kinds(Config))
     try:
         layers = [_read_yaml(Path(file)) for file in files]
         for text in overrides:
@@ -192,7 +199,7 @@ def load_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ())
                 raise ConfigError(f"{text}: expected option=value")
             layers.append(OmegaConf.from_dotlist([text]))
         for layer in layers:
-            _refuse_unknown(OmegaConf.to_container(layer), known, "")
+            _check_layer(OmegaConf.to_container(layer), kinds)
             config = OmegaConf.merge(config, layer)
         made = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -257,29 +264,34 @@ def _read_yaml(path: Path) -> Any:
     return layer
 
 
-def _refuse_unknown(given: Any, known: Any, path: str) -> None:
-    """Raise for the first option that does not exist, with the nearest that does."""
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{path.rstrip('.')}: expected options of its own, got {given!r}")
-    for key, value in given.items():
-        name = f"{path}{key}"
-        if key not in known:
-            names = sorted(_names(OmegaConf.to_container(OmegaConf.structured(Config))))
-            same = [other for other in names if other.rpartition(".")[2] == str(key)]
-            near = same or difflib.get_close_matches(name, names, n=1)
-            raise ConfigError(f"{name}: unknown option{_hint(near[:1])}")
-        if isinstance(known[key], list) and not isinstance(value, list):
-            raise ConfigError(f"{name}: expected a list, got {value!r}")
-        if isinstance(known[key], Mapping) and name != FREE_FORM:
-            _refuse_unknown(value, known[key], f"{name}.")
+def _kinds(group: type, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every option with its path and type."""
+    for key, kind in typing.get_type_hints(group).items():
+        yield f"{path}{key}", kind
+        if dataclasses.is_dataclass(kind):
+            yield from _kinds(typing.cast(type, kind), f"{path}{key}.")
 
 
-def _names(options: Mapping[Any, Any], path: str = "") -> Iterator[str]:
-    """Spell every option with its path."""
+def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None:
+    """Raise for an option that does not exist, with the nearest that does, or is no such group.
+
+    Other types are OmegaConf's to check, but it takes any number for true or false.
+    """
     for key, value in options.items():
-        yield f"{path}{key}"
-        if isinstance(value, Mapping):
-            yield from _names(value, f"{path}{key}.")
+        name = f"{path}{key}"
+        if name not in kinds:
+            same = [other for other in kinds if other.rpartition(".")[2] == str(key)]
+            near = same or difflib.get_close_matches(name, kinds, n=1)
+            raise ConfigError(f"{name}: unknown option{_hint(near[:1])}")
+        kind = kinds[name]
+        if kind in (bool, bool | None) and not isinstance(value, bool | None):
+            raise ConfigError(f"{name}: expected true or false, got {value!r}")
+        if list[float] in (kind, *typing.get_args(kind)) and not isinstance(value, list | None):
+            raise ConfigError(f"{name}: expected a list of numbers, got {value!r}")
+        if dataclasses.is_dataclass(kind):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{name}: expected options of its own, got {value!r}")
+            _check_layer(value, kinds, f"{name}.")
 
 
 def _hint(near: Sequence[str]) -> str:

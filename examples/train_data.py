@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from PIL import Image
+from torch import Tensor
 from train_config import Config, ConfigError
 
-from fsr.data.sample import Sample
-from fsr.data.scenes import SCENE_SEEDS, Scenes
+from fsr.data import SCENE_SEEDS, VOC2012, Sample, Scenes, TwoViews
 
 
 class First:
@@ -33,16 +35,14 @@ class First:
 
 
 def build_datasets(config: Config) -> tuple[Any, Any]:
-    """Return what is trained on and what is evaluated on."""
+    """Return what is trained on, without masks, and what is evaluated on."""
     data = config.data
     if data.name == "scenes":
         return _scenes(config, train=True), _scenes(config, train=False)
-    from fsr.data import VOC2012
-
-    train = VOC2012(data.root, split=data.train_split)
-    return First(train, data.train_size), First(
-        VOC2012(data.root, split=data.eval_split), data.eval_size
-    )
+    root = data.root or ""
+    train = VOC2012(root, split=data.train_split, masks=False)
+    evaluation = VOC2012(root, split=data.eval_split)
+    return First(train, data.train_size), First(evaluation, data.eval_size)
 
 
 def _scenes(config: Config, *, train: bool) -> Scenes:
@@ -57,32 +57,23 @@ def _scenes(config: Config, *, train: bool) -> Scenes:
     return Scenes(size or 0, seed=seed, image_size=data.image_size, masks=not train)
 
 
-class TrainingViews:
-    """Two views of an image as normalised tensors.
+class ViewImages:
+    """The images of two views, without boxes and flips.
 
     Args:
-        views: a `fsr.data.TwoViews`.
+        views: maps an image to two views.
     """
 
-    def __init__(self, views: Any) -> None:
+    def __init__(self, views: TwoViews) -> None:
         self.views = views
 
-    def __call__(self, image: Any) -> tuple[Any, Any]:
-        return self.views(image), self.views(image)
+    def __call__(self, image: Image.Image) -> tuple[Tensor, Tensor]:
+        """Return two normalised images `(3, image_size, image_size)`."""
+        first, second = self.views(image)
+        return first.image, second.image
 
 
-def build_views(config: Config, mean: Sequence[float], std: Sequence[float]) -> TrainingViews:
-    import torch
-    from torchvision.transforms import v2
-
-    return TrainingViews(
-        v2.Compose(
-            [
-                v2.RandomResizedCrop(config.data.image_size, scale=config.views.scale),
-                v2.RandomHorizontalFlip(),
-                v2.ToImage(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(mean, std),
-            ]
-        )
-    )
+def build_views(config: Config, mean: Sequence[float], std: Sequence[float]) -> ViewImages:
+    """Return the random views that the options describe, normalised for the encoder."""
+    options = asdict(config.views)
+    return ViewImages(TwoViews(config.data.image_size, mean=mean, std=std, **options))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import sys
-import time
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ from fsr.metrics import SegmentationMetrics
 from fsr.presets import LOSS_TERMS, Preset
 
 SCORES = ("cam_miou", "segmentation_miou", "label_f1")
+SHORT = {
+    "total": "loss",
+    "classification": "cls",
+    "auxiliary": "aux",
+    "affinity": "aff",
+    "segmentation": "seg",
+    "uncertain": "unc",
+    "confident": "conf",
+    "energy": "energy",
+}
 
 
 class Recorder:
@@ -49,7 +59,7 @@ class Recorder:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
-        self._since = time.monotonic()
+        self._seconds = 0.0
 
     def __enter__(self) -> Recorder:
         if self.main and sys.stderr.isatty():
@@ -83,16 +93,17 @@ class Recorder:
         if not self.main:
             return
         self._log.write("train", step, **values)
+        self._seconds += values["seconds"]
         if self._bar is not None:
             self._bar.update()
             self._bar.set_postfix(loss=f"{values['total']:.3f}", refresh=False)
         if step % self._every and step != self._total:
             return
         if self._bar is None:
-            rate = (step - self._start) / (time.monotonic() - self._since)
-            left = time.strftime("%H:%M:%S", time.gmtime((self._total - step) / rate))
-            terms = "  ".join(f"{t[:5]} {values[t]:.3f}" for t in ("total", *LOSS_TERMS))
-            self.say(f"step {step}/{self._total}  {terms}  {rate:.2f} steps/s  {left} left")
+            each = self._seconds / (step - self._start)
+            left = timedelta(seconds=round((self._total - step) * each))
+            terms = "  ".join(f"{short} {values[term]:.3f}" for term, short in SHORT.items())
+            self.say(f"step {step}/{self._total}  {terms}  {1 / each:.2f} steps/s  {left} left")
         if self._writer is not None:
             weights = values["weights"]
             for name in ("total", *LOSS_TERMS):
