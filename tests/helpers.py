@@ -66,3 +66,17 @@ def assert_deepcopy_after_forward(module: nn.Module, *args: Any, **kwargs: Any) 
         assert torch.equal(own, other)
         assert own.numel() == 0 or own.data_ptr() != other.data_ptr()
     assert_same(twin(*args, **kwargs), module(*args, **kwargs))
+
+
+def code_that_hides(packages: list[str]) -> str:
+    """Return code for the top of a script: from there on the packages seem not to be installed."""
+    return f"""
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {packages!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import code_that_hides
 
 import fsr
 from fsr.presets import PRESETS, Preset
@@ -78,9 +79,12 @@ def test_the_extras_that_the_readme_names_exist() -> None:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if fenced(p, "python")], ids=lambda p: str(p.relative_to(ROOT))
 )
-def test_python_snippets_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
+def test_python_snippets_of_a_page_run_in_order_and_without_any_extra(
+    page: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "snippets.py"
-    script.write_text("\n".join(fenced(page, "python")))
+    extras = ["accelerate", "matplotlib", "omegaconf", "pycocotools", "pydensecrf", "skimage"]
+    script.write_text(code_that_hides(extras) + "\n".join(fenced(page, "python")))
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,
