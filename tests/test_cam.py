@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fsr._numerics import at_least_float32
 from fsr.cam import (
     cam_to_labels,
     class_activation_maps,
@@ -107,6 +108,23 @@ def test_scales_and_flips_by_plain_loops() -> None:
             best = np.maximum(cam[..., j].numpy(), mirror[..., 5 - j].numpy())
             total[..., j] += np.maximum(best, 0)
     np.testing.assert_allclose(sum_scales(merged).numpy(), numpy_normalized(total), atol=1e-12)
+
+
+def test_resizing_by_plain_loops() -> None:
+    cam = random_cam(1, 2, 3, 4).double()
+    for height, width in ((7, 9), (2, 3), (3, 4)):
+        result = resize_cam(cam, (height, width))
+        for i in range(height):
+            for j in range(width):
+                # Centre of the pixel in the coordinates of the source, held inside it.
+                y = min(max((i + 0.5) * 3 / height - 0.5, 0), 2)
+                x = min(max((j + 0.5) * 4 / width - 0.5, 0), 3)
+                expected = sum(
+                    cam[0, :, r, c] * max(0, 1 - abs(y - r)) * max(0, 1 - abs(x - c))
+                    for r in range(3)
+                    for c in range(4)
+                )
+                torch.testing.assert_close(result[0, :, i, j], expected)
 
 
 # -- recorded values ------------------------------------------------------------------------------
@@ -295,6 +313,8 @@ def test_results_follow_the_type_of_the_input(dtype: torch.dtype) -> None:
     ]:
         assert result.dtype == dtype
         torch.testing.assert_close(result.double(), expected, **tolerance)
+    # Rounded once, at the end.
+    assert torch.equal(normalize_cam(cam), normalize_cam(at_least_float32(cam)).to(dtype))
     cam = torch.rand(2, 3, 4, 6).to(dtype)
     cam[0, 0] = 0.7
     labels = cam_to_labels(cam, torch.ones(2, 3), low=0.2, high=0.7)
