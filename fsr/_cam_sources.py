@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fsr._modes import eval_mode
+from fsr._networks import eval_tokens
 from fsr.cam import class_activation_maps, normalize_cam, resize_cam
 from fsr.presets import CAMSource
 
@@ -33,7 +33,7 @@ class StepCAMs:
 
     def keep(self, network: str, view: int, tokens: Tensor, aux_tokens: Tensor) -> None:
         """Offer the tokens ``(B, N, D)`` of a pass that the step makes anyway."""
-        self._passes[network, view, "reuse"] = (tokens.detach(), aux_tokens.detach())
+        self._passes[network, view, "reuse"] = (tokens, aux_tokens)
 
     def get(self, source: CAMSource, size: tuple[int, int] | None = None) -> Tensor:
         """Return the normalised CAM of a source, without gradient (Eq. 2).
@@ -77,10 +77,3 @@ class StepCAMs:
         if key not in self._passes:
             self._passes[key] = make()
         return self._passes[key]
-
-
-def eval_tokens(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return final and auxiliary tokens ``(B, N, D)`` of a pass in eval mode, without gradient."""
-    with torch.no_grad(), eval_mode(network):
-        output = network(images, outputs=("tokens", "aux_tokens"))
-    return output.tokens, output.aux_tokens

@@ -13,7 +13,8 @@ from fsr.presets import LOSS_TERMS
 class ObjectiveOutput(NamedTuple):
     """Every term of Eq. 10 for one batch, unweighted, and what they were computed from.
 
-    A term whose weight is 0 at this step is not computed: it is an attached zero.
+    Affinity, segmentation and energy without a weight at this step, and the two reinforcement
+    terms if neither has one, are not computed: they are zeros that are attached to the graph.
 
     Attributes:
         total: weighted sum of the seven terms, scalar; call ``backward`` on this one.

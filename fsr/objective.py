@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fsr._cam_sources import StepCAMs
-from fsr._modes import eval_mode
-from fsr._numerics import attached_zero, no_autocast
+from fsr._networks import given, projection_width, set_masking
+from fsr._numerics import attached_zero
 from fsr._objective_output import ObjectiveOutput, total_loss
 from fsr._views import Pixels, check_block, check_views
-from fsr.aggregation import MaskedCrossAttentionAggregator
 from fsr.cam import IGNORE, cam_to_labels
 from fsr.losses.classification import classification_loss
 from fsr.losses.dense_energy import DenseEnergyLoss
@@ -24,14 +21,12 @@ from fsr.losses.segmentation import balanced_segmentation_loss
 from fsr.masking import UncertainMasker
 from fsr.presets import CAM_STRATEGIES, Preset, get_preset
 from fsr.refine import PAR, pseudo_labels
-from fsr.segmenter import SegmenterOutput, SingleStageSegmenter
+from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 
-__all__ = ["ObjectiveOutput", "TrainingObjective", "set_masking", "total_loss"]
+__all__ = ["ObjectiveOutput", "TrainingObjective", "total_loss"]
 
 VIEW1_HEADS = ("class_logits", "aux_class_logits", "segmentation", "tokens", "aux_tokens")
-
-_log = logging.getLogger(__name__)
 
 
 class TrainingObjective(nn.Module):
@@ -264,12 +259,10 @@ class TrainingObjective(nn.Module):
         batch, _, height, width = view1.shape
         if not (weights["segmentation"] > 0 or weights["energy"] > 0):
             return None, labels.new_full((batch, height, width), IGNORE, dtype=torch.long)
-        # Colour differences and thresholds: nothing that half precision should touch.
-        with torch.no_grad(), no_autocast(view1):
-            cam = cams.get(self.preset.segmentation_cam, (height, width))
-            low, high = self.preset.pseudo_low, self.preset.pseudo_high
-            images = self.pixels(view1)
-            return cam, pseudo_labels(self.refinement, images, cam, labels, low=low, high=high)
+        cam = cams.get(self.preset.segmentation_cam, (height, width))
+        low, high = self.preset.pseudo_low, self.preset.pseudo_high
+        images = self.pixels(view1)
+        return cam, pseudo_labels(self.refinement, images, cam, labels, low=low, high=high)
 
     def _token_labels(self, cams: StepCAMs, labels: Tensor, weights: dict[str, float]) -> Tensor:
         """Return one label per patch of view 1, ``(B, H, W)``."""
@@ -311,6 +304,10 @@ class TrainingObjective(nn.Module):
         uncertain, confident = self.reinforcement(student, *taught, mask.flatten(1), temperature)
         return {"uncertain": uncertain, "confident": confident}
 
+    def extra_repr(self) -> str:
+        """Show the recipe's name in ``print(module)``; ``print(objective.preset)`` shows it all."""
+        return f"preset={self.preset.name!r}"
+
     def _follow(self, view: Tensor) -> None:
         """Move the objective's own buffers to the views' device; networks move without telling."""
         if self.pixels.mean.device != view.device:
@@ -327,31 +324,3 @@ def _masker(preset: Preset, strategy: str) -> UncertainMasker:
         block=preset.mask_block,
         rounding=preset.mask_rounding,
     )
-
-
-def set_masking(network: nn.Module, masking: str) -> None:
-    """Make a network's aggregator treat masked tokens as asked; others have no such choice."""
-    aggregator = getattr(network, "aggregator", None)
-    if isinstance(aggregator, MaskedCrossAttentionAggregator) and aggregator.masking != masking:
-        _log.info("masking of the aggregator: %r instead of %r", masking, aggregator.masking)
-        aggregator.masking = masking
-
-
-def given(output: SegmenterOutput, heads: Iterable[str]) -> dict[str, Tensor]:
-    """Return the heads that were asked for by name, or raise if the network left one out."""
-    named = {name: getattr(output, name) for name in heads}
-    for name, value in named.items():
-        if value is None:
-            raise ValueError(f"student, teacher: expected a head {name!r}, got None")
-    return named
-
-
-def projection_width(network: SingleStageSegmenter) -> int:
-    """Return the width K of a network's projections, whatever kind of projector it has."""
-    width = getattr(network.projector, "out_dim", None)
-    if isinstance(width, int):
-        return width
-    weight = network.classifier.weight
-    with torch.no_grad(), eval_mode(network.projector):
-        projected: Tensor = network.projector(weight.new_zeros(1, 2, weight.shape[1]))
-    return projected.shape[-1]

@@ -357,6 +357,28 @@ def test_a_reused_cam_is_the_single_scale_cam_of_the_same_network() -> None:
         torch.testing.assert_close(own, expected)
 
 
+def test_a_source_may_be_a_pass_of_the_teachers_own() -> None:
+    source = {"network": "teacher", "scales": (1.0, 0.5), "flip": True}
+    objective = build("reference", segmentation_cam=source, mask_cam=source | {"layer": "final"})
+    teacher: Any = objective.teacher.module
+    view1, _, _ = views()
+    output = run(objective, 60)
+    torch.testing.assert_close(output.cam, teacher.cam(view1, scales=(1.0, 0.5), flip=True)[0])
+    assert objective.mask_strategy(30) == "random"  # until the teacher is a source
+    assert bool((run(objective, 30).pseudo_labels == 255).all())
+
+
+def test_cam_passes_run_under_autocast_too() -> None:
+    objective, seen = build("reference"), []
+    objective.student.backbone.register_forward_hook(
+        lambda _, args, output: seen.append(torch.is_autocast_enabled("cpu"))
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        run(objective, 60)
+    assert len(seen) == 7
+    assert all(seen)
+
+
 # --- randomness, types, wrappers ---------------------------------------------------------------
 
 
@@ -507,6 +529,14 @@ def test_an_image_without_any_class_is_kept_and_labelled_background(preset: str)
     output.total.backward()
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float64])
+def test_labels_may_be_of_any_type(dtype: torch.dtype) -> None:
+    view1, view2, labels = views()
+    objective = build("fast").eval()
+    expected = run(objective, 60, views=(view1, view2, labels))
+    assert_same(run(objective, 60, views=(view1, view2, labels.to(dtype))), expected)
+
+
 def test_one_image_is_a_batch() -> None:
     torch.manual_seed(3)
     run(build("reference"), 60, views=batch(1)).total.backward()
@@ -541,6 +571,26 @@ def test_bad_arguments_raise_and_are_named() -> None:
     for (*tensors, step), error, message in cases:
         with pytest.raises(error, match=message):
             objective(*tensors, step=step)
+
+
+def test_a_missing_head_is_named() -> None:
+    objective = build("fast")
+    objective.student.register_forward_hook(
+        lambda _, args, output: output._replace(segmentation=None)
+    )
+    with pytest.raises(ValueError, match="expected a head 'segmentation', got None"):
+        run(objective, 0)
+
+
+def test_a_projector_of_another_kind_needs_no_width_attribute() -> None:
+    student = build_student(projector=nn.Sequential(nn.Linear(16, 5)))
+    objective = TrainingObjective(student, EMATeacher(student), preset="paper", **RUN)
+    assert objective.reinforcement.class_center.value.shape == (5,)
+    run(objective, 60).total.backward()
+
+
+def test_the_printed_objective_names_its_recipe() -> None:
+    assert "preset='fast'" in repr(build("fast"))
 
 
 def test_bad_construction_raises_and_says_what_is_expected() -> None:
