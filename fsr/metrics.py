@@ -153,6 +153,7 @@ class SegmentationMetrics(_Counts):
                 f"prediction: expected the target's shape {tuple(target.shape)}, "
                 f"got {tuple(prediction.shape)}"
             )
+        # Wide integers: a class times the number of classes does not fit into a byte.
         prediction, target = prediction.flatten().long(), target.flatten().long()
         self._check_labels(prediction, target)
         matrix: Tensor = multiclass_confusion_matrix(

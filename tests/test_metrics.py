@@ -283,6 +283,12 @@ def test_logits_between_zero_and_one_are_logits_all_the_same() -> None:
     assert metric.compute().micro == 1.0
 
 
+def test_a_score_at_the_threshold_is_no_prediction() -> None:
+    metric = LabelF1(1, threshold=0.5)
+    metric.update(torch.tensor([[0.5], [0.75]]), torch.tensor([[0], [1]]))
+    assert metric.counts.tolist() == [[1, 0, 0]]
+
+
 def test_f1_of_nothing_is_nan_and_it_merges_and_resets() -> None:
     metric = LabelF1(2)
     assert all(math.isnan(value) for value in metric.compute()[:2])

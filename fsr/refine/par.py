@@ -194,9 +194,7 @@ def _neighbours(value: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
 def _neighbour_std(images: Tensor, dilations: Sequence[int]) -> Tensor:
     """Return the standard deviation over the neighbours, ``(B, K, H, W)``, one at a time."""
     count = len(_AROUND) * len(dilations)
-    # Deviations from one neighbour first: exactly zero where all neighbours are equal.
-    origin = next(_neighbours(images, dilations))
-    mean = origin + sum(n - origin for n in _neighbours(images, dilations)) / count
+    mean = sum(_neighbours(images, dilations)) / count
     squares = sum((n - mean).square() for n in _neighbours(images, dilations))
     return torch.as_tensor(squares / (count - 1)).sqrt()
 
