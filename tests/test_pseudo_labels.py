@@ -130,6 +130,23 @@ def test_an_absent_class_never_wins_however_strong_its_map() -> None:
     assert result.unique().tolist() == [1]
 
 
+def test_a_class_at_the_high_level_stands_whatever_the_low_level_says() -> None:
+    def odd(images: Tensor, masks: Tensor) -> Tensor:
+        strict, lenient = masks.chunk(2, dim=1)
+        return torch.cat([strict * torch.tensor([0.0, 1.0]).view(2, 1, 1), lenient], dim=1)
+
+    images, cams = torch.rand(1, 3, 4, 4), torch.full((1, 1, 4, 4), 0.1)
+    result = pseudo_labels(odd, images, cams, torch.ones(1, 1), low=0.3, high=0.6)
+    assert result.unique().tolist() == [1]
+
+
+def test_ties_go_to_the_lower_class() -> None:
+    images, cams = torch.rand(1, 3, 4, 4), torch.ones(1, 40, 4, 4)
+    labels = (torch.arange(40) % 7 == 5).float()[None]
+    result = pseudo_labels(identity, images, cams, labels, low=0.3, high=0.6)
+    assert result.unique().tolist() == [6]
+
+
 def test_an_image_without_labels_is_background() -> None:
     images, cams, labels = random_case(0)
     for present in (torch.zeros_like(labels), labels * torch.tensor([[1.0], [0.0], [1.0]])):

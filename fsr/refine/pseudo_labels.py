@@ -96,7 +96,7 @@ def pseudo_labels(
         maps = [_with_background(scores, present, level) for level in (high, low)]
         refined = par(_resize(at_least_float32(images), size), torch.cat(maps, dim=1))
         refined = _resize(refined, (height, width))
-        strict, lenient = (_winner(part, shown, present) for part in refined.chunk(2, dim=1))
+        strict, lenient = (_winner(part, shown) for part in refined.chunk(2, dim=1))
     result = strict.masked_fill(strict == BACKGROUND, ignore_index)
     return result.masked_fill((strict == BACKGROUND) & (lenient == BACKGROUND), BACKGROUND)
 
@@ -122,11 +122,11 @@ def _with_background(scores: Tensor, present: Tensor, level: float) -> Tensor:
     return torch.cat([background, scores], dim=1).softmax(dim=1)
 
 
-def _winner(refined: Tensor, shown: Tensor, present: Tensor) -> Tensor:
+def _winner(refined: Tensor, shown: Tensor) -> Tensor:
     """Return the label of the strongest channel, ``(B, height, width)``."""
-    real = F.pad(present, (1, 0), value=True)
+    # Channels that only fill up the batch are 0 everywhere: the background always beats them.
     label = F.pad(shown + 1, (1, 0), value=BACKGROUND)
-    best = refined.masked_fill(~real[:, :, None, None], -torch.inf).argmax(dim=1)
+    best = refined.argmax(dim=1)
     return label.gather(1, best.flatten(1)).view_as(best)
 
 
