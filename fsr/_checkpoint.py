@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 KEY = "fsr_wsss"
 FORMAT = 1
@@ -30,7 +30,7 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], header: dict
     tensors = {name: value.detach().contiguous() for name, value in state.items()}
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, draft, metadata={"format": "pt", KEY: text})
+        save_file(tensors, draft, metadata={KEY: text})
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -68,3 +68,32 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
             "it needs another version of fsr-wsss"
         )
     return header, state
+
+
+def restored_arguments(
+    arguments: Mapping[str, Any], given: Mapping[str, nn.Module | None], path: str | Path
+) -> dict[str, Any]:
+    """Return the constructor's arguments, with the modules given for parts that need one."""
+    restored = {**arguments, "pretrained": False}
+    for name, module in given.items():
+        if module is not None:
+            restored[name] = module
+        elif isinstance(arguments[name], dict):
+            raise ValueError(
+                f"{name}: {str(path)!r} was built from a module, {arguments[name]['module']}; "
+                f"give one: load(path, {name}=module)"
+            )
+    if isinstance(restored["image_size"], list):
+        restored["image_size"] = tuple(restored["image_size"])
+    return restored
+
+
+def load_strictly(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> None:
+    """Load a state of any floating-point type, or raise ``ValueError`` that names the file."""
+    types = {value.dtype for value in state.values() if value.is_floating_point()}
+    if len(types) == 1:
+        model.to(types.pop())
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"path: {str(path)!r} does not fit the model: {error}") from None

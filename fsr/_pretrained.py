@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from timm.layers.patch_embed import resample_patch_embed
-from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import VisionTransformer, load_state_dict
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
+from fsr._prefix_tokens import PREFIX_TOKENS, adapt_prefix_tokens
+
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-PREFIX_TOKENS = ("cls_token", "dist_token", "reg_token")
 # What a checkpoint holds for its former task and a dense backbone has no use for.
 HEADS = ("head.", "head_dist.", "attn_pool.", "pre_logits.")
 # Modules that register the supported models.
@@ -48,10 +46,10 @@ def load_pretrained(
     if isinstance(source, bool):
         if not timm.is_model_pretrained(name):
             raise ValueError(f"pretrained: timm has no weights for {name!r}")
-        origin = f"timm's weights of {name!r}"
+        origin = f"pretrained: timm's weights of {name!r}"
         state = timm.create_model(name, pretrained=True, num_classes=0, **plain).state_dict()
     else:
-        origin = str(source)
+        origin = f"pretrained: {str(source)!r}"
         state = read_state_dict(Path(source))
         if _core(state) != _core(model.state_dict()):
             original: Any = timm.create_model(name, num_classes=0, **plain)
@@ -100,66 +98,11 @@ def load_adapted(model: VisionTransformer, state: Mapping[str, Tensor], origin: 
     ]
     if missing or unexpected or misshapen:
         raise ValueError(
-            f"pretrained: {origin} does not fit the backbone; "
+            f"{origin} does not fit the backbone; "
             f"missing: {_few(missing)}; unexpected: {_few(unexpected)}; "
             f"of another shape: {_few(misshapen)}"
         )
     model.load_state_dict(state)
-
-
-def adapt_prefix_tokens(
-    model: VisionTransformer, state: Mapping[str, Tensor], origin: str
-) -> dict[str, Tensor]:
-    """Bring prefix tokens and position embedding of a state to the form of the model.
-
-    Tokens that the model lacks are dropped with their positions, tokens that the state lacks keep
-    the model's initial values. A position that the model keeps no room for is added to its token,
-    which is the same network. Patch positions are interpolated from their own grid.
-    """
-    expected = model.state_dict()
-    tokens = {key: state[key] for key in PREFIX_TOKENS if key in state}
-    result = {key: value for key, value in state.items() if key not in tokens}
-    wanted = {key: expected[key] for key in PREFIX_TOKENS if key in expected}
-    result |= {key: tokens.get(key, initial) for key, initial in wanted.items()}
-    if "pos_embed" not in state or "pos_embed" not in expected:
-        return result
-
-    positions = state["pos_embed"]
-    counts = {key: value.shape[1] for key, value in tokens.items()}
-    patches = positions.shape[1]
-    total = sum(counts.values())
-    grid = _grid_of(patches - total, model)
-    embedded = grid is not None and total > 0
-    if total == 0 or grid is None:
-        embedded, grid = False, _grid_of(patches, model)
-    if grid is None:
-        raise ValueError(
-            f"pretrained: {origin} has {patches} positions and {total} prefix tokens, which is "
-            f"neither a square grid nor that of the backbone, {tuple(model.patch_embed.grid_size)}"
-        )
-    own_positions = {}
-    if embedded:
-        *own, positions = torch.split(positions, [*counts.values(), grid[0] * grid[1]], dim=1)
-        own_positions = dict(zip(counts, own, strict=True))
-    positions = resample_abs_pos_embed(
-        positions, list(model.patch_embed.grid_size), list(grid), num_prefix_tokens=0
-    )
-
-    if model.no_embed_class:
-        for key in own_positions.keys() & wanted.keys():
-            result[key] = tokens[key] + own_positions[key]
-    else:
-        start = 0
-        for key, initial in wanted.items():
-            stop = start + initial.shape[1]
-            if key not in tokens:
-                own_positions[key] = expected["pos_embed"][:, start:stop]
-            elif not embedded:
-                own_positions[key] = torch.zeros_like(tokens[key])
-            start = stop
-        positions = torch.cat([*(own_positions[key] for key in wanted), positions], dim=1)
-    result["pos_embed"] = positions
-    return result
 
 
 def check_timm_name(name: str) -> None:
@@ -190,15 +133,6 @@ def _translated(state: dict[str, Tensor], original: Any) -> dict[str, Tensor]:
     except Exception:  # A foreign file may fail timm anywhere; the check that follows names it.
         return state
     return translated if _core(translated) == _core(original.state_dict()) else state
-
-
-def _grid_of(patches: int, model: VisionTransformer) -> tuple[int, int] | None:
-    """Return the grid of so many patches: a square, else the model's own if it holds as many."""
-    side = math.isqrt(max(patches, 0))
-    if side > 0 and side * side == patches:
-        return side, side
-    height, width = model.patch_embed.grid_size
-    return (height, width) if height * width == patches else None
 
 
 def _few(names: list[str], limit: int = 5) -> str:

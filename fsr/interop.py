@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fsr._pretrained import adapt_prefix_tokens, final_norm_name
+from fsr._prefix_tokens import adapt_prefix_tokens
+from fsr._pretrained import final_norm_name
 from fsr.aggregation import MaskedCrossAttentionAggregator
 from fsr.segmenter import SingleStageSegmenter
 
@@ -86,7 +87,8 @@ def load_reference_state_dict(
     positions = state.get("backbone.model.pos_embed")
     if positions is not None and positions.ndim == 3:
         # Position 0 belongs to a class token that the released encoder never adds it to.
-        own = adapt_prefix_tokens(vit, {"pos_embed": positions[:, 1:]}, "state_dict")
+        patches = {"pos_embed": positions[:, 1:]}
+        own = adapt_prefix_tokens(vit, patches, "state_dict: encoder.pos_embed")
         state["backbone.model.pos_embed"] = own["pos_embed"]
     _load(model, state, unknown, "model")
 

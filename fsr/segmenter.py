@@ -9,15 +9,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fsr._checkpoint import read_checkpoint, write_checkpoint
+from fsr._checkpoint import (
+    load_strictly,
+    read_checkpoint,
+    restored_arguments,
+    write_checkpoint,
+)
 from fsr._checks import check_choice, check_positive_int, check_shape
 from fsr._modes import eval_mode
 from fsr._multiscale import check_multi_scale, multi_scale_cams, multi_scale_probabilities
-from fsr.aggregation import AverageAggregator, MaskedCrossAttentionAggregator, MaxAggregator
+from fsr._parts import build_aggregator, build_decoder, build_projector, plain, recorded
 from fsr.backbone import ViTBackbone
 from fsr.cam import class_activation_maps
-from fsr.decoder import LargeFOV
-from fsr.projection import ProjectionHead, project_tokens
+from fsr.projection import project_tokens
 
 HEADS = (
     "class_logits",
@@ -117,17 +121,17 @@ class SingleStageSegmenter(nn.Module):
         self.class_names: tuple[str, ...] | None = None
         self._arguments = {
             "num_classes": num_classes,
-            "backbone": _recorded(backbone),
+            "backbone": recorded(backbone),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(pretrained),
             "image_size": image_size,
             "aux_block": aux_block,
-            "aggregator": _recorded(aggregator),
-            "projector": _recorded(projector),
-            "decoder": _recorded(decoder),
+            "aggregator": recorded(aggregator),
+            "projector": recorded(projector),
+            "decoder": recorded(decoder),
             "projection_dim": projection_dim,
-            "backbone_options": _plain(backbone_options),
-            "projector_options": _plain(projector_options),
-            "decoder_options": _plain(decoder_options),
+            "backbone_options": plain(backbone_options),
+            "projector_options": plain(projector_options),
+            "decoder_options": plain(decoder_options),
         }
         self.backbone = ViTBackbone(
             backbone, pretrained=pretrained, image_size=image_size, options=backbone_options
@@ -137,9 +141,9 @@ class SingleStageSegmenter(nn.Module):
         dim = self.backbone.embed_dim
         self.classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
         self.aux_classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
-        self.aggregator = _build_aggregator(aggregator, dim, self.backbone.num_heads)
-        self.projector = _build_projector(projector, dim, projection_dim, projector_options)
-        self.decoder = _build_decoder(decoder, dim, num_classes, decoder_options)
+        self.aggregator = build_aggregator(aggregator, dim, self.backbone.num_heads)
+        self.projector = build_projector(projector, dim, projection_dim, projector_options)
+        self.decoder = build_decoder(decoder, dim, num_classes, decoder_options)
 
     def forward(
         self,
@@ -338,26 +342,14 @@ class SingleStageSegmenter(nn.Module):
                 needs a module, or does not fit the module given.
         """
         header, state = read_checkpoint(path)
-        arguments: dict[str, Any] = dict(header["arguments"])
-        if num_classes is not None and num_classes != arguments["num_classes"]:
+        if num_classes is not None and num_classes != header["arguments"]["num_classes"]:
             raise ValueError(
                 f"num_classes: expected {num_classes}, "
-                f"but {str(path)!r} has {arguments['num_classes']}"
+                f"but {str(path)!r} has {header['arguments']['num_classes']}"
             )
         given = dict(zip(PARTS, (backbone, aggregator, projector, decoder), strict=True))
-        for name, module in given.items():
-            recorded = arguments[name]
-            if module is not None:
-                arguments[name] = module
-            elif isinstance(recorded, dict):
-                raise ValueError(
-                    f"{name}: {str(path)!r} was built from a module, {recorded['module']}; "
-                    f"give one: load(path, {name}=module)"
-                )
-        if isinstance(arguments["image_size"], list):
-            arguments["image_size"] = tuple(arguments["image_size"])
-        model = cls(**arguments | {"pretrained": False})
-        _load_strictly(model, state, path)
+        model = cls(**restored_arguments(header["arguments"], given, path))
+        load_strictly(model, state, path)
         model._arguments["pretrained"] = header["arguments"]["pretrained"]
         model.class_names = header["class_names"] and tuple(header["class_names"])
         if header["masking"] is not None and aggregator is None:
@@ -407,60 +399,6 @@ def _slices(outputs: Iterable[str] | Mapping[str, slice] | None) -> dict[str, sl
     return wanted
 
 
-def _build_aggregator(aggregator: str | nn.Module | None, dim: int, num_heads: int) -> nn.Module:
-    """Return the aggregator of a name, or the module given."""
-    if isinstance(aggregator, nn.Module):
-        return aggregator
-    name = "mca" if aggregator is None else aggregator
-    check_choice("aggregator", name, ("mca", "average", "max"))
-    if name == "mca":
-        return MaskedCrossAttentionAggregator(dim, num_heads=num_heads)
-    if name == "average":
-        return AverageAggregator()
-    return MaxAggregator()
-
-
-def _build_projector(
-    projector: nn.Module | None, dim: int, out_dim: int, options: Mapping[str, Any] | None
-) -> nn.Module:
-    """Return the default projector, or the module given."""
-    if projector is None:
-        return ProjectionHead(dim, out_dim, **(options or {}))
-    if not isinstance(projector, nn.Module):
-        raise TypeError(f"projector: expected a module or None, got {type(projector).__name__}")
-    _refuse_options("projector_options", options, projector)
-    return projector
-
-
-def _build_decoder(
-    decoder: str | nn.Module, dim: int, num_classes: int, options: Mapping[str, Any] | None
-) -> nn.Module:
-    """Return the decoder of a name, or the module given."""
-    if isinstance(decoder, nn.Module):
-        _refuse_options("decoder_options", options, decoder)
-        return decoder
-    check_choice("decoder", decoder, ("largefov",))
-    return LargeFOV(dim, num_classes + 1, **(options or {}))
-
-
-def _refuse_options(name: str, options: Mapping[str, Any] | None, part: nn.Module) -> None:
-    """Raise if options are given for a module that is already built."""
-    if options:
-        raise ValueError(
-            f"{name}: expected none with a {type(part).__name__} module, got {dict(options)}"
-        )
-
-
-def _plain(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return options as a checkpoint records them."""
-    return None if options is None else dict(options)
-
-
-def _recorded(part: Any) -> Any:
-    """Return a part as a checkpoint records it: names as they are, modules by their class."""
-    return {"module": type(part).__name__} if isinstance(part, nn.Module) else part
-
-
 def _check_names(names: Sequence[str], model: SingleStageSegmenter) -> tuple[str, ...]:
     """Return class names as a tuple, or raise unless they are C strings."""
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
@@ -468,14 +406,3 @@ def _check_names(names: Sequence[str], model: SingleStageSegmenter) -> tuple[str
     if len(names) != model.num_classes:
         raise ValueError(f"class_names: expected {model.num_classes} names, got {len(names)}")
     return tuple(names)
-
-
-def _load_strictly(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> None:
-    """Load a state of any floating-point type, or raise ``ValueError`` that names the file."""
-    types = {value.dtype for value in state.values() if value.is_floating_point()}
-    if len(types) == 1:
-        model.to(types.pop())
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"path: {str(path)!r} does not fit the model: {error}") from None

@@ -388,7 +388,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     state["blocks.0.norm1.bias"] = torch.zeros(3)
     path = save(state, tmp_path / "weights.pth")
     message = (
-        r"pretrained: .*weights.pth does not fit the backbone; missing: blocks.1.norm1.bias; "
+        r"pretrained: .*weights.pth. does not fit the backbone; missing: blocks.1.norm1.bias; "
         r"unexpected: extra; of another shape: blocks.0.norm1.bias \(3,\) for \(16,\)"
     )
     with pytest.raises(ValueError, match=message):
