@@ -91,7 +91,7 @@ def test_python_snippets_of_a_page_run_in_order_and_without_any_extra(
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
