@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._checks import ShapeError, check_floating, check_shape, check_unit_interval
-from fsr._numerics import at_least_float32, no_autocast
+from fsr._numerics import at_least_float32
 
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -41,6 +41,5 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     if min(batch, classes) < 1:
         raise ShapeError(f"logits: expected at least one image and class, got {(batch, classes)}")
     check_unit_interval(labels=labels)
-    with no_autocast(logits):
-        scores = at_least_float32(logits)
-        return F.multilabel_soft_margin_loss(scores, labels.to(scores.dtype))
+    scores = at_least_float32(logits)
+    return F.multilabel_soft_margin_loss(scores, labels.to(scores.dtype))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsr._checks import ShapeError, check_between, check_bool, check_floating, check_shape
-from fsr._numerics import at_least_float32, no_autocast
+from fsr._numerics import at_least_float32
 from fsr.losses.center import Center
 
 
@@ -54,8 +54,7 @@ def teacher_distribution(outputs: Tensor, center: Tensor, temperature: float) ->
     check_floating("outputs", outputs)
     check_shape("center", center, "K", K=outputs.shape[-1])
     _check_temperature("temperature", temperature)
-    with no_autocast(outputs):
-        return ((at_least_float32(outputs) - center) / temperature).softmax(dim=-1)
+    return ((at_least_float32(outputs) - center) / temperature).softmax(dim=-1)
 
 
 def uncertain_loss(
@@ -241,9 +240,8 @@ def _cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tens
     check_floating("student", student)
     check_floating("teacher", teacher)
     _check_temperature("temperature", temperature)
-    with no_autocast(student):
-        log_student = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
-        return -(teacher.detach() * log_student).sum(dim=-1)
+    log_student = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
+    return -(teacher.detach() * log_student).sum(dim=-1)
 
 
 def _check_temperature(name: str, value: float) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._checks import ShapeError, check_floating, check_integer, check_shape
-from fsr._numerics import at_least_float32, no_autocast
+from fsr._numerics import at_least_float32
 
 
 def balanced_segmentation_loss(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
@@ -57,11 +57,10 @@ def balanced_segmentation_loss(logits: Tensor, labels: Tensor, ignore_index: int
 
     background = labels == 0
     foreground = ~background & (labels != ignore_index)
-    with no_autocast(logits):
-        scores = at_least_float32(logits)
-        if size != label_size:
-            scores = F.interpolate(scores, size=label_size, mode="bilinear", align_corners=False)
-        entropy = F.cross_entropy(scores, labels, ignore_index=ignore_index, reduction="none")
+    scores = at_least_float32(logits)
+    if size != label_size:
+        scores = F.interpolate(scores, size=label_size, mode="bilinear", align_corners=False)
+    entropy = F.cross_entropy(scores, labels, ignore_index=ignore_index, reduction="none")
     return 0.5 * (_mean_over(entropy, background) + _mean_over(entropy, foreground))
 
 
