@@ -2,7 +2,8 @@
 
     python examples/train.py                                  # built-in scenes
     python examples/train.py --config examples/configs/voc.yaml data.root=/path/to/VOCdevkit
-    accelerate launch --num_processes 4 examples/train.py --config ... # several processes
+    accelerate launch --num_processes 4 examples/train.py ...  # several GPUs
+    torchrun --nproc_per_node 2 examples/train.py              # several processes on a CPU
 
 Ctrl-C writes a checkpoint; `--resume` goes on from the last one. On the CPU the losses of a resumed
 run equal those of an uninterrupted one to the last bit: whatever is random in a step is a function
@@ -14,6 +15,7 @@ Exit status: 0 done, 1 data or weights cannot be read, 2 an option is wrong, 3 a
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -25,7 +27,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -34,6 +36,7 @@ from train_data import build_datasets, build_views
 from train_report import (
     Recorder,
     all_background,
+    peak_memory_gib,
     results_rows,
     results_table,
     upper_bound,
@@ -88,6 +91,25 @@ class Parts:
         return {"student": student, "teacher": teacher, "objective": self.objective}
 
 
+def build_accelerator(config: Config) -> Accelerator:
+    """Join the processes that were launched, on GPUs or, where there are none, on the CPU."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    # Accelerate joins CPU processes only when told to; untold, each would make a run of its own.
+    cpu = launched > 1 and not torch.accelerator.is_available()
+    accelerator = Accelerator(cpu=cpu, mixed_precision=config.optim.mixed_precision)
+    if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise ConfigError(
+            f"{accelerator.distributed_type.value}: the checkpoints of this script hold whole "
+            "networks; launch it with plain data parallelism"
+        )
+    if accelerator.num_processes != launched:
+        raise ConfigError(
+            f"{launched} processes were launched, but Accelerate joins {accelerator.num_processes}"
+        )
+    accelerator.gradient_accumulation_steps = accumulation(config, launched)
+    return accelerator
+
+
 def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegmenter:
     """Build the student; its initial weights are a function of the seed."""
     preset, model = build_preset(config), config.model
@@ -98,6 +120,8 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
         pretrained=model.pretrained,
         image_size=config.data.image_size,
         aux_block=model.aux_block,
+        aggregator=model.aggregator,
+        decoder=model.decoder,
         projection_dim=model.projection_dim,
         backbone_options={"drop_path_rate": preset.drop_path_rate, **model.backbone_options},
         projector_options=model.projector_options,
@@ -202,7 +226,9 @@ def _step_named(step: int) -> Iterator[None]:
         raise
 
 
-def measure(parts: Parts, config: Config, dataset: Any, step: int) -> dict[str, Any]:
+def measure(
+    parts: Parts, config: Config, dataset: Any, step: int, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
     """Evaluate the student and, once it differs, the teacher; all processes take part."""
     networks = {"student": parts.modules["student"], "teacher": parts.objective.teacher}
     if step == 0:
@@ -215,6 +241,7 @@ def measure(parts: Parts, config: Config, dataset: Any, step: int) -> dict[str, 
         "cam_threshold": config.eval.cam_threshold,
         "batch_size": config.eval.batch_size,
         "num_workers": config.data.workers,
+        "progress": progress,
     }
     return {name: _scores(evaluate(net, dataset, **options)) for name, net in networks.items()}
 
@@ -274,10 +301,8 @@ def ignore_interrupts(worker: int) -> None:
 
 def run(config: Config, *, resume: bool) -> int:
     """Train, evaluate and report; return the exit status."""
-    accelerator = Accelerator(
-        mixed_precision=config.optim.mixed_precision,
-        gradient_accumulation_steps=accumulation(config, PartialState().num_processes),
-    )
+    begun = time.monotonic()
+    accelerator = build_accelerator(config)
     main = accelerator.is_main_process
     folder: Path = _agree(run_folder(config.run.output, resume=resume) if main else None)
     with _readable():
@@ -285,7 +310,6 @@ def run(config: Config, *, resume: bool) -> int:
         student = build_student(config, train_set.class_names)
         views = build_views(config, student.backbone.mean, student.backbone.std)
     parts = build_parts(config, student, accelerator)
-    begun = time.monotonic()
     step = 0
     if resume and (checkpoint := latest_checkpoint(folder / "checkpoints")):
         state = read_state(checkpoint)
@@ -299,7 +323,7 @@ def run(config: Config, *, resume: bool) -> int:
     batches = micro_batches(stream, config, accelerator, start=step)
 
     def save() -> None:
-        if main:
+        if main and step > 0:
             save_checkpoint(
                 folder / "checkpoints",
                 step,
@@ -320,7 +344,8 @@ def run(config: Config, *, resume: bool) -> int:
             while True:
                 if _evaluation_due(config, step) and step not in recorder.evaluations:
                     with interrupt.leaving_at_once(), _readable():
-                        recorder.evaluation(step, measure(parts, config, eval_set, step))
+                        scores = measure(parts, config, eval_set, step, recorder.evaluating)
+                    recorder.evaluation(step, scores)
                 if step == config.steps:
                     break
                 began = time.monotonic()
@@ -364,6 +389,8 @@ def micro_batches(
         pin_memory=accelerator.device.type == "cuda",
     )
     for views, labels in loader:
+        if labels.isnan().any():
+            raise InputError(f"data.train_split: {config.data.train_split!r} has unknown labels")
         yield [part.to(accelerator.device, non_blocking=True) for part in (*views, labels)]
 
 
@@ -393,7 +420,7 @@ def report(
     write_results(
         folder,
         config,
-        parts.objective.preset,
+        build_preset(config),
         rows=rows,
         bound=bound,
         evaluations=recorder.evaluations,
@@ -405,6 +432,7 @@ def report(
         mixed_precision=accelerator.mixed_precision,
         device=str(accelerator.device),
         threads=torch.get_num_threads(),
+        peak_memory_gib=peak_memory_gib(accelerator.device),
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
     )
     recorder.say(f"{seconds:.0f} s; results.json, sheet.png and the networks are in {folder}")
@@ -462,7 +490,7 @@ def _readable() -> Iterator[None]:
     """Turn what data and weights raise into one line."""
     try:
         yield
-    except ConfigError:
+    except (ConfigError, InputError):
         raise
     except (OSError, ValueError, ImportError) as error:
         # A worker process puts the traceback into the message; its last line is the message.

@@ -67,6 +67,8 @@ class ModelConfig:
     pretrained: bool | str = True
     backbone_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     aux_block: int = -3
+    aggregator: str = "mca"
+    decoder: str = "largefov"
     projection_dim: int = 4096
     projector_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     decoder_options: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -114,6 +114,11 @@ class Recorder:
                 self._writer.add_scalar(f"weight/{name}", weight, step)
             self._writer.add_scalar("gradient_norm", values["gradient_norm"], step)
 
+    def evaluating(self, done: int, images: int) -> None:
+        """Show how far an evaluation is, where there is a bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"evaluating {done}/{images}" if done < images else "")
+
     def evaluation(self, step: int, scores: dict[str, dict[str, Any]]) -> None:
         """Record an evaluation."""
         self.evaluations[step] = scores
@@ -195,6 +200,18 @@ def results_table(rows: list[dict[str, Any]], bound: dict[str, Any] | None) -> s
         share = next(r for r in rows if r["name"] == "this run, student")["segmentation_miou"]
         lines.append(f"segmentation: {share / bound['segmentation_miou']:.0%} of that bound")
     return "\n".join(lines)
+
+
+def peak_memory_gib(device: torch.device) -> float | None:
+    """Return the most memory used so far: of the GPU, else of this process; None on Windows."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        import resource
+    except ImportError:
+        return None
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def versions() -> dict[str, str]:

@@ -73,7 +73,9 @@ def test_voc_names_weights_input_and_optimiser_of_the_released_recipe() -> None:
     assert model.pretrained is True
     assert model.backbone_options["class_token"] is False
     assert model.backbone_options["pretrained_cfg_overlay"]["mean"] == [0.485, 0.456, 0.406]
-    assert (model.aux_block, model.projection_dim) == (-3, 4096)
+    assert (model.aux_block, model.projection_dim, model.aggregator) == (-3, 4096, "mca")
+    assert model.decoder_options == {"hidden_dim": 512, "dilation": 5}
+    assert model.projector_options["num_layers"] == 3
     assert (optim.lr, optim.weight_decay, optim.head_lr_scale) == (6e-5, 0.05, 10.0)
     assert (optim.beta1, optim.beta2) == (0.9, 0.999)
     assert (views.scale, views.flip) == ([0.32, 1.0], 0.5)
@@ -106,7 +108,7 @@ def test_voc_spells_every_option_out() -> None:
         found = set()
         for key, value in options.items():
             found.add(path + key)
-            if isinstance(value, dict) and path + key != "model.backbone_options":
+            if isinstance(value, dict) and not key.endswith("_options"):
                 found |= names(value, f"{path}{key}.")
         return found
 
