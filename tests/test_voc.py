@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from torch.utils.data import DataLoader
 
 from fsr.data import VOC2012, Sample
@@ -344,6 +344,18 @@ def test_damage_anywhere_in_a_file_raises_no_other_error(tmp_path: Path) -> None
         for read in (read_image, lambda p: read_label_map(p, 255)):
             with contextlib.suppress(DataError):
                 read(path)
+
+
+@pytest.mark.parametrize("error", [SyntaxError, ValueError, OSError])
+def test_every_way_in_which_pillow_reports_damage_is_a_data_error(
+    voc: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(self: ImageFile.ImageFile) -> None:
+        raise error("broken chunk")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(DataError, match=r"a.jpg: the image is damaged \(broken chunk\)"):
+        VOC2012(voc, "train")[0]
 
 
 def test_a_label_map_may_be_read_without_a_size(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def _decoded(image: Image.Image, path: Path) -> Image.Image:
     """Decode all of an opened image."""
     try:
         image.load()
-    # A damaged PNG makes Pillow raise SyntaxError.
+    # Some releases of Pillow report a damaged PNG as SyntaxError or ValueError.
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: the image is damaged ({error})") from error
     return image
