@@ -181,8 +181,8 @@ class ViTBackbone(nn.Module):
                 tokens = block(tokens)
             if index == aux_index:
                 aux_tokens = tokens
-        prefix = vit.num_prefix_tokens
-        return BackboneOutput(tokens[:, prefix:], aux_tokens[:, prefix:], (height, width))
+        count = height * width
+        return BackboneOutput(tokens[:, -count:], aux_tokens[:, -count:], (height, width))
 
     def check_block(self, aux_block: int) -> int:
         """Return the index of a block from 0; raise unless the backbone has it."""
@@ -211,8 +211,9 @@ def _build(name: str, image_size: int | tuple[int, int], options: Mapping[str, A
         )
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         _check_supported_name(name)
+        reason = str(error) or type(error).__name__
         raise ValueError(
-            f"backbone: timm cannot build {name!r} with options {dict(options)}: {error}"
+            f"backbone: timm cannot build {name!r} with options {dict(options)}: {reason}"
         ) from error
     vit = _check_supported(vit)
     _check_divisible("image_size", size, vit.patch_embed.feat_ratio(as_scalar=False))
@@ -221,12 +222,14 @@ def _build(name: str, image_size: int | tuple[int, int], options: Mapping[str, A
 
 def _check_supported_name(name: str) -> None:
     """Raise if timm builds another class than a ViT under this name."""
-    try:
-        with torch.device("meta"):
-            plain = timm.create_model(name, num_classes=0)
-    except Exception:  # The error that led here says more.
+    for device in ("meta", "cpu"):  # Not every model can be built without memory.
+        try:
+            with torch.device(device):
+                plain = timm.create_model(name, num_classes=0)
+        except Exception:  # The error that led here says more.
+            continue
+        _check_supported(plain)
         return
-    _check_supported(plain)
 
 
 def _check_supported(model: nn.Module) -> Any:
