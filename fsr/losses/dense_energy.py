@@ -15,7 +15,7 @@ from fsr._checks import (
     check_integer,
     check_shape,
 )
-from fsr._numerics import at_least_float32, attached_zero, no_autocast
+from fsr._numerics import at_least_float32, attached_zero
 from fsr.bilateral import bilateral_filter
 
 UNLABELLED = 255
@@ -159,20 +159,19 @@ class DenseEnergyLoss(nn.Module):
             return attached_zero(logits)
 
         # The kernel's exponents and sums over thousands of pixels do not survive half precision.
-        with no_autocast(logits):
-            scores = at_least_float32(logits)
-            if logit_size != size:
-                scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-            probabilities = F.interpolate(
-                scores.softmax(dim=1), size=small, mode="bilinear", align_corners=False
-            )
-            images = F.interpolate(images_rgb.detach().to(scores.dtype), size=small, mode="nearest")
-            unlabelled = (labels == UNLABELLED).unsqueeze(1).to(scores.dtype)
-            unlabelled = F.interpolate(unlabelled, size=small, mode="nearest").squeeze(1) > 0
-            gate = uncertainty_gate(probabilities, unlabelled)
-            energy = gated_dense_energy(
-                images, probabilities, gate, self.sigma_rgb, self.sigma_xy * self.scale
-            )
+        scores = at_least_float32(logits)
+        if logit_size != size:
+            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+        probabilities = F.interpolate(
+            scores.softmax(dim=1), size=small, mode="bilinear", align_corners=False
+        )
+        images = F.interpolate(images_rgb.detach().to(scores.dtype), size=small, mode="nearest")
+        unlabelled = (labels == UNLABELLED).unsqueeze(1).to(scores.dtype)
+        unlabelled = F.interpolate(unlabelled, size=small, mode="nearest").squeeze(1) > 0
+        gate = uncertainty_gate(probabilities, unlabelled)
+        energy = gated_dense_energy(
+            images, probabilities, gate, self.sigma_rgb, self.sigma_xy * self.scale
+        )
         return self.weight * energy
 
     def extra_repr(self) -> str:
