@@ -1,8 +1,12 @@
-"""Pretrain the encoder ``fsr_scenes_tiny`` on single-object scenes, from image labels alone.
+r"""Pretrain the encoder ``fsr_scenes_tiny`` on single-object scenes, from image labels alone.
 
-    python examples/pretrain_scenes.py --steps 2000 --out runs/pretrain
+The shipped weights come from two runs:
 
-Every scene is drawn once, on the fly; no label map is drawn. Writes ``fsr_scenes_tiny.safetensors``
+    python examples/pretrain_scenes.py --out runs/pretrain1
+    python examples/pretrain_scenes.py --steps 250 --lr 5e-4 --pairs-from 0 --each \
+        --init runs/pretrain1/fsr_scenes_tiny.safetensors --out runs/pretrain2
+
+Every scene is drawn on the fly; no label map is drawn. Writes ``fsr_scenes_tiny.safetensors``
 (copied by hand to ``fsr/weights`` when it is to be shipped), ``log.jsonl`` and ``result.json``.
 """
 
@@ -11,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import random
 import time
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +22,7 @@ from typing import TypeAlias
 import timm
 import torch
 from einops import rearrange
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -59,34 +62,43 @@ class LabelledScenes(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self.transform(sample.image), sample.labels.argmax()
 
 
-def windowed_tokens(
-    model: VisionTransformer, images: torch.Tensor, window: int, shift: tuple[int, int]
-) -> torch.Tensor:
-    """Encode every window of ``window`` x ``window`` patches on its own; tokens ``(B, N, D)``.
-
-    A scene holds one object, so nothing would keep an encoder that sees all of it from writing the
-    class into the background as well, and no class activation map would find its way back. Through
-    windows, a patch far from the object cannot know the class.
-    """
-    tokens = model._pos_embed(model.patch_embed(images))
-    side = model.patch_embed.grid_size[0]
-    grid = rearrange(tokens, "b (h w) d -> b h w d", h=side).roll(shift, (1, 2))
-    cells = rearrange(grid, "b (h p) (w q) d -> (b h w) (p q) d", p=window, q=window)
-    cells = model.norm(model.blocks(cells))
-    across = side // window
-    grid = rearrange(
-        cells, "(b h w) (p q) d -> b (h p) (w q) d", h=across, w=across, p=window, q=window
-    )
-    return rearrange(grid.roll((-shift[0], -shift[1]), (1, 2)), "b h w d -> b (h w) d")
-
-
 def pooled(scores: torch.Tensor, share: float) -> torch.Tensor:
-    """Class logits ``(B, C)``: mean over the ``share`` of patches that score highest per class.
-
-    The maximum alone rewards the emblem only, the mean over all patches the background as well;
-    about the area of an object lies between the two.
-    """
+    """Mean ``(B, C)`` over the ``share`` of patches that score highest for each class."""
     return scores.topk(max(1, int(share * scores.shape[1])), dim=1).values.mean(1)
+
+
+def pretraining_loss(
+    scores: torch.Tensor, labels: torch.Tensor, share: float, each: bool
+) -> torch.Tensor:
+    """Binary cross-entropy on the patches that image labels can speak for, scores ``(B, N, C)``.
+
+    The best ``share`` of the patches, about the area of an object, must show the class that is
+    present: their mean, or ``each`` of them, as a mean can be content with the emblem. The best
+    ones of every other class must deny it. And the half that scores lowest for the present class
+    must deny it too, since an object fills less than half of its scene: attention lets an encoder
+    write the class of the one object into every patch, and no activation map comes back from there.
+    """
+    present = F.one_hot(labels, scores.shape[2]).bool()
+    own, others = scores.transpose(1, 2)[present], scores.transpose(1, 2)[~present]
+    count = max(1, int(share * scores.shape[1]))
+    best, wrong = own.topk(count, dim=1).values, others.topk(count, dim=1).values
+    if not each:
+        best, wrong = best.mean(1), wrong.mean(1)
+    lowest = own.topk(own.shape[1] // 2, dim=1, largest=False).values
+    absent = (scores.shape[2] - 1) * F.softplus(wrong).mean()
+    return F.softplus(-best).mean() + F.softplus(lowest).mean() + absent
+
+
+def paired_scores(model: VisionTransformer, images: torch.Tensor) -> torch.Tensor:
+    """Class scores ``(B, N, C)`` of an even number of scenes, encoded two to a sequence.
+
+    Each scene must deny the class of the other one, so that a patch learns to take its class from
+    the object it belongs to instead of from whatever object it finds.
+    """
+    tokens = rearrange(model._pos_embed(model.patch_embed(images)), "(b s) n d -> b (s n) d", s=2)
+    tokens = model.norm(model.blocks(tokens))
+    scores: torch.Tensor = rearrange(model.head(tokens), "b (s n) c -> (b s) n c", s=2)
+    return scores
 
 
 @torch.no_grad()
@@ -104,16 +116,21 @@ def accuracy(model: VisionTransformer, loader: Loader, share: float) -> float:
 def main() -> None:
     """Pretrain, log, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument(
         "--share", type=float, default=0.11, help="share of patches pooled per class"
     )
     parser.add_argument(
-        "--windows", type=int, nargs="+", default=[4, 6, 6, 6, 12], help="drawn from, in patches"
+        "--patch-drop", type=float, default=0.4, help="share of patches hidden from the encoder"
     )
+    parser.add_argument(
+        "--pairs-from", type=float, default=0.5, help="fraction of the run that sees whole pairs"
+    )
+    parser.add_argument("--each", action="store_true", help="ask for the class on every best patch")
+    parser.add_argument("--init", type=Path, help="weights to go on from")
     parser.add_argument("--check", type=int, default=600, help="held-out scenes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
@@ -122,8 +139,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(args.seed)
-    model = timm.create_model("fsr_scenes_tiny", img_size=args.image_size)
-    rng = random.Random(args.seed)
+    model = timm.create_model(
+        "fsr_scenes_tiny", img_size=args.image_size, patch_drop_rate=args.patch_drop
+    )
+    if not isinstance(model, VisionTransformer):
+        raise TypeError(f"fsr_scenes_tiny: expected a VisionTransformer, got {type(model)}")
+    if args.init:
+        model.load_state_dict(load_file(args.init))
     decay = [p for p in model.parameters() if p.ndim > 1 and p is not model.pos_embed]
     plain = [p for p in model.parameters() if p.ndim == 1 or p is model.pos_embed]
     groups = [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
@@ -146,13 +168,13 @@ def main() -> None:
         for step, (images, labels) in enumerate(loader):
             for group in optimizer.param_groups:
                 group["lr"] = rate(step)
-            present = F.one_hot(labels, len(Scenes.class_names)).float()
-            window = rng.choice(args.windows)
-            shift = (rng.randrange(window), rng.randrange(window))
-            logits = pooled(model.head(windowed_tokens(model, images, window, shift)), args.share)
-            loss = F.binary_cross_entropy_with_logits(logits, present)
+            if step < args.pairs_from * args.steps:
+                scores = model.head(model.forward_features(images))
+            else:
+                scores = paired_scores(model, images)
+            loss = pretraining_loss(scores, labels, args.share, args.each)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             if step % 50 == 49 or step + 1 == args.steps:
                 row = {

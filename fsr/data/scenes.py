@@ -133,6 +133,8 @@ class _Canvas:
         self.image: Floats = np.empty((side, side, 3), np.float32)
         # Coordinates in units of the image side, so that every size shows the same scene.
         axis = (np.arange(side, dtype=np.float32) + 0.5) / side
+        self.y: Floats
+        self.x: Floats
         self.y, self.x = np.meshgrid(axis, axis, indexing="ij")
 
     def background(self) -> None:
@@ -223,7 +225,7 @@ class _Canvas:
             wave = np.sin(u) * np.sin(v) * 2 - 0.6
         else:
             wave = np.sign(np.sin(u / 1.6)) * np.sign(np.sin(v / 1.6))
-        return (0.5 + 0.5 * wave).clip(0, 1).astype(np.float32)
+        return np.asarray((0.5 + 0.5 * wave).clip(0, 1), np.float32)
 
 
 class _Shape(NamedTuple):
