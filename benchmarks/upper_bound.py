@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import reduce
 from pathlib import Path
 from typing import Any
 

@@ -21,6 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fsr import SingleStageSegmenter
+
 _STEP = re.compile(r"step-(\d{8})")
 
 
@@ -136,7 +138,7 @@ def save_checkpoint(
         scratch.mkdir()
         for name, module in modules.items():
             file = scratch / f"{name}.safetensors"
-            if hasattr(module, "save"):
+            if isinstance(module, SingleStageSegmenter):
                 module.save(file)
             else:
                 save_file({k: v.contiguous() for k, v in module.state_dict().items()}, file)

@@ -15,7 +15,12 @@ SMALL = {"embed_dim": 16, "depth": 3, "num_heads": 2}
 
 def build(**options: object) -> SingleStageSegmenter:
     return SingleStageSegmenter(
-        2, "vit_tiny_patch16_224", image_size=32, backbone_options=SMALL, projection_dim=8, **options
+        2,
+        "vit_tiny_patch16_224",
+        image_size=32,
+        backbone_options=SMALL,
+        projection_dim=8,
+        **options,
     )
 
 
