@@ -133,7 +133,7 @@ class ProjectionHead(nn.Module):
                 f"tokens: expected shape (..., D) with D={self.in_dim}, got {tuple(tokens.shape)}"
             )
         bottleneck: Tensor = self.mlp(tokens)
-        # The squares of half-precision features overflow or vanish before they are summed.
+        # The norm of half-precision features can overflow where they do not.
         with no_autocast(tokens):
             unit = F.normalize(at_least_float32(bottleneck), dim=-1).to(bottleneck.dtype)
         scores: Tensor = self.prototypes(unit)

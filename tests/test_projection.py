@@ -102,14 +102,14 @@ def test_a_zero_bottleneck_gives_zeros_not_nan() -> None:
     assert torch.equal(head(torch.zeros(1, 5)), torch.zeros(1, 7))
 
 
-def test_half_precision_norms_neither_overflow_nor_vanish() -> None:
+def test_half_precision_norms_do_not_overflow() -> None:
     head = ProjectionHead(2, 3, bottleneck_dim=2, num_layers=1)
     with torch.no_grad():
         head.mlp[0].weight.copy_(torch.eye(2))
     tokens = torch.tensor([[3.0, 4.0]])
     expected = head(tokens)
     half = head.half()
-    for scale in (1e-5, 1e4):
+    for scale in (1e-5, 1.5e4):
         torch.testing.assert_close(
             half((tokens * scale).half()).float(), expected, rtol=1e-2, atol=1e-2
         )
