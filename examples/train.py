@@ -16,14 +16,12 @@ Exit status: 0 done, 1 data or weights cannot be read, 2 an option is wrong, 3 a
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -31,8 +29,17 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from train_config import Config, ConfigError, accumulation, build_preset, parse_arguments
+from train_config import (
+    Config,
+    ConfigError,
+    accumulation,
+    build_learning_rate,
+    build_preset,
+    check_same_run,
+    parse_arguments,
+)
 from train_data import build_datasets, build_views
+from train_interrupt import INTERRUPTED, Interrupt, ignore_interrupts
 from train_report import (
     Recorder,
     all_background,
@@ -50,14 +57,14 @@ from fsr.inference import EvaluationResult, evaluate
 from fsr.objective import ObjectiveOutput, TrainingObjective
 from fsr.optim import parameter_groups, set_learning_rate
 from fsr.presets import LOSS_TERMS
-from fsr.schedules import Schedule, warmup_cosine
+from fsr.schedules import Schedule
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 
 # What a seed is for; 0 and 1 are order and augmentation, in fsr.data.stream.
 INITIAL_WEIGHTS, NETWORK_NOISE, MASKS, SHEET = 2, 3, 4, 5
 
-BAD_INPUT, BAD_OPTION, NOT_FINITE, INTERRUPTED = 1, 2, 3, 130
+BAD_INPUT, BAD_OPTION, NOT_FINITE = 1, 2, 3
 
 
 class InputError(Exception):
@@ -150,12 +157,7 @@ def build_parts(config: Config, student: SingleStageSegmenter, accelerator: Acce
         accelerator=accelerator,
         objective=objective.to(accelerator.device),
         optimizer=optimizer,
-        learning_rate=warmup_cosine(
-            optim.lr,
-            warmup_steps=preset.resolve()["learning_rate_warmup"],
-            total_steps=config.steps,
-            warmup_ratio=preset.learning_rate_warmup_ratio,
-        ),
+        learning_rate=build_learning_rate(config),
         momentum=momentum,
         clip_norm=float("inf") if optim.clip_norm is None else optim.clip_norm,
     )
@@ -217,13 +219,12 @@ def _check_finite(step: int, what: str, value: float) -> None:
 
 @contextmanager
 def _step_named(step: int) -> Iterator[None]:
-    """Turn a component's refusal of NaN into the trainer's error."""
+    """Turn a component's refusal of its input into one line that names the step."""
     try:
         yield
     except ValueError as error:
-        if "NaN" in str(error):
-            raise NotFiniteError(f"step {step + 1}: {error}") from error
-        raise
+        kind = NotFiniteError if "NaN" in str(error) else InputError
+        raise kind(f"step {step + 1}: {error}") from error
 
 
 def measure(
@@ -259,46 +260,6 @@ def _scores(result: EvaluationResult) -> dict[str, Any]:
     }
 
 
-class Interrupt:
-    """Ctrl-C and SIGTERM: a step in progress is finished, an evaluation is left at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.at_once = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        again, self.asked = self.asked, True
-        if self.at_once:
-            raise KeyboardInterrupt
-        if again:  # in the middle of a step there is no state worth keeping
-            sys.exit(INTERRUPTED)
-
-    @contextmanager
-    def leaving_at_once(self) -> Iterator[None]:
-        """Raise ``KeyboardInterrupt`` where the code stands: nothing in the block needs saving."""
-        self.at_once = True
-        try:
-            yield
-        finally:
-            self.at_once = False
-
-
-def ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C in a data worker to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 def run(config: Config, *, resume: bool) -> int:
     """Train, evaluate and report; return the exit status."""
     begun = time.monotonic()
@@ -309,11 +270,11 @@ def run(config: Config, *, resume: bool) -> int:
         train_set, eval_set = build_datasets(config)
         student = build_student(config, train_set.class_names)
         views = build_views(config, student.backbone.mean, student.backbone.std)
-    parts = build_parts(config, student, accelerator)
+        parts = build_parts(config, student, accelerator)
     step = 0
     if resume and (checkpoint := latest_checkpoint(folder / "checkpoints")):
         state = read_state(checkpoint)
-        _check_same_run(config, state["config"], checkpoint)
+        check_same_run(config, state["config"])
         restore(checkpoint, modules=parts.modules, optimizer=parts.optimizer.optimizer)
         if accelerator.scaler is not None and state["scaler"]:
             accelerator.scaler.load_state_dict(state["scaler"])
@@ -459,30 +420,6 @@ def _heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
 def _agree(value: Any) -> Any:
     """Return the main process's value in every process."""
     return broadcast_object_list([value])[0]
-
-
-def _check_same_run(config: Config, saved: dict[str, Any], checkpoint: Path) -> None:
-    """Refuse to resume with options that would make it another run."""
-    now = asdict(config)
-    for each in (now, saved):
-        for name in ("run", "eval"):
-            del each[name]
-        for name in ("root", "workers", "micro_batch"):
-            del each["data"][name]
-    if changed := list(_differences(saved, now)):
-        name, before, after = changed[0]
-        raise ConfigError(
-            f"{name}: {checkpoint.parents[1]} was started with {before!r}, --resume got {after!r}"
-        )
-
-
-def _differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield what differs between nested options, by dotted name."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted(before.keys() | after.keys()):
-            yield from _differences(before.get(key), after.get(key), f"{name}.{key}".lstrip("."))
-    elif before != after:
-        yield name, before, after
 
 
 @contextmanager

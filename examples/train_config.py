@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fsr._checks import check_between, check_choice, check_positive_int
 from fsr.presets import CAMSource, Preset, get_preset
+from fsr.schedules import Schedule, warmup_cosine
 
 CONFIGS = Path(__file__).parent / "configs"
 DATASETS = ("scenes", "voc")
@@ -234,6 +235,43 @@ def build_preset(config: Config) -> Preset:
     return preset
 
 
+def build_learning_rate(config: Config) -> Schedule:
+    """Return the learning rate of the encoder as a function of the step.
+
+    Raises:
+        ConfigError: the warm-up leaves no step for the decay.
+    """
+    preset = build_preset(config)
+    try:
+        return warmup_cosine(
+            config.optim.lr,
+            warmup_steps=preset.resolve()["learning_rate_warmup"],
+            total_steps=config.steps,
+            warmup_ratio=preset.learning_rate_warmup_ratio,
+        )
+    except ValueError as error:
+        raise ConfigError(f"preset.learning_rate_warmup: {error}") from None
+
+
+def check_same_run(config: Config, saved: dict[str, Any]) -> None:
+    """Refuse to resume with options that would make it another run.
+
+    Raises:
+        ConfigError: an option differs that a step or a score depends on.
+    """
+    now = dataclasses.asdict(config)
+    for options in (now, saved):
+        del options["run"]
+        for group, names in (
+            ("data", ("root", "workers", "micro_batch")),
+            ("eval", ("every", "at_start", "batch_size")),
+        ):
+            for name in names:
+                options[group].pop(name, None)
+    for name, before, after in _differences(saved, now):
+        raise ConfigError(f"{name}: the run was started with {before!r}, --resume got {after!r}")
+
+
 def accumulation(config: Config, processes: int) -> int:
     """Return the micro-batches per step and process that make up the effective batch.
 
@@ -296,6 +334,15 @@ def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None
             _check_layer(value, kinds, f"{name}.")
 
 
+def _differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between nested options, by dotted name."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _differences(before.get(key), after.get(key), f"{name}.{key}".lstrip("."))
+    elif before != after:
+        yield name, before, after
+
+
 def _hint(near: Sequence[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
@@ -351,4 +398,4 @@ def _check(config: Config) -> None:
         raise ConfigError("data.train_size, data.eval_size: scenes have no size of their own")
     if config.data.name != "scenes" and config.data.root is None:
         raise ConfigError(f"data.root: the data set {config.data.name!r} needs a folder")
-    build_preset(config)
+    build_learning_rate(config)

@@ -17,6 +17,7 @@ from train_config import (  # noqa: E402
     Config,
     ConfigError,
     accumulation,
+    build_learning_rate,
     build_preset,
     load_config,
     parse_arguments,
@@ -24,7 +25,6 @@ from train_config import (  # noqa: E402
 
 from fsr import presets  # noqa: E402
 from fsr.data.views import TwoViews  # noqa: E402
-from fsr.schedules import warmup_cosine  # noqa: E402
 
 
 def _voc(*overrides: str) -> Config:
@@ -82,13 +82,7 @@ def test_voc_names_weights_input_and_optimiser_of_the_released_recipe() -> None:
     assert (views.jitter, views.jitter_prob) == ([0.4, 0.4, 0.2, 0.1], 0.5)
     assert (views.blur_prob, views.solarize_prob, views.rand_augment) == (0.0, 0.0, False)
     assert (config.eval.cam_threshold, config.eval.cam_scales) == (0.5, [1.0, 0.5, 1.5])
-    preset = build_preset(config)
-    rate = warmup_cosine(
-        optim.lr,
-        warmup_steps=preset.resolve()["learning_rate_warmup"],
-        total_steps=config.steps,
-        warmup_ratio=preset.learning_rate_warmup_ratio,
-    )
+    rate = build_learning_rate(config)
     assert rate(0) == pytest.approx(6e-6)
     assert rate(1_500) == pytest.approx(6e-5)
     assert rate(20_000) == 0.0
@@ -185,6 +179,7 @@ def test_preset_fields_change_through_the_options() -> None:
         ("preset.base=fats", r"preset: .*did you mean 'fast'"),
         ("preset.mask_low=0.9", r"preset: mask_low: expected less than mask_high"),
         ("preset.mask_cam.layer=last", r"preset: layer: expected one of"),
+        ("preset.learning_rate_warmup=1.0", r"preset\.learning_rate_warmup: warmup_steps"),
         ("data.name=voc", r"data\.root: the data set 'voc' needs a folder"),
         ("data.name=vok", r"data\.name: .*did you mean 'voc'"),
         ("data.train_size=null", r"data\.train_size, data\.eval_size: "),

@@ -310,14 +310,14 @@ def test_micro_batches_make_up_the_same_effective_batch(
     tiny: Path, whole: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    more = ["data.micro_batch=2", "preset.drop_path_rate=0.0"]
+    more = ["data.micro_batch=2", "preset.drop_path_rate=0.0", "steps=3"]
     assert train.main(_arguments(tiny, folder, *more)) == 0
     results = json.loads((folder / "results.json").read_text())
     assert (results["effective_batch"], results["accumulation"]) == (4, 2)
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     plain = tmp_path / "plain"
-    assert train.main(_arguments(tiny, plain, "preset.drop_path_rate=0.0")) == 0
+    assert train.main(_arguments(tiny, plain, *more[1:])) == 0
     ours, theirs = _losses(folder), _losses(plain)
     for name in ("classification", "auxiliary"):
         assert ours[0][name] == pytest.approx(theirs[0][name], rel=1e-5)
@@ -429,6 +429,7 @@ def test_unknown_weights_and_bad_encoder_options_are_one_line(
         ("model.backbone=vit_tiny_patch16_225", "did you mean"),
         ("data.image_size=33", "nearest"),
         ("model.backbone_options.dept=3", "dept"),
+        ("preset.mask_block=3", "step 1: mask_block"),
     ):
         assert train.main(_arguments(tiny, tmp_path / "run", override)) == train.BAD_INPUT
         error = capsys.readouterr().err

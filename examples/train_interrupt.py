@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM: stop where the state is whole."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+INTERRUPTED = 130  # the exit status that shells give to Ctrl-C
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM: a step in progress is finished, an evaluation is left at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.at_once = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        again, self.asked = self.asked, True
+        if self.at_once:
+            raise KeyboardInterrupt
+        if again:  # in the middle of a step there is no state worth keeping
+            sys.exit(INTERRUPTED)
+
+    @contextmanager
+    def leaving_at_once(self) -> Iterator[None]:
+        """Raise ``KeyboardInterrupt`` where the code stands: nothing in the block needs saving."""
+        self.at_once = True
+        try:
+            yield
+        finally:
+            self.at_once = False
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C in a data worker to the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
