@@ -325,6 +325,19 @@ def test_micro_batches_make_up_the_same_effective_batch(
     assert ours[1]["classification"] == pytest.approx(theirs[1]["classification"], rel=0.05)
 
 
+def test_half_precision_trains_with_finite_losses_near_those_of_full(
+    tiny: Path, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    more = ["optim.mixed_precision=bf16", "steps=2"]
+    assert train.main(_arguments(tiny, folder, *more)) == 0
+    ours, theirs = _losses(folder), _losses(whole)
+    assert all(np.isfinite(record["total"]) for record in ours)
+    assert ours[0]["total"] != theirs[0]["total"]
+    assert ours[0]["classification"] == pytest.approx(theirs[0]["classification"], rel=0.02)
+    assert json.loads((folder / "results.json").read_text())["mixed_precision"] == "bf16"
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_step_and_agree_with_one(tiny: Path, tmp_path: Path) -> None:
     more = ["preset.drop_path_rate=0.0", "steps=3", "run.checkpoint_every=100"]
