@@ -371,6 +371,7 @@ def report(
             count=config.run.sheet_images,
             cam_scales=config.eval.cam_scales,
             scales=config.eval.scales,
+            image_size=config.eval.image_size,
             generator=torch.Generator().manual_seed(derive_seed(config.seed, SHEET, 0)),
         )
         sheet.save(folder / "sheet.png")

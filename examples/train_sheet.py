@@ -32,6 +32,7 @@ def picture_sheet(
     count: int,
     cam_scales: Sequence[float],
     scales: Sequence[float],
+    image_size: int | None,
     generator: torch.Generator,
     tile: int = 168,
 ) -> Image.Image:
@@ -47,8 +48,9 @@ def picture_sheet(
         count: number of rows.
         cam_scales: image scales of the CAMs.
         scales: image scales of the prediction.
+        image_size: side that images are resized to for the networks, None for their own size.
         generator: source of the masks' randomness.
-        tile: width and height of one picture in pixels.
+        tile: longer side of one picture in pixels.
     """
     rows: list[list[Image.Image]] = []
     notes: list[str] = []
@@ -59,8 +61,12 @@ def picture_sheet(
         present = [name for name, on in zip(class_names, sample.labels, strict=True) if on]
         if not present:
             continue
-        maps = _maps(objective, sample.image, sample.labels, cam_scales, scales, generator)
-        size = (tile, tile)
+        image = sample.image
+        if image_size is not None:
+            image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        maps = _maps(objective, image, sample.labels, cam_scales, scales, generator)
+        width, height = (round(side * tile / max(sample.image.size)) for side in sample.image.size)
+        size = (max(1, width), max(1, height))
         photo = sample.image.resize(size, Image.Resampling.BICUBIC)
         rows.append(
             [

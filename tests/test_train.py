@@ -393,7 +393,7 @@ def _voc_arguments(tiny: Path, output: Path, root: Path, *more: str) -> list[str
 
 def test_real_files_train_and_an_image_without_classes_is_kept(tiny: Path, tmp_path: Path) -> None:
     root, folder = _voc_folder(tmp_path / "voc"), tmp_path / "run"
-    more = ["steps=2", "data.batch_size=8", "run.sheet_images=1"]
+    more = ["steps=2", "data.batch_size=8", "run.sheet_images=1", "eval.image_size=32"]
     assert train.main(_voc_arguments(tiny, folder, root, *more)) == 0
     assert all(np.isfinite(r["total"]) for r in _losses(folder))
     assert json.loads((folder / "results.json").read_text())["effective_batch"] == 8
