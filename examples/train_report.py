@@ -103,7 +103,8 @@ class Recorder:
             each = self._seconds / (step - self._start)
             left = timedelta(seconds=round((self._total - step) * each))
             terms = "  ".join(f"{short} {values[term]:.3f}" for term, short in SHORT.items())
-            self.say(f"step {step}/{self._total}  {terms}  {1 / each:.2f} steps/s  {left} left")
+            rate = f"{1 / each:.2f} steps/s" if each < 1 else f"{each:.1f} s a step"
+            self.say(f"step {step}/{self._total}  {terms}  {rate}  {left} left")
         if self._writer is not None:
             weights = values["weights"]
             for name in ("total", *LOSS_TERMS):
