@@ -62,9 +62,9 @@ class LabelledScenes(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self.transform(sample.image), sample.labels.argmax()
 
 
-def pooled(scores: torch.Tensor, share: float) -> torch.Tensor:
-    """Mean ``(B, C)`` over the ``share`` of patches that score highest for each class."""
-    return scores.topk(max(1, int(share * scores.shape[1])), dim=1).values.mean(1)
+def best(scores: torch.Tensor, share: float) -> torch.Tensor:
+    """Highest ``share`` of the scores over the patches, dimension 1, at least one."""
+    return scores.topk(max(1, int(share * scores.shape[1])), dim=1).values
 
 
 def pretraining_loss(
@@ -75,18 +75,18 @@ def pretraining_loss(
     The best ``share`` of the patches, about the area of an object, must show the class that is
     present: their mean, or ``each`` of them, as a mean can be content with the emblem. The best
     ones of every other class must deny it. And the half that scores lowest for the present class
-    must deny it too, since an object fills less than half of its scene: attention lets an encoder
-    write the class of the one object into every patch, and no activation map comes back from there.
+    must deny it too, since an object fills less than half of its scene, and seldom more of a crop:
+    attention lets an encoder write the class of the one object into every patch, and no activation
+    map comes back from there.
     """
     present = F.one_hot(labels, scores.shape[2]).bool()
     own, others = scores.transpose(1, 2)[present], scores.transpose(1, 2)[~present]
-    count = max(1, int(share * scores.shape[1]))
-    best, wrong = own.topk(count, dim=1).values, others.topk(count, dim=1).values
+    right, wrong = best(own, share), best(others, share)
     if not each:
-        best, wrong = best.mean(1), wrong.mean(1)
+        right, wrong = right.mean(1), wrong.mean(1)
     lowest = own.topk(own.shape[1] // 2, dim=1, largest=False).values
     absent = (scores.shape[2] - 1) * F.softplus(wrong).mean()
-    return F.softplus(-best).mean() + F.softplus(lowest).mean() + absent
+    return F.softplus(-right).mean() + F.softplus(lowest).mean() + absent
 
 
 def paired_scores(model: VisionTransformer, images: torch.Tensor) -> torch.Tensor:
@@ -105,10 +105,10 @@ def paired_scores(model: VisionTransformer, images: torch.Tensor) -> torch.Tenso
 def accuracy(model: VisionTransformer, loader: Loader, share: float) -> float:
     """Share of the images whose highest class is the drawn one."""
     model.eval()
-    right = sum(
-        int((pooled(model.head(model.forward_features(images)), share).argmax(1) == labels).sum())
-        for images, labels in loader
-    )
+    right = 0
+    for images, labels in loader:
+        scores = best(model.head(model.forward_features(images)), share).mean(1)
+        right += int((scores.argmax(1) == labels).sum())
     model.train()
     return right / len(loader.dataset)  # type: ignore[arg-type]
 
@@ -136,6 +136,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain"))
     args = parser.parse_args()
+    if args.batch % 2:
+        parser.error(f"--batch: expected an even number, as scenes are paired, got {args.batch}")
     args.out.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(args.seed)
