@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
+from fsr._palette import voc_palette
 from fsr.data.stream import SampleSource
 from fsr.objective import TrainingObjective
 from fsr.refine import pseudo_labels
@@ -122,18 +123,6 @@ def _maps(
         "mask": masker(source, present, grid=grid, generator=generator, **extra)[0],
         "prediction": student.predict(images, scales=scales).argmax(1)[0],
     }
-
-
-def voc_palette() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the colours of the VOC label maps, `(256, 3)`: the label's bits, dealt out."""
-    labels = np.arange(256)
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    for level in range(8):
-        for channel in range(3):
-            bits = labels >> (3 * level + channel) & 1
-            colours[:, channel] |= (bits << (7 - level)).astype(np.uint8)
-    colours[IGNORE] = (224, 224, 192)
-    return colours
 
 
 def _labels(labels: Tensor, size: tuple[int, int]) -> Image.Image:

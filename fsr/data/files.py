@@ -1,7 +1,8 @@
-"""Reading the files of a data set, with errors that name the file and the way out."""
+"""Reading and writing the files of a data set, with errors that name the file and the way out."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fsr._checks import check_shape
+from fsr._palette import voc_palette
 from fsr.cam import IGNORE
 
 
@@ -70,6 +73,36 @@ def read_label_map(path: Path, num_classes: int, size: tuple[int, int] | None = 
         listed = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
         raise DataError(f"{path}: expected labels in 0..{num_classes} or {IGNORE}, got {listed}")
     return torch.from_numpy(target)
+
+
+def write_label_map(path: Path, labels: Tensor) -> None:
+    """Write a label map as a palette PNG in VOC's colours; it appears whole or not at all.
+
+    Args:
+        path: file to write, ending in ``.png``; its folder must exist.
+        labels: ``(height, width)`` integers in 0..255.
+
+    Raises:
+        ShapeError: ``labels`` has another shape.
+        ValueError: a label does not fit into a byte.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mask.png"
+        >>> write_label_map(path, torch.tensor([[0, 1], [20, 255]]))
+        >>> read_label_map(path, num_classes=20).tolist()
+        [[0, 1], [20, 255]]
+    """
+    check_shape("labels", labels, "height width")
+    values = labels.cpu().numpy()
+    if values.size and (values.min() < 0 or values.max() > 255):
+        raise ValueError(f"labels: expected 0..255, got {values.min()}..{values.max()}")
+    image = Image.fromarray(values.astype(np.uint8)).convert("P")
+    image.putpalette(voc_palette().tobytes())
+    # A name of this process alone: several may write masks into one folder.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    image.save(unfinished, format="PNG")
+    unfinished.replace(path)
 
 
 def _open(path: Path) -> Image.Image:
