@@ -12,14 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
-from fsr._palette import voc_palette
 from fsr.data.stream import SampleSource
 from fsr.objective import TrainingObjective
 from fsr.refine import pseudo_labels
 from fsr.teacher import unwrap
+from fsr.visualize import colorize, heatmap_overlay, legend
 
 COLUMNS = ("image", "CAM", "pseudo label", "uncertain mask", "prediction", "truth")
-IGNORE = 255
 GAP, TITLE = 6, 22
 TINT, DARK = (255, 140, 0), (50, 50, 50)
 
@@ -72,7 +71,7 @@ def picture_sheet(
         rows.append(
             [
                 photo,
-                _heat(photo, maps["cam"]),
+                heatmap_overlay(photo, maps["cam"]),
                 _labels(maps["pseudo"], size),
                 _masked(photo, maps["zone"], maps["mask"]),
                 _labels(maps["prediction"], size),
@@ -127,34 +126,19 @@ def _maps(
 
 def _labels(labels: Tensor, size: tuple[int, int]) -> Image.Image:
     """Paint a label map; nearest, so that no label is invented."""
-    picture = Image.fromarray(voc_palette()[labels.cpu().numpy().astype(np.uint8)])
-    return picture.resize(size, Image.Resampling.NEAREST)
-
-
-def _resize(values: Tensor, size: tuple[int, int], mode: str) -> np.ndarray[Any, Any]:
-    """Resize a map to (width, height) and return it as `(height, width, 1)` floats."""
-    resized = F.interpolate(values[None, None].float(), size[::-1], mode=mode)
-    return resized[0, 0, :, :, None].cpu().numpy()
-
-
-def _heat(photo: Image.Image, cam: Tensor) -> Image.Image:
-    """Lay a CAM over the image: blue is low, red is high."""
-    score = _resize(cam, photo.size, "bilinear")
-    colour = np.concatenate(
-        [np.clip(1.5 - np.abs(4 * score - peak), 0, 1) for peak in (3.0, 2.0, 1.0)], axis=2
-    )
-    grey = np.asarray(photo.convert("L").convert("RGB")) / 255
-    return Image.fromarray(np.uint8(255 * (0.45 * grey + 0.55 * colour)))
+    return colorize(labels).resize(size, Image.Resampling.NEAREST)
 
 
 def _masked(photo: Image.Image, zone: Tensor, mask: Tensor) -> Image.Image:
     """Tint the uncertain zone, darken the masked patches."""
-    picture = np.asarray(photo) / 255
-    tint = 0.5 * _resize(zone, photo.size, "nearest")
-    picture = picture * (1 - tint) + tint * np.array(TINT) / 255
-    return Image.fromarray(
-        np.uint8(255 * picture * (1 - 0.75 * _resize(mask, photo.size, "nearest")))
+    size = (photo.height, photo.width)
+    tint, dark = (
+        F.interpolate(patches[None, None].float(), size)[0, 0, :, :, None].cpu().numpy()
+        for patches in (zone, mask)
     )
+    picture = np.asarray(photo) / 255
+    picture = picture * (1 - 0.5 * tint) + 0.5 * tint * np.array(TINT) / 255
+    return Image.fromarray(np.uint8(255 * picture * (1 - 0.75 * dark)))
 
 
 def _arrange(
@@ -164,11 +148,8 @@ def _arrange(
     font = ImageFont.load_default(size=13)
     step = tile + GAP
     width = len(COLUMNS) * step + GAP
-    entries = ["background", *class_names]
-    colours = [tuple(int(v) for v in voc_palette()[i]) for i in range(len(entries))]
-    per_line = max(1, width // 130)
-    lines = -(-(len(entries) + 3) // per_line)
-    height = TITLE + len(rows) * (tile + TITLE) + lines * TITLE + GAP
+    colours = legend(class_names, width=width, extra=(("uncertain", TINT), ("masked", DARK)))
+    height = TITLE + len(rows) * (tile + TITLE) + colours.height + GAP
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(COLUMNS):
@@ -178,12 +159,5 @@ def _arrange(
         for column, picture in enumerate(tiles):
             sheet.paste(picture, (GAP + column * step, top))
         draw.text((GAP, top + tile + 3), note, fill="black", font=font)
-    top = TITLE + len(rows) * (tile + TITLE) + GAP
-    for name, colour in (("ignored", voc_palette()[IGNORE]), ("uncertain", TINT), ("masked", DARK)):
-        entries.append(name)
-        colours.append(tuple(int(v) for v in colour))
-    for number, (name, colour) in enumerate(zip(entries, colours, strict=True)):
-        left, line = GAP + number % per_line * 130, top + number // per_line * TITLE
-        draw.rectangle((left, line + 2, left + 14, line + 14), fill=colour, outline="black")
-        draw.text((left + 19, line), name, fill="black", font=font)
+    sheet.paste(colours, (GAP, TITLE + len(rows) * (tile + TITLE) + GAP))
     return sheet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,48 +18,52 @@ REDUCTIONS = ("max_logits", "mean_probabilities")
 
 def multi_scale_cams(
     raw_cams: Callable[[Tensor], tuple[Tensor, Tensor]],
-    images: Tensor,
+    batches: Sequence[Tensor],
     patch: tuple[int, int],
     scales: Sequence[float],
     flip: bool,
-) -> tuple[Tensor, Tensor]:
+) -> list[tuple[Tensor, Tensor]]:
     """Sum CAMs over scales, maxima over flips, normalise them.
 
     Args:
         raw_cams: final and auxiliary CAM before min-max of Eq. 2, ``(B, C, H, W)``, of images.
-        images: ``(B, 3, height, width)``.
+        batches: images ``(B, 3, height, width)``, batch by batch of any size; at a scale where
+            their sizes coincide they go through the network together.
         patch: ``(height, width)`` of a patch in pixels.
         scales: factors of the image size.
         flip: merge with the CAM of the mirror image.
 
     Returns:
-        Final and auxiliary CAM between 0 and 1, ``(B, C, height, width)``.
+        For each batch the final and the auxiliary CAM between 0 and 1, ``(B, C, height, width)``.
     """
-    size = (images.shape[-2], images.shape[-1])
-    finals, auxiliaries = [], []
-    for batch in _scaled_batches(images, patch, scales, flip):
-        # Up-sampled before flips are merged: the released code's order.
-        final, auxiliary = (resize_cam(at_least_float32(cam), size) for cam in raw_cams(batch))
-        if flip:
-            final, auxiliary = merge_flip(*final.chunk(2)), merge_flip(*auxiliary.chunk(2))
-        finals.append(final)
-        auxiliaries.append(auxiliary)
-    return sum_scales(finals), sum_scales(auxiliaries)
+    sums: list[list[Tensor]] = [[] for _ in batches]
+    for scale in scales:
+        # Both CAMs as channels of one map: all that follows is done channel by channel.
+        maps = _maps_at(lambda x: torch.cat(raw_cams(x), dim=1), batches, scale, patch, flip)
+        for index, (batch, (plain, mirrored)) in enumerate(zip(batches, maps, strict=True)):
+            # Up-sampled before flips are merged: the released code's order.
+            cam = resize_cam(at_least_float32(plain), _size(batch))
+            if mirrored is not None:
+                cam = merge_flip(cam, resize_cam(at_least_float32(mirrored), _size(batch)))
+            sums[index].append(cam)
+    both = [sum_scales(cams).chunk(2, dim=1) for cams in sums]
+    return [(final, auxiliary) for final, auxiliary in both]
 
 
 def multi_scale_probabilities(
     logits_of: Callable[[Tensor], Tensor],
-    images: Tensor,
+    batches: Sequence[Tensor],
     patch: tuple[int, int],
     scales: Sequence[float],
     flip: bool,
     reduce: str,
-) -> Tensor:
+) -> list[Tensor]:
     """Merge segmentation logits over flips and scales into probabilities.
 
     Args:
         logits_of: segmentation logits ``(B, C + 1, H, W)`` of images.
-        images: ``(B, 3, height, width)``.
+        batches: images ``(B, 3, height, width)``, batch by batch of any size; at a scale where
+            their sizes coincide they go through the network together.
         patch: ``(height, width)`` of a patch in pixels.
         scales: factors of the image size.
         flip: merge with the logits of the mirror image.
@@ -67,27 +71,27 @@ def multi_scale_probabilities(
             softmax; ``"mean_probabilities"`` averages softmax over flips and scales.
 
     Returns:
-        Probabilities ``(B, C + 1, height, width)``, in float32 at least.
+        For each batch its probabilities ``(B, C + 1, height, width)``, in float32 at least.
     """
     check_choice("reduce", reduce, REDUCTIONS)
-    size = (images.shape[-2], images.shape[-1])
-    merged: Tensor | None = None
-    for batch in _scaled_batches(images, patch, scales, flip):
-        maps = resize_cam(at_least_float32(logits_of(batch)), size)
-        if reduce == "mean_probabilities":
-            maps = maps.softmax(dim=1)
-        if flip:
-            plain, mirrored = maps.chunk(2)
-            maps = plain + mirrored.flip(-1)
-        if merged is None:
-            merged = maps
-        else:
-            merged = torch.maximum(merged, maps) if reduce == "max_logits" else merged + maps
-    if merged is None:
+    if not scales:
         raise ValueError("scales: expected at least one scale, got none")
+    merged: list[Tensor] = []
+    for number, scale in enumerate(scales):
+        every = _maps_at(logits_of, batches, scale, patch, flip)
+        for index, (batch, (plain, mirrored)) in enumerate(zip(batches, every, strict=True)):
+            maps = _resized_scores(plain, _size(batch), reduce)
+            if mirrored is not None:
+                maps = maps + _resized_scores(mirrored, _size(batch), reduce).flip(-1)
+            if number == 0:
+                merged.append(maps)
+            elif reduce == "max_logits":
+                merged[index] = torch.maximum(merged[index], maps)
+            else:
+                merged[index] = merged[index] + maps
     if reduce == "max_logits":
-        return merged.softmax(dim=1)
-    return merged / (len(scales) * (2 if flip else 1))
+        return [maps.softmax(dim=1) for maps in merged]
+    return [maps / (len(scales) * (2 if flip else 1)) for maps in merged]
 
 
 def check_multi_scale(
@@ -100,13 +104,18 @@ def check_multi_scale(
         raise ValueError(
             f"images: expected at least one patch of {tuple(patch)} pixels, got {(height, width)}"
         )
+    return check_scales("scales", scales)
+
+
+def check_scales(name: str, scales: Sequence[float]) -> tuple[float, ...]:
+    """Check factors of the image size; return them as a tuple."""
     if isinstance(scales, int | float):
-        raise TypeError(f"scales: expected a sequence of numbers, got {scales!r}")
+        raise TypeError(f"{name}: expected a sequence of numbers, got {scales!r}")
     checked = tuple(scales)
     if not checked:
-        raise ValueError("scales: expected at least one scale, got none")
+        raise ValueError(f"{name}: expected at least one scale, got none")
     for scale in checked:
-        check_between("scales", scale, 0.0, math.inf, inclusive=False)
+        check_between(name, scale, 0.0, math.inf, inclusive=False)
     return checked
 
 
@@ -123,16 +132,47 @@ def scaled_size(size: tuple[int, int], scale: float, patch: tuple[int, int]) -> 
     return height, width
 
 
-def _scaled_batches(
-    images: Tensor, patch: tuple[int, int], scales: Sequence[float], flip: bool
-) -> Iterator[Tensor]:
-    """Yield the images at every scale, followed by their mirror images if flips are asked for."""
-    size = (images.shape[-2], images.shape[-1])
-    for scale in scales:
-        target = scaled_size(size, scale, patch)
-        scaled = images
-        if target != size:
-            scaled = F.interpolate(
-                at_least_float32(images), size=target, mode="bilinear", align_corners=False
-            ).to(images.dtype)
-        yield torch.cat([scaled, scaled.flip(-1)]) if flip else scaled
+def _maps_at(
+    maps_of: Callable[[Tensor], Tensor],
+    batches: Sequence[Tensor],
+    scale: float,
+    patch: tuple[int, int],
+    flip: bool,
+) -> list[tuple[Tensor, Tensor | None]]:
+    """Return the network's maps of every batch and of its mirror images, None without flips.
+
+    Batches of one scaled size share a forward.
+    """
+    targets = [scaled_size(_size(batch), scale, patch) for batch in batches]
+    found: dict[int, tuple[Tensor, Tensor | None]] = {}
+    for target in dict.fromkeys(targets):
+        members = [index for index, other in enumerate(targets) if other == target]
+        joined = torch.cat([_resized(batches[index], target) for index in members])
+        maps = maps_of(torch.cat([joined, joined.flip(-1)]) if flip else joined)
+        counts = [len(batches[index]) for index in members]
+        parts = maps.split(counts * 2 if flip else counts)
+        for position, index in enumerate(members):
+            mirrored = parts[position + len(members)] if flip else None
+            found[index] = (parts[position], mirrored)
+    return [found[index] for index in range(len(batches))]
+
+
+def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images bilinearly, in float32 at least."""
+    if size == _size(images):
+        return images
+    scaled = F.interpolate(
+        at_least_float32(images), size=size, mode="bilinear", align_corners=False
+    )
+    return scaled.to(images.dtype)
+
+
+def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: str) -> Tensor:
+    """Resize logits to an image's size, as probabilities if those are averaged."""
+    maps = resize_cam(at_least_float32(logits), size)
+    return maps.softmax(dim=1) if reduce == "mean_probabilities" else maps
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    """Height and width of images."""
+    return images.shape[-2], images.shape[-1]

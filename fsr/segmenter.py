@@ -228,7 +228,7 @@ class SingleStageSegmenter(nn.Module):
         patch = self.backbone.patch_size
         scales = check_multi_scale(images, patch, scales)
         with torch.no_grad(), eval_mode(self):
-            return multi_scale_cams(self._raw_cams, images, patch, scales, flip)
+            return multi_scale_cams(self._raw_cams, [images], patch, scales, flip)[0]
 
     def predict(
         self,
@@ -260,8 +260,8 @@ class SingleStageSegmenter(nn.Module):
         scales = check_multi_scale(images, patch, scales)
         with torch.no_grad(), eval_mode(self):
             return multi_scale_probabilities(
-                self._segmentation_logits, images, patch, scales, flip, reduce
-            )
+                self._segmentation_logits, [images], patch, scales, flip, reduce
+            )[0]
 
     def attention_maps(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attention of the aggregated token on the patches (Eq. 7), no gradient, eval mode.

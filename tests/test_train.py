@@ -519,17 +519,3 @@ def test_the_bound_is_shown_only_for_the_options_it_was_measured_under(
     text = results_table(results_rows({0: {"student": scores}}, 0.1, measured), measured)
     assert "segmentation: 75% of that bound" in text
     assert "80.0" in text
-
-
-def test_the_sheet_uses_the_colours_of_voc() -> None:
-    from train_sheet import voc_palette
-
-    palette = voc_palette()
-    assert palette[[0, 1, 2, 15, 20, 255]].tolist() == [
-        [0, 0, 0],
-        [128, 0, 0],
-        [0, 128, 0],
-        [192, 128, 128],
-        [0, 64, 128],
-        [224, 224, 192],
-    ]
