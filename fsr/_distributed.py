@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def is_distributed() -> bool:
@@ -23,3 +27,22 @@ def all_reduce_sum(value: Tensor) -> Tensor:
     if is_distributed():
         dist.all_reduce(total)
     return total
+
+
+def is_main_process() -> bool:
+    """Tell whether this is the first process, or the only one."""
+    return not is_distributed() or dist.get_rank() == 0
+
+
+def gather_objects(value: T) -> list[T]:
+    """Return the plain values of all processes, in the order of their ranks.
+
+    Example:
+        >>> gather_objects(["a", 1])
+        [['a', 1]]
+    """
+    if not is_distributed():
+        return [value]
+    values: list[T] = [value] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

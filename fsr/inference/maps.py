@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
 
-from fsr._checks import check_shape
+from fsr._checks import check_positive_int, check_shape
 from fsr._numerics import at_least_float32
+from fsr.cam import IGNORE
 
 
 class CRFMap(Protocol):
@@ -35,6 +38,7 @@ class Mapped(NamedTuple):
         size: height and width of the image as it came.
         image: RGB ``(3, h, w)`` uint8 as the network sees it.
         probabilities: ``(C + 1, h, w)``.
+        labels: label map ``(h, w)`` where that is what was asked for.
         error: why there is nothing.
     """
 
@@ -42,6 +46,7 @@ class Mapped(NamedTuple):
     size: tuple[int, int] = (0, 0)
     image: Tensor | None = None
     probabilities: Tensor | None = None
+    labels: Tensor | None = None
     error: str | None = None
 
 
@@ -71,29 +76,32 @@ def restrict_to_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
     return kept / total.masked_fill(total == 0, 1.0)
 
 
-def labels_at(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+def labels_at(probabilities: Tensor, size: tuple[int, int], confidence: float = 0.0) -> Tensor:
     """Most probable label of every pixel at another size, without enlarging all maps at once.
 
     Args:
         probabilities: ``(C + 1, H, W)``.
         size: ``(height, width)`` of the result; maps are resized bilinearly.
+        confidence: pixels whose label is less probable become 255 (ignored).
 
     Returns:
         ``(height, width)`` int64.
 
     Example:
-        >>> labels_at(torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]]), (1, 4))
-        tensor([[0, 0, 1, 1]])
+        >>> probabilities = torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]])
+        >>> labels_at(probabilities, (1, 4)), labels_at(probabilities, (1, 4), 0.8)
+        (tensor([[0, 0, 1, 1]]), tensor([[  0, 255, 255,   1]]))
     """
     if tuple(probabilities.shape[1:]) == size:
-        return probabilities.argmax(dim=0)
-    best = resize_maps(probabilities[:1], size)[0]
-    labels = torch.zeros(size, dtype=torch.long, device=probabilities.device)
-    for index in range(1, len(probabilities)):
-        score = resize_maps(probabilities[index : index + 1], size)[0]
-        labels = labels.masked_fill(score > best, index)
-        best = torch.maximum(best, score)
-    return labels
+        best, labels = probabilities.max(dim=0)
+    else:
+        best = resize_maps(probabilities[:1], size)[0]
+        labels = torch.zeros(size, dtype=torch.long, device=probabilities.device)
+        for index in range(1, len(probabilities)):
+            score = resize_maps(probabilities[index : index + 1], size)[0]
+            labels = labels.masked_fill(score > best, index)
+            best = torch.maximum(best, score)
+    return labels.masked_fill(best < confidence, IGNORE)
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -142,3 +150,37 @@ def _after_crf(item: Mapped, maps: Tensor, present: Present) -> Mapped:
     if isinstance(labels, Tensor):
         maps = restrict_to_labels(maps, labels)
     return item._replace(image=None, probabilities=maps)
+
+
+def fitted_size(
+    size: tuple[int, int], patch: tuple[int, int], max_size: int | None
+) -> tuple[int, int]:
+    """Size of an image for the network: at most ``max_size`` on the longer side, a patch at least.
+
+    Example:
+        >>> fitted_size((3000, 4000), (16, 16), 1024), fitted_size((1, 40), (16, 16), 1024)
+        ((768, 1024), (16, 40))
+    """
+    shrink = 1.0 if max_size is None else min(1.0, max_size / max(size))
+    height, width = (max(round(side * shrink), p) for side, p in zip(size, patch, strict=True))
+    return height, width
+
+
+def fitted(image: Image.Image, patch: tuple[int, int], max_size: int | None) -> Tensor:
+    """Return an image as the network sees it, see :func:`fitted_size`: uint8 ``(3, h, w)``."""
+    size = (image.height, image.width)
+    height, width = fitted_size(size, patch, max_size)
+    if (height, width) != size:
+        # Pillow averages over the pixels that fall together.
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels: Tensor = TF.pil_to_tensor(image)
+    return pixels
+
+
+def check_max_size(max_size: int | None, patch: tuple[int, int]) -> None:
+    """Raise unless ``max_size`` is None or holds a patch."""
+    if max_size is None:
+        return
+    check_positive_int("max_size", max_size)
+    if max_size < max(patch):
+        raise ValueError(f"max_size: expected at least a patch of {patch} pixels, got {max_size}")

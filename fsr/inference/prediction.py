@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional as TF
 
 from fsr._checks import check_choice, check_positive_int
 from fsr._multiscale import REDUCTIONS, check_scales, scaled_size
@@ -21,6 +19,9 @@ from fsr.inference.maps import (
     CRF,
     Mapped,
     Present,
+    check_max_size,
+    fitted,
+    fitted_size,
     labels_at,
     refined,
     resize_maps,
@@ -133,10 +134,7 @@ def predict_paths(
     check_choice("reduce", reduce, REDUCTIONS)
     check_positive_int("batch_size", batch_size)
     patch = network.backbone.patch_size
-    if max_size is not None:
-        check_positive_int("max_size", max_size)
-        if max_size < max(patch):
-            raise ValueError(f"max_size: expected at least one patch of {patch}, got {max_size}")
+    check_max_size(max_size, patch)
     scales = check_scales("scales", scales)
     files = _as_files(paths)
     names = network.class_names if class_names is None else class_names
@@ -232,21 +230,9 @@ class _Reading(Dataset[Mapped]):
         try:
             image = read_photograph(self.files[index].path, orient=self.orient)
             size = (image.height, image.width)
-            height, width = self.fitted(size)
-            if (height, width) != size:
-                # Pillow averages over the pixels that fall together.
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
-            return Mapped(index, size, TF.pil_to_tensor(image))
+            return Mapped(index, size, fitted(image, self.patch, self.max_size))
         except Exception as error:
             return Mapped(index, error=str(error) or type(error).__name__)
-
-    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the size of an image for the network: a patch at least, ``max_size`` at most."""
-        shrink = 1.0 if self.max_size is None else min(1.0, self.max_size / max(size))
-        height, width = (
-            max(round(side * shrink), p) for side, p in zip(size, self.patch, strict=True)
-        )
-        return height, width
 
 
 class _Batches:
@@ -279,8 +265,8 @@ class _Batches:
             size = image_size(reading.files[index].path, orient=reading.orient)
         except DataError:
             return ()
-        fitted = reading.fitted(size)
-        return tuple(scaled_size(fitted, scale, reading.patch) for scale in self.scales)
+        seen = fitted_size(size, reading.patch, reading.max_size)
+        return tuple(scaled_size(seen, scale, reading.patch) for scale in self.scales)
 
 
 def _as_files(paths: str | Path | Iterable[str | Path | ImageFile]) -> list[ImageFile]:
