@@ -150,7 +150,7 @@ def _maps_at(
         joined = torch.cat([_resized(batches[index], target) for index in members])
         maps = maps_of(torch.cat([joined, joined.flip(-1)]) if flip else joined)
         counts = [len(batches[index]) for index in members]
-        parts = maps.split(counts * 2 if flip else counts)
+        parts = torch.split(maps, counts * 2 if flip else counts)
         for position, index in enumerate(members):
             mirrored = parts[position + len(members)] if flip else None
             found[index] = (parts[position], mirrored)

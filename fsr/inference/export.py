@@ -214,7 +214,7 @@ def export_pseudo_labels(
 
     def read() -> Any:
         for batch in loader:
-            known.update((item.mapped.index, item) for item in batch)
+            known.update((item.mapped.number, item) for item in batch)
             yield [item.mapped for item in batch]
 
     home = next(network.parameters()).device
@@ -222,18 +222,18 @@ def export_pseudo_labels(
         network.to(home if device is None else device)
         runner = SegmenterRunner(network, flip=flip, autocast=autocast)
         for item in recipe.label_maps(runner, read(), lambda index: known[index].labels, par, crf):
-            one = known.pop(item.index)
+            one = known.pop(item.number)
             if item.labels is not None and one.name is not None:
                 target.write_mask(one.name, item.labels)
             elif not one.kept and on_error == "raise":
                 raise DataError(item.error)
-            done.append(Done(item.index, one.name, one.kept, None if one.kept else item.error))
+            done.append(Done(item.number, one.name, one.kept, None if one.kept else item.error))
             if progress is not None:
                 progress(len(done), len(share))
     finally:
         network.to(home)
     every = sorted(
-        (one for part in gather_objects(done) for one in part), key=lambda one: one.index
+        (one for part in gather_objects(done) for one in part), key=lambda one: one.number
     )
     if is_main_process():
         target.write_lists(split, every, dataset)
@@ -254,7 +254,7 @@ def weights_hash(network: nn.Module) -> str:
 
 def describe(thing: Any) -> str:
     """Spell an object so that equal ones read alike in every run: no addresses."""
-    if type(thing).__repr__ is not object.__repr__ and not isinstance(thing, list | tuple):
+    if not isinstance(thing, list | tuple):
         text = repr(thing)
         if " at 0x" not in text:
             return text

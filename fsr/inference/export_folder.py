@@ -22,13 +22,13 @@ class Done(NamedTuple):
     """What became of a sample.
 
     Attributes:
-        index: its number.
+        number: its place in the data set.
         name: name of its files, None if it could not be read.
         kept: whether an earlier run had written its mask.
         error: why there is no mask, else None.
     """
 
-    index: int
+    number: int
     name: str | None
     kept: bool
     error: str | None
@@ -84,7 +84,7 @@ class ExportFolder:
         Raises:
             DataError: two samples have one name.
         """
-        good = [(one.index, one.name) for one in every if one.error is None and one.name]
+        good = [(one.number, one.name) for one in every if one.error is None and one.name]
         owners: dict[str, int] = {}
         for index, name in good:
             other = owners.setdefault(name, index)

@@ -105,7 +105,7 @@ def _multi_hot(key: str, value: Any, class_names: Sequence[str] | None, num_clas
 
 
 def read_labels(path: str | Path, class_names: Sequence[str]) -> dict[str, Tensor]:
-    """Read image-level labels from a CSV file.
+    r"""Read image-level labels from a CSV file.
 
     Either columns ``image`` and ``labels``, the classes of an image separated by semicolons and
     none for background alone, or a column ``image`` and one column of 0 and 1 per class; classes
@@ -126,7 +126,7 @@ def read_labels(path: str | Path, class_names: Sequence[str]) -> dict[str, Tenso
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
-        >>> _ = path.write_text("image,labels\\na.jpg,cat;dog\\nb.jpg,\\n")
+        >>> _ = path.write_text("image,labels\na.jpg,cat;dog\nb.jpg,\n")
         >>> read_labels(path, ("dog", "cat", "cow"))
         {'a.jpg': tensor([1., 1., 0.]), 'b.jpg': tensor([0., 0., 0.])}
     """

@@ -138,7 +138,7 @@ class LabelSource:
                 if item.image is None:
                     yield item
                     continue
-                one, labels = next(maps), labels_of(item.index)
+                one, labels = next(maps), labels_of(item.number)
                 if not bool(torch.isfinite(one).all()):
                     error = "the network gives NaN or infinity"
                     yield item._replace(image=None, error=error)
@@ -156,8 +156,9 @@ class LabelSource:
         """Label map of a CAM ``(C, h, w)``."""
         present = labels[None].to(cam.device)
         if self.source == "cam":
-            borders = {"low": self.low, "high": self.high, "threshold": self.threshold}
-            return cam_to_labels(cam[None], present, **borders)[0]
+            return cam_to_labels(
+                cam[None], present, low=self.low, high=self.high, threshold=self.threshold
+            )[0]
         pixels = image[None].to(cam.device).float() / 255
         scale = min(2, *pixels.shape[2:])
         return pseudo_labels(

@@ -34,7 +34,7 @@ class Mapped(NamedTuple):
     """An image on its way: what was read, then its probabilities.
 
     Attributes:
-        index: number of the file or sample.
+        number: that of the file or sample.
         size: height and width of the image as it came.
         image: RGB ``(3, h, w)`` uint8 as the network sees it.
         probabilities: ``(C + 1, h, w)``.
@@ -42,7 +42,7 @@ class Mapped(NamedTuple):
         error: why there is nothing.
     """
 
-    index: int
+    number: int
     size: tuple[int, int] = (0, 0)
     image: Tensor | None = None
     probabilities: Tensor | None = None
@@ -146,7 +146,7 @@ def _pair(item: Mapped) -> tuple[Tensor, Tensor]:
 
 def _after_crf(item: Mapped, maps: Tensor, present: Present) -> Mapped:
     """Take the refined probabilities; classes that are not there stay out."""
-    labels = present(item.index)
+    labels = present(item.number)
     if isinstance(labels, Tensor):
         maps = restrict_to_labels(maps, labels)
     return item._replace(image=None, probabilities=maps)

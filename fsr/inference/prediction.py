@@ -142,7 +142,7 @@ def predict_paths(
     reading = _Reading(files, patch, max_size, orient)
     loader: Any = DataLoader(
         reading,
-        batch_sampler=_Batches(reading, scales, batch_size),  # type: ignore[arg-type]
+        batch_sampler=_Batches(reading, scales, batch_size),
         num_workers=num_workers,
         collate_fn=_as_list,
         generator=torch.Generator(),
@@ -155,7 +155,7 @@ def predict_paths(
             network.to(home if device is None else device)
             mapped = _mapped(runner, loader, present, scales, reduce)
             for item in mapped if crf is None else refined(mapped, crf, present):
-                yield _finished(item, files[item.index], probabilities)
+                yield _finished(item, files[item.number], probabilities)
         finally:
             network.to(home)
 
@@ -179,7 +179,7 @@ def _mapped(
                 yield item
                 continue
             probabilities = next(maps)
-            labels = present(item.index)
+            labels = present(item.number)
             if not bool(torch.isfinite(probabilities).all()):
                 error = "the network gives NaN or infinity; mend its weights or leave autocast out"
                 yield item._replace(image=None, error=error)
@@ -191,7 +191,7 @@ def _mapped(
 
 def _with_labels(item: Mapped, present: Present) -> Mapped:
     """Turn an image whose labels are needed and not known into an error."""
-    labels = present(item.index)
+    labels = present(item.number)
     if item.error is None and isinstance(labels, str):
         return item._replace(image=None, error=labels)
     return item

@@ -70,8 +70,9 @@ def overlay(
     width, height = image.size
     check_shape("labels", labels, "height width", height=height, width=width)
     values = _indices(labels)
-    mixed = Image.blend(image.convert("RGB"), Image.fromarray(voc_palette()[values]), alpha)
-    picture = np.where((values == BACKGROUND)[..., None], image.convert("RGB"), mixed)
+    photograph = image.convert("RGB")
+    mixed = np.asarray(Image.blend(photograph, Image.fromarray(voc_palette()[values]), alpha))
+    picture = np.where((values == BACKGROUND)[..., None], np.asarray(photograph), mixed)
     if contours:
         border = _borders(values, max(1, round(max(image.size) / 300)))
         picture[border] = voc_palette()[values[border]]
@@ -130,4 +131,5 @@ def _borders(values: NDArray[np.uint8], thickness: int) -> NDArray[np.bool_]:
         sign * F.max_pool2d(sign * maps, 2 * thickness + 1, stride=1, padding=thickness)[0].numpy()
         for sign in (1, -1)
     )
-    return (lowest != highest) & (values != BACKGROUND) & (values != IGNORE)
+    border: NDArray[np.bool_] = (lowest != highest) & (values != BACKGROUND) & (values != IGNORE)
+    return border
