@@ -105,9 +105,13 @@ class VOC2012:
             DataError: a file of the sample cannot be used.
         """
         name = self.names[index]
-        image = read_image(self.root / "JPEGImages" / f"{name}.jpg")
+        image = read_image(self.image_path(index))
         target = self._load_target(name, image.size) if self.masks else None
         return Sample(image, self.load_labels(index), target, name)
+
+    def image_path(self, index: int) -> Path:
+        """Return the file of one image."""
+        return self.root / "JPEGImages" / f"{self.names[index]}.jpg"
 
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(20,)``, without decoding its image.

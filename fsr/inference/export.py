@@ -182,7 +182,6 @@ def export_pseudo_labels(
         )
     par = PAR() if par is None else par
     target = ExportFolder(Path(folder), images)
-    write_class_names(target.root / "classes.txt", names)
     record_settings(
         target.root,
         {
@@ -201,6 +200,7 @@ def export_pseudo_labels(
             **(settings or {}),
         },
     )
+    write_class_names(target.root / "classes.txt", names)
     share = _Share(dataset, own_share(len(dataset)), network, max_size, target)
     loader: Any = DataLoader(
         share,
