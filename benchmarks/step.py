@@ -1,0 +1,446 @@
+"""Time one full training step, piece by piece, with memory; beside the released code if given.
+
+    python benchmarks/step.py                                  # presets, float32, this machine
+    python benchmarks/step.py --presets fast --precisions fp32 bf16 --compile
+    python benchmarks/step.py --reference PATH                 # a clone of the released code
+    python benchmarks/step.py --quick                          # tiny: does everything run?
+
+Every variant lives in a process of its own; the processes take turns, one step each, so that all
+share the same minutes of the machine. Steps are timed after a warm-up of one. Memory is the
+process's peak less what it held after its imports (on a GPU: the peak of what torch allocated).
+The dense energy is off on both sides; `benchmarks/components.py` times it apart. The step is one in
+the middle of a run, in which every other term and every CAM is computed.
+
+`PATH` is a clone of Jessie459/feature-self-reinforcement. Nothing of it is part of this package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from _machine import machine, peak_bytes, peak_flops, write_json
+from torch import Tensor
+
+RESULTS = Path(__file__).parent / "results" / "step.json"
+TOTAL_STEPS, STEP = 20_000, 10_000
+PIECES = {
+    "_teacher_pass": "teacher forward",
+    "_mask": "mask (and its CAM)",
+    "_student_pass": "student forward",
+    "_pixel_labels": "pseudo labels (CAM, PAR)",
+    "_token_labels": "token labels (CAM)",
+    "_affinity": "affinity loss",
+    "_segment": "segmentation loss",
+    "_reinforce": "reinforcement losses",
+}
+
+
+def inputs(options: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
+    """Return smooth random views and labels with two classes an image, on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    size, batch = options.image_size, options.batch
+    coarse = torch.randn(2 * batch, 3, 9, 9, generator=generator)
+    views = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic")
+    labels = torch.zeros(batch, options.classes)
+    for row in labels:
+        row[torch.randperm(options.classes, generator=generator)[:2]] = 1.0
+    return views[:batch], views[batch:], labels
+
+
+class OurStep:
+    """A training step of this package, as `examples/train.py` makes it.
+
+    Args:
+        options: the benchmark's options; `preset`, `precision` and `compiled` say which variant.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        from fsr import EMATeacher, SingleStageSegmenter
+        from fsr.objective import TrainingObjective
+        from fsr.optim import parameter_groups
+        from fsr.presets import get_preset
+
+        torch.manual_seed(0)
+        self.options = options
+        self.device = torch.device(options.device)
+        preset = get_preset(options.preset, total_steps=TOTAL_STEPS, energy_weight=0.0)
+        self.student = SingleStageSegmenter(
+            options.classes,
+            options.backbone,
+            image_size=options.image_size,
+            projection_dim=options.projection_dim,
+            backbone_options={
+                "class_token": False,
+                "global_pool": "",
+                "drop_path_rate": preset.drop_path_rate,
+            },
+        ).to(self.device)
+        self.teacher = EMATeacher(self.student, preset.momentum_schedule())
+        if options.compiled:
+            self.student.backbone.compile()
+            self.teacher.module.backbone.compile()
+        self.objective = TrainingObjective(self.student, self.teacher, preset=preset)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.student, 6e-5, weight_decay=0.05, head_lr_scale=10.0),
+            fused=True,
+        )
+        self.student.train()
+        self.batch = [part.to(self.device) for part in inputs(options)]
+
+    def __call__(self) -> None:
+        """Make one step."""
+        output = self.forward()
+        output.total.backward()
+        self.update()
+
+    def forward(self) -> Any:
+        """Return the objective's output."""
+        low = self.options.precision == "bf16"
+        cast = torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext()
+        with cast:
+            return self.objective(*self.batch, step=STEP)
+
+    def update(self) -> None:
+        """Update student and teacher."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.teacher.update(self.student, STEP)
+
+    def pieces(self) -> dict[str, float]:
+        """Return the seconds of every piece of one step."""
+        seconds: dict[str, float] = {}
+        objective: Any = self.objective
+        for name, title in PIECES.items():
+            setattr(objective, name, self._timed(getattr(objective, name), title, seconds))
+        try:
+            total = self._timed(self.forward, "forward in all", seconds)().total
+        finally:
+            for name in PIECES:
+                delattr(objective, name)
+        self._timed(total.backward, "backward", seconds)()
+        self._timed(self.optimizer.step, "optimiser", seconds)()
+        self.optimizer.zero_grad()
+        update = self._timed(self.teacher.update, "teacher update", seconds)
+        update(self.student, STEP)
+        known = sum(value for name, value in seconds.items() if name in PIECES.values())
+        seconds["rest of forward"] = seconds.pop("forward in all") - known
+        return seconds
+
+    def arithmetic(self) -> int:
+        """Return the floating point operations of one step, products and attention alone."""
+        from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
+
+        def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+            return sdpa_flop(query, key, value)
+
+        def backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+            return sdpa_backward_flop(grad, query, key, value)
+
+        aten = torch.ops.aten
+        attention = {
+            aten._scaled_dot_product_flash_attention_for_cpu: forward,
+            aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+        }
+        counter = FlopCounterMode(display=False, custom_mapping=attention)
+        with counter:
+            self()
+        return int(counter.get_total_flops())
+
+    def _timed(
+        self, call: Callable[..., Any], title: str, seconds: dict[str, float]
+    ) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            synchronize(self.device)
+            begun = time.perf_counter()
+            result = call(*args, **kwargs)
+            synchronize(self.device)
+            seconds[title] = seconds.get(title, 0.0) + time.perf_counter() - begun
+            return result
+
+        return timed
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def child(options: argparse.Namespace) -> None:
+    """Serve steps on standard input: a line in, a step, a line of JSON out."""
+    torch.set_num_threads(options.threads)
+    if options.precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    device = torch.device(options.device)
+    channel = sys.stdout
+    sys.stdout = sys.stderr
+
+    def tell(**values: Any) -> None:
+        print(json.dumps(values), file=channel, flush=True)
+
+    def asked() -> str:
+        return sys.stdin.readline().strip()
+
+    if options.child == "released":
+        _serve_released(options, device, tell, asked)
+        return
+    import fsr.objective  # noqa: F401  # what an import costs is not the step's
+
+    base = peak_bytes(device)
+    step = OurStep(options)
+    tell(ready=True)
+    while (request := asked()) in ("step", "more"):
+        if request == "more":
+            tell(pieces=step.pieces(), arithmetic=step.arithmetic())
+            continue
+        synchronize(device)
+        begun = time.perf_counter()
+        step()
+        synchronize(device)
+        tell(seconds=time.perf_counter() - begun, memory=peak_bytes(device) - base)
+
+
+def _serve_released(
+    options: argparse.Namespace,
+    device: torch.device,
+    tell: Callable[..., None],
+    asked: Callable[[], str],
+) -> None:
+    """Serve steps of the released loop, which asks for its batches itself."""
+    from _released_step import run_released_loop
+
+    state: dict[str, float] = {}
+
+    def between() -> bool:
+        if "begun" in state:
+            synchronize(device)
+            seconds = time.perf_counter() - state.pop("begun")
+            tell(seconds=seconds, memory=peak_bytes(device) - state["base"])
+        elif "over" not in state:
+            tell(ready=True)
+        while "over" not in state and (request := asked()) != "step":
+            if request != "more":
+                state["over"] = 1.0
+            else:
+                tell(pieces={}, arithmetic=None)
+        if "over" in state:
+            return False
+        state["begun"] = time.perf_counter()
+        return True
+
+    run_released_loop(
+        Path(options.reference),
+        batch=lambda: inputs(options),
+        between_steps=between,
+        device=device.type,
+        imported=lambda: state.update(base=float(peak_bytes(device))),
+        options={
+            "input_size": options.image_size,
+            "num_classes": options.classes + 1,
+            "out_dim": options.projection_dim,
+            "spg": options.batch,
+        },
+    )
+
+
+class Variant:
+    """A child process that makes steps when asked.
+
+    Args:
+        name: what to call it.
+        arguments: command line of the child.
+    """
+
+    def __init__(self, name: str, arguments: list[str]) -> None:
+        self.name = name
+        self.seconds: list[float] = []
+        self.memory = 0
+        command = [sys.executable, __file__, *arguments]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        self._answer()
+
+    def step(self) -> float:
+        """Make one step and return its seconds."""
+        answer = self._ask("step")
+        self.memory = answer["memory"]
+        return float(answer["seconds"])
+
+    def more(self) -> dict[str, Any]:
+        """Return pieces and arithmetic of one step."""
+        return self._ask("more")
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait(60)
+
+    def _ask(self, request: str) -> dict[str, Any]:
+        if self._process.stdin:
+            print(request, file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise SystemExit(f"{self.name}: the process ended with {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def variants(options: argparse.Namespace) -> Iterator[list[Variant]]:
+    """Start every variant that was asked for; the released step first."""
+    common = [
+        *("--device", options.device),
+        *("--threads", str(options.threads)),
+        *("--batch", str(options.batch)),
+        *("--image-size", str(options.image_size)),
+        *("--classes", str(options.classes)),
+        *("--backbone", options.backbone),
+        *("--projection-dim", str(options.projection_dim)),
+    ]
+    wanted = []
+    if options.reference:
+        wanted.append(("released", ["--child", "released", "--reference", options.reference]))
+    for preset in options.presets:
+        for precision in options.precisions:
+            for compiled in (False, True) if options.compile else (False,):
+                arguments = ["--child", "ours", "--preset", preset, "--precision", precision]
+                name = f"{preset}, {precision}{', compiled' if compiled else ''}"
+                wanted.append((name, [*arguments, *(["--compiled"] if compiled else [])]))
+    started: list[Variant] = []
+    try:
+        for name, arguments in wanted:
+            started.append(Variant(name, [*arguments, *common]))
+            print(f"{name}: ready", file=sys.stderr, flush=True)
+        yield started
+    finally:
+        for variant in started:
+            variant.close()
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what every variant needs for a step, and ratios to the released one."""
+    device = torch.device(options.device)
+    peaks = {p: peak_flops(p, device, options.threads) for p in dict.fromkeys(options.precisions)}
+    rows: dict[str, dict[str, Any]] = {}
+    with variants(options) as running:
+        for turn in range(1 + options.steps):
+            for variant in running:
+                seconds = variant.step()
+                print(f"{variant.name}: {seconds:.2f} s", file=sys.stderr, flush=True)
+                if turn:
+                    variant.seconds.append(seconds)
+                else:
+                    rows[variant.name] = {"warm_up_seconds": seconds}
+        for variant in running:
+            rows[variant.name] |= {
+                "seconds": variant.seconds,
+                "median_seconds": statistics.median(variant.seconds),
+                "memory_bytes": variant.memory,
+                **variant.more(),
+            }
+    for name, row in rows.items():
+        precision = name.split(", ")[1] if ", " in name else "fp32"
+        if row["arithmetic"]:
+            row["flops_per_second"] = row["arithmetic"] / row["median_seconds"]
+            row["share_of_peak"] = row["flops_per_second"] / peaks[precision]
+        if "released" in rows:
+            other = rows["released"]
+            pairs = zip(other["seconds"], row["seconds"], strict=True)
+            row["times_faster_than_released"] = statistics.median(a / b for a, b in pairs)
+            row["memory_of_released"] = row["memory_bytes"] / other["memory_bytes"]
+    return {
+        "what": "one training step, dense energy off",
+        "options": {key: value for key, value in vars(options).items() if key in SHOWN},
+        "machine": machine(device),
+        "peak_flops_per_second": peaks,
+        "variants": rows,
+    }
+
+
+SHOWN = ("device", "threads", "batch", "image_size", "classes", "backbone", "projection_dim")
+
+
+def table(result: dict[str, Any]) -> str:
+    """Spell the result."""
+    lines = [
+        f"{'':28}{'s a step':>10}{'MiB':>8}{'TFLOP':>8}{'of peak':>9}{'faster':>8}{'memory':>8}"
+    ]
+    for name, row in result["variants"].items():
+        cells = [
+            f"{row['median_seconds']:.3f}",
+            f"{row['memory_bytes'] / 2**20:.0f}",
+            f"{row['arithmetic'] / 1e12:.2f}" if row["arithmetic"] else "-",
+            f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else "-",
+            *(
+                f"{row[key]:.2f}x" if key in row else "-"
+                for key in ("times_faster_than_released", "memory_of_released")
+            ),
+        ]
+        widths = (10, 8, 8, 9, 8, 8)
+        lines.append(
+            f"{name:28}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+        )
+    for name, row in result["variants"].items():
+        if row["pieces"]:
+            lines.append(f"\n{name}:")
+            ordered = sorted(row["pieces"].items(), key=lambda item: -item[1])
+            lines += [f"  {title:28}{seconds:>10.3f} s" for title, seconds in ordered]
+    return "\n".join(lines)
+
+
+def _row(name: str, cells: Sequence[str], widths: Sequence[int]) -> str:
+    return f"{name:28}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--presets", nargs="+", default=["reference", "fast"])
+    parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=PRECISIONS)
+    parser.add_argument("--compile", action="store_true", help="each variant compiled too")
+    parser.add_argument("--reference", metavar="PATH", help="clone of the released code")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--image-size", type=int, default=448)
+    parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--backbone", default="vit_base_patch16_224")
+    parser.add_argument("--projection-dim", type=int, default=4096)
+    parser.add_argument("--quick", action="store_true", help="a tiny network and image")
+    parser.add_argument("--output", type=Path, metavar="JSON")
+    for name in ("--child", "--preset", "--precision"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.quick:
+        options.backbone, options.image_size = "vit_tiny_patch16_224", 128
+        options.projection_dim, options.steps = 64, 1
+    if options.child:
+        child(options)
+        return 0
+    result = measure(options)
+    print(table(result))
+    if options.output:
+        write_json(options.output, result)
+    return 0
+
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+if __name__ == "__main__":
+    sys.exit(main())
