@@ -24,7 +24,6 @@ from fsr.inference import (
     PredictionWriter,
     find_images,
     predict_paths,
-    read_labels,
 )
 from fsr.inference.maps import labels_at, resize_maps, restrict_to_labels
 from fsr.inference.photographs import image_size, read_photograph
@@ -436,46 +435,6 @@ def test_wrong_labels_are_refused_at_once(model: SingleStageSegmenter, tmp_path:
     nameless.class_names = None
     with pytest.raises(ValueError, match="the model has no class names; give class_names="):
         predict_paths(nameless, tmp_path, labels={"1": ["dog"]})
-
-
-def test_labels_are_read_from_both_kinds_of_csv(tmp_path: Path) -> None:
-    path = tmp_path / "labels.csv"
-    expected = {"a.jpg": torch.tensor([1.0, 1.0, 0.0]), "b": torch.zeros(3)}
-    path.write_text("image,labels\na.jpg, cat ;dog\n\nb,\n", encoding="utf-8-sig")
-    assert_same(list(read_labels(path, NAMES).values()), list(expected.values()))
-    path.write_text("image,dog,cat\na.jpg,1,1\nb,0,0\n")
-    found = read_labels(path, NAMES)
-    assert list(found) == list(expected)
-    assert_same(list(found.values()), list(expected.values()))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "expected a header .* got 'an empty file'"),
-        ("name,labels\n", "expected a header .* got 'name,labels'"),
-        ("image,dogg\n", "column: expected one of .*mean 'dog'"),
-        ("image,labels\na,dogg\n", "line 2: expected one of .*mean 'dog'"),
-        ("image,labels\na,dog\na,cat\n", "line 3: 'a' stands there twice"),
-        ("image,labels\na,dog,cat\n", "line 2: expected 2 columns, got 3"),
-        ("image,dog\na,yes\n", "line 2: expected 0 or 1 for each class, got 'yes'"),
-    ],
-)
-def test_wrong_label_files_are_refused_with_the_line(
-    tmp_path: Path, text: str, message: str
-) -> None:
-    path = tmp_path / "labels.csv"
-    path.write_text(text)
-    with pytest.raises(DataError, match=rf"labels\.csv.*{message}"):
-        read_labels(path, NAMES)
-
-
-def test_missing_or_binary_label_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"none\.csv: no such file"):
-        read_labels(tmp_path / "none.csv", NAMES)
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"binary\.csv: cannot be read as CSV in UTF-8"):
-        read_labels(tmp_path / "binary.csv", NAMES)
 
 
 # -- dense CRF ------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from fsr.inference.evaluation import EvaluationResult, evaluate
 from fsr.inference.export import ExportResult, export_pseudo_labels
-from fsr.inference.image_labels import read_labels
 from fsr.inference.photographs import ImageFile, find_images
 from fsr.inference.prediction import Prediction, predict_paths
 from fsr.inference.writing import PredictionWriter
@@ -17,5 +16,4 @@ __all__ = [
     "export_pseudo_labels",
     "find_images",
     "predict_paths",
-    "read_labels",
 ]

@@ -1,17 +1,15 @@
-"""Image-level labels of image files: by path or name, or from a CSV file."""
+"""Image-level labels of image files that a user names by path or name."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fsr._checks import check_choice
-from fsr.data.files import DataError, MissingDataError
 from fsr.inference.photographs import ImageFile
 
 
@@ -40,6 +38,7 @@ def labels_of_files(
             several files.
 
     Example:
+        >>> from pathlib import Path
         >>> file = ImageFile(Path("photos/1.jpg"), "1")
         >>> labels_of_files([file], {"1.jpg": ["cat"]}, ("dog", "cat"), 2)(0)
         tensor([0., 1.])
@@ -102,79 +101,3 @@ def _multi_hot(key: str, value: Any, class_names: Sequence[str] | None, num_clas
     if not bool(torch.isfinite(vector).all()):
         raise ValueError(f"{where}: expected finite labels, got NaN or infinity")
     return vector
-
-
-def read_labels(path: str | Path, class_names: Sequence[str]) -> dict[str, Tensor]:
-    r"""Read image-level labels from a CSV file.
-
-    Either columns ``image`` and ``labels``, the classes of an image separated by semicolons and
-    none for background alone, or a column ``image`` and one column of 0 and 1 per class; classes
-    without a column are in no image.
-
-    Args:
-        path: CSV file in UTF-8, with a header.
-        class_names: names of the C classes.
-
-    Returns:
-        Multi-hot ``(C,)`` by what stands in the column ``image``.
-
-    Raises:
-        MissingDataError: there is no such file.
-        DataError: the header or a row cannot be used, an image stands there twice, or a class does
-            not exist; the message names the line.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
-        >>> _ = path.write_text("image,labels\na.jpg,cat;dog\nb.jpg,\n")
-        >>> read_labels(path, ("dog", "cat", "cow"))
-        {'a.jpg': tensor([1., 1., 0.]), 'b.jpg': tensor([0., 0., 0.])}
-    """
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: no such file") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    listed = header == ["image", "labels"]
-    if not listed and (len(header) < 2 or header[0] != "image"):
-        raise DataError(
-            f"{path}: expected a header 'image,labels', or 'image' and class names, "
-            f"got {','.join(header) or 'an empty file'!r}"
-        )
-    for name in [] if listed else header[1:]:
-        _check_class(f"{path}: column", name, class_names)
-    found: dict[str, Tensor] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        where = f"{path}, line {number}"
-        if len(row) != len(header):
-            raise DataError(f"{where}: expected {len(header)} columns, got {len(row)}")
-        image, *cells = (cell.strip() for cell in row)
-        if image in found:
-            raise DataError(f"{where}: {image!r} stands there twice")
-        if listed:
-            names = [name.strip() for name in cells[0].split(";") if name.strip()]
-        else:
-            wrong = [cell for cell in cells if cell not in ("0", "1")]
-            if wrong:
-                raise DataError(f"{where}: expected 0 or 1 for each class, got {wrong[0]!r}")
-            names = [name for name, cell in zip(header[1:], cells, strict=True) if cell == "1"]
-        vector = torch.zeros(len(class_names))
-        for name in names:
-            _check_class(where, name, class_names)
-            vector[list(class_names).index(name)] = 1.0
-        found[image] = vector
-    return found
-
-
-def _check_class(where: str, name: str, class_names: Sequence[str]) -> None:
-    """Raise unless there is such a class."""
-    try:
-        check_choice(where, name, class_names)
-    except ValueError as error:
-        raise DataError(str(error)) from None
