@@ -82,7 +82,7 @@ class FolderDataset:
             MissingDataError: its image or mask is not there.
             DataError: its image or mask cannot be used.
         """
-        image = read_image(self.images / self._paths[index])
+        image = read_image(self.image_path(index))
         target = None
         if self.masks is not None:
             path = self.masks / f"{self.names[index]}.png"
@@ -93,6 +93,10 @@ class FolderDataset:
                 )
             target = read_label_map(path, len(self.class_names), image.size)
         return Sample(image, self.load_labels(index), target, self.names[index])
+
+    def image_path(self, index: int) -> Path:
+        """Return the file of one image."""
+        return self.images / self._paths[index]
 
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without reading its image."""
