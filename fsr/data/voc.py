@@ -84,9 +84,9 @@ class VOC2012:
     class_names: tuple[str, ...] = VOC_CLASSES
 
     def __init__(self, root: str | Path, split: str = "train_aug", *, masks: bool = True) -> None:
-        self.root = _find_root(Path(root).expanduser())
+        self.root = find_voc_root(Path(root).expanduser())
         self.split = split
-        self.names = _read_list(self.root / "ImageSets" / "Segmentation", split)
+        self.names = read_voc_list(self.root / "ImageSets" / "Segmentation", split)
         first, second = (_AUGMENTED, _OFFICIAL) if split == "train_aug" else (_OFFICIAL, _AUGMENTED)
         found = [self.root / name for name in (first, second) if (self.root / name).is_dir()]
         self._mask_folder = found[0] if found and split != "test" else None
@@ -159,7 +159,7 @@ class VOC2012:
         return read_label_map(path, len(VOC_CLASSES), size)
 
 
-def _find_root(root: Path) -> Path:
+def find_voc_root(root: Path) -> Path:
     """Return the folder that holds ``JPEGImages``."""
     for candidate in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
         if (candidate / "JPEGImages").is_dir():
@@ -175,7 +175,7 @@ def _find_root(root: Path) -> Path:
     )
 
 
-def _read_list(folder: Path, split: str) -> tuple[str, ...]:
+def read_voc_list(folder: Path, split: str) -> tuple[str, ...]:
     """Read the image names of a split; lines may also be paths of an image and its mask."""
     path = folder / f"{split}.txt"
     if not path.is_file():
