@@ -21,14 +21,12 @@ from fsr.cam import cam_to_labels
 from fsr.data import VOC2012, Sample
 from fsr.data.files import DataError, read_label_map
 from fsr.data.voc import VOC_CLASSES
-from fsr.decoder import LargeFOV
 from fsr.inference import ExportResult, export_pseudo_labels
 from fsr.inference.export import describe, weights_hash
 from fsr.inference.export_folder import flat_name
 from fsr.inference.label_sources import LabelSource, label_probabilities
 from fsr.inference.maps import restrict_to_labels
 from fsr.inference.writing import SettingsError
-from fsr.projection import ProjectionHead
 from fsr.refine import PAR, pseudo_labels
 from fsr.segmenter import SingleStageSegmenter
 
@@ -43,8 +41,9 @@ def build(seed: int = 1) -> SingleStageSegmenter:
         CLASSES,
         "vit_tiny_patch16_224",
         image_size=32,
-        projector=ProjectionHead(16, 8, hidden_dim=16, bottleneck_dim=8),
-        decoder=LargeFOV(16, CLASSES + 1, hidden_dim=8),
+        projection_dim=8,
+        projector_options={"hidden_dim": 16, "bottleneck_dim": 8},
+        decoder_options={"hidden_dim": 8},
         backbone_options={"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2},
     )
     with torch.no_grad():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ from PIL import Image
 from torch import Tensor
 
 from fsr.data.files import DataError, MissingDataError, read_label_map
-from fsr.decoder import LargeFOV
 from fsr.inference import (
     ImageFile,
     Prediction,
@@ -29,9 +30,10 @@ from fsr.inference.maps import labels_at, resize_maps, restrict_to_labels
 from fsr.inference.photographs import image_size, read_photograph
 from fsr.inference.runner import SegmenterRunner
 from fsr.inference.writing import SettingsError, record_settings
-from fsr.projection import ProjectionHead
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 NAMES = ("cat", "dog", "cow")
 ONCE: dict[str, Any] = {"scales": (1.0,), "flip": False}
@@ -44,13 +46,14 @@ def build() -> SingleStageSegmenter:
         len(NAMES),
         "vit_tiny_patch16_224",
         image_size=32,
-        projector=ProjectionHead(16, 8, hidden_dim=16, bottleneck_dim=8),
-        decoder=LargeFOV(16, len(NAMES) + 1, hidden_dim=8),
+        projection_dim=8,
+        projector_options={"hidden_dim": 16, "bottleneck_dim": 8},
+        decoder_options={"hidden_dim": 8},
         backbone_options={"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2},
     )
     with torch.no_grad():
         for parameter in model.decoder.parameters():
-            parameter.normal_()
+            parameter.normal_(std=0.5)
     model.class_names = NAMES
     return model
 
@@ -395,12 +398,14 @@ def test_known_labels_keep_other_classes_out(model: SingleStageSegmenter, tmp_pa
     labels = {"00": ["dog"], "01.png": torch.tensor([1.0, 0.0, 1.0]), str(tmp_path / "02.png"): []}
     free = list(predict_paths(model, tmp_path, probabilities=True, **ONCE))
     known = list(predict_paths(model, tmp_path, labels=labels, probabilities=True, **ONCE))
+    kept_out = 0
     for before, after, kept in zip(free, known, ([0, 2], [0, 1, 3], [0]), strict=True):
-        assert not set(before.labels.unique().tolist()) <= set(kept), "nothing to keep out"
+        kept_out += not set(before.labels.unique().tolist()) <= set(kept)
         expected = torch.zeros_like(before.probabilities)
         expected[kept] = before.probabilities[kept] / before.probabilities[kept].sum(0)
         assert_same(after.probabilities, expected, rtol=1e-5, atol=1e-7)
         assert set(after.labels.unique().tolist()) <= set(kept)
+    assert kept_out > 1
 
 
 def test_a_pixel_of_which_nothing_is_left_is_background() -> None:
@@ -626,3 +631,125 @@ def test_a_folder_holds_results_of_one_setting(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(SettingsError, match=r"settings\.json: cannot be read as JSON"):
         record_settings(tmp_path, {})
+
+
+# -- the script -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model: SingleStageSegmenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    model.save(path)
+    return path
+
+
+def script(*arguments: Any) -> int:
+    import predict
+
+    return predict.main([str(argument) for argument in arguments])
+
+
+def test_the_script_segments_folders(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in" / "sub", [(20, 30), (24, 24)])
+    noise(16, 16).save(tmp_path / "in" / "a.jpg")
+    noise(16, 16).save(tmp_path / "in" / "a.png")
+    (tmp_path / "labels.csv").write_text(
+        "image,labels\nsub/00,dog\n01.png,cat;cow\na.jpg,\na.png,dog"
+    )
+    out = tmp_path / "out"
+    status = script(
+        *(checkpoint, tmp_path / "in", "--output", out, "--labels", tmp_path / "labels.csv"),
+        *("--overlay", "--probabilities", "--scales", 1, "--no-flip", "--device", "cpu"),
+    )
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    assert f"4 images segmented into {out}" in said.out
+    assert "4/4 images, 0 s left" in said.err
+    names = ["a.jpg", "a.png", "sub/00", "sub/01"]
+    for folder, suffix in (("masks", "png"), ("overlays", "jpg"), ("probabilities", "npz")):
+        assert all((out / folder / f"{name}.{suffix}").is_file() for name in names)
+    assert (read_label_map(out / "masks" / "a.jpg.png", 3) == 0).all()
+    assert set(read_label_map(out / "masks/sub/00.png", 3).unique().tolist()) <= {0, 2}
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["scales"], settings["flip"], settings["crf"]) == ([1.0], False, None)
+    assert len(settings["checkpoint_sha256"]) == 64
+
+
+def test_the_script_tells_broken_files_at_the_end_and_goes_on_later(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", [(16, 16), (16, 16)])
+    (tmp_path / "in" / "00b.jpg").write_text("no image")
+    fixed = (checkpoint, tmp_path / "in", "--output", tmp_path / "out", "--device", "cpu")
+    assert script(*fixed, "--no-flip") == 1
+    said = capsys.readouterr()
+    assert "2 images segmented" in said.out
+    last = said.err.splitlines()[-1]
+    assert last.startswith(f"predict.py: error: {tmp_path / 'in' / '00b.jpg'}: cannot be read")
+    noise(16, 16).save(tmp_path / "in" / "00b.jpg")
+    before = (tmp_path / "out/masks/00.png").stat().st_mtime_ns
+    assert script(*fixed, "--no-flip", "--resume") == 0
+    assert "3 images, 2 of them done before" in capsys.readouterr().out
+    assert (tmp_path / "out/masks/00.png").stat().st_mtime_ns == before
+    assert script(*fixed, "--no-flip", "--resume") == 0
+    assert script(*fixed, "--resume") == 1
+    assert "flip was False, now True" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["{checkpoint}", "{folder}/none"], 1, "none: no such file or folder"),
+        (["{checkpoint}", "{folder}/empty"], 1, "expected image files"),
+        (["{folder}/labels.csv", "{folder}"], 1, "is no safetensors file"),
+        (["{folder}/no.safetensors", "{folder}"], 1, "no file"),
+        (
+            ["{checkpoint}", "{folder}", "--labels", "{folder}/labels.csv"],
+            1,
+            "unknown class 'dogg'",
+        ),
+        (["{checkpoint}", "{folder}", "--batch-size", "0"], 2, "expected at least 1, got 0"),
+        (["{checkpoint}", "{folder}", "--scales", "0"], 2, "expected a number above 0, got 0"),
+        (["{checkpoint}", "{folder}", "--crf", "fast"], 2, "invalid choice: 'fast'"),
+        (["{checkpoint}"], 2, "the following arguments are required: paths"),
+    ],
+)
+def test_the_script_refuses_wrong_input_in_one_line(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    (tmp_path / "labels.csv").write_text("image,labels\na,dogg\n")
+    (tmp_path / "empty").mkdir()
+    noise(16, 16).save(tmp_path / "a.png")
+    filled = [a.format(checkpoint=checkpoint, folder=tmp_path) for a in arguments]
+    try:
+        got = script(*filled, "--output", tmp_path / "out")
+    except SystemExit as error:
+        got = int(error.code or 0)
+    said = capsys.readouterr().err
+    assert got == status
+    assert message in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+def test_progress_tells_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import progress
+
+    clock = iter([0.0, 4.0, 12.0, 13.0, 3600.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.Progress(1000) as bar:
+        for _ in range(3):
+            bar.update()
+        bar.set(500, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "2/1000 images, 1:39:48 left",
+        "500/1000 images, 1:00:00 left",
+    ]

@@ -19,7 +19,7 @@ from fsr.visualize import legend, overlay
 
 SETTINGS = "settings.json"
 # What may differ between the runs that fill one folder.
-_FREE = ("versions",)
+_FREE = ("versions", "checkpoint")
 
 
 class SettingsError(ValueError):
@@ -144,7 +144,8 @@ def record_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
     Args:
         folder: folder of the results.
-        settings: what makes the results, as plain data; ``versions`` may differ.
+        settings: what makes the results, as plain data; ``versions`` and ``checkpoint``,
+            the path of a file, may differ.
 
     Raises:
         SettingsError: the folder was begun with other settings.
