@@ -2,6 +2,7 @@
 
     python examples/train.py                                  # built-in scenes
     python examples/train.py --config examples/configs/voc.yaml data.root=/path/to/VOCdevkit
+    python examples/train.py --config examples/configs/coco.yaml data.root=/path/to/coco
     accelerate launch --num_processes 4 examples/train.py ...  # several GPUs
     torchrun --nproc_per_node 2 examples/train.py              # several processes on a CPU
 

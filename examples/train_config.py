@@ -23,7 +23,9 @@ from fsr.presets import CAMSource, Preset, get_preset
 from fsr.schedules import Schedule, warmup_cosine
 
 CONFIGS = Path(__file__).parent / "configs"
-DATASETS = ("scenes", "voc")
+DATASETS = ("scenes", "voc", "coco", "folder")
+# Options that only one data set reads.
+ONLY = {"labels": "folder", "eval_labels": "folder", "masks": "folder", "cache": "coco"}
 
 
 class ConfigError(ValueError):
@@ -38,6 +40,10 @@ class DataConfig:
     root: str | None = None
     train_split: str = "train_aug"
     eval_split: str = "val"
+    labels: str | None = None
+    eval_labels: str | None = None
+    masks: str | None = None
+    cache: str | None = None
     train_size: int | None = None
     eval_size: int | None = None
     image_size: int = 448
@@ -263,7 +269,7 @@ def check_same_run(config: Config, saved: dict[str, Any]) -> None:
     for options in (now, saved):
         del options["run"]
         for group, names in (
-            ("data", ("root", "workers", "micro_batch")),
+            ("data", ("root", "masks", "cache", "workers", "micro_batch")),
             ("eval", ("every", "at_start", "batch_size")),
         ):
             for name in names:
@@ -398,4 +404,11 @@ def _check(config: Config) -> None:
         raise ConfigError("data.train_size, data.eval_size: scenes have no size of their own")
     if config.data.name != "scenes" and config.data.root is None:
         raise ConfigError(f"data.root: the data set {config.data.name!r} needs a folder")
+    if config.data.name == "folder" and config.data.labels is None:
+        raise ConfigError("data.labels: the data set 'folder' needs a table of labels")
+    for option, name in ONLY.items():
+        if getattr(config.data, option) is not None and config.data.name != name:
+            raise ConfigError(
+                f"data.{option}: only the data set {name!r} has it, not {config.data.name!r}"
+            )
     build_learning_rate(config)

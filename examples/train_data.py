@@ -8,9 +8,10 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
-from train_config import Config, ConfigError
+from train_config import Config, ConfigError, DataConfig
 
-from fsr.data import SCENE_SEEDS, VOC2012, Sample, Scenes, TwoViews
+from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, Sample, Scenes, TwoViews
+from fsr.data.files import DataError
 
 
 class First:
@@ -39,10 +40,29 @@ def build_datasets(config: Config) -> tuple[Any, Any]:
     data = config.data
     if data.name == "scenes":
         return _scenes(config, train=True), _scenes(config, train=False)
-    root = data.root or ""
-    train = VOC2012(root, split=data.train_split, masks=False)
-    evaluation = VOC2012(root, split=data.eval_split)
+    build = {"voc": _voc, "coco": _coco, "folder": _folder}[data.name]
+    train, evaluation = build(data, data.root or "")
+    if tuple(train.class_names) != tuple(evaluation.class_names):
+        raise DataError(
+            f"data.eval_split: expected the classes of {train!r}, {evaluation!r} has others"
+        )
     return First(train, data.train_size), First(evaluation, data.eval_size)
+
+
+def _voc(data: DataConfig, root: str) -> tuple[Any, Any]:
+    return VOC2012(root, data.train_split, masks=False), VOC2012(root, data.eval_split)
+
+
+def _coco(data: DataConfig, root: str) -> tuple[Any, Any]:
+    train = COCO2014(root, data.train_split, masks=False)
+    return train, COCO2014(root, data.eval_split, cache=data.cache)
+
+
+def _folder(data: DataConfig, root: str) -> tuple[Any, Any]:
+    labels = data.labels or ""
+    train = FolderDataset(root, labels)
+    names = train.class_names
+    return train, FolderDataset(root, data.eval_labels or labels, data.masks, class_names=names)
 
 
 def _scenes(config: Config, *, train: bool) -> Scenes:

@@ -16,9 +16,11 @@ from train_config import (  # noqa: E402
     CONFIGS,
     Config,
     ConfigError,
+    _differences,
     accumulation,
     build_learning_rate,
     build_preset,
+    check_same_run,
     load_config,
     parse_arguments,
 )
@@ -29,6 +31,10 @@ from fsr.data.views import TwoViews  # noqa: E402
 
 def _voc(*overrides: str) -> Config:
     return load_config([CONFIGS / "voc.yaml"], ["data.root=somewhere", *overrides])
+
+
+def _coco(*overrides: str) -> Config:
+    return load_config([CONFIGS / "coco.yaml"], ["data.root=somewhere", *overrides])
 
 
 def _default(*overrides: str) -> Config:
@@ -93,10 +99,58 @@ def test_voc_is_the_reference_preset_spelled_out() -> None:
     assert spelled == asdict(presets.PRESETS["reference"])
 
 
-def test_voc_spells_every_option_out() -> None:
+def test_coco_resolves_to_the_numbers_of_the_released_recipe() -> None:
+    config = _coco()
+    preset = build_preset(config)
+    assert (config.steps, config.data.batch_size, config.data.image_size) == (80_000, 8, 448)
+    assert preset.resolve() == {
+        "learning_rate_warmup": 1_500,
+        "segmentation_from": 8_000,
+        "teacher_temperature_warmup": 10_000,
+        "affinity_from": 12_000,
+        "random_mask_until": 16_000,
+        "teacher_source_from": preset.resolve()["teacher_source_from"],
+    }
+    assert (preset.pseudo_low, preset.pseudo_high) == (0.25, 0.65)
+    assert (preset.mask_low, preset.mask_high, preset.mask_ratio) == (0.2, 0.7, 0.4)
+    assert (config.eval.cam_threshold, config.eval.every) == (0.45, 4_000)
+    assert (config.data.name, config.data.train_split, config.data.eval_split) == (
+        "coco",
+        "train",
+        "val",
+    )
+    momentum, rate = preset.momentum_schedule(), build_learning_rate(config)
+    assert (momentum(0), momentum(80_000)) == (0.9995, 1.0)
+    assert (rate(0), rate(1_500), rate(80_000)) == (pytest.approx(6e-6), pytest.approx(6e-5), 0.0)
+
+
+def test_coco_is_the_reference_preset_with_its_overrides() -> None:
+    spelled = asdict(build_preset(_coco()))
+    assert spelled == asdict(presets.get_preset("reference", **presets.COCO))
+
+
+def test_coco_differs_from_voc_where_the_released_recipes_do() -> None:
+    voc, coco = asdict(_voc()), asdict(_coco())
+    assert {name for name, _, _ in _differences(voc, coco)} == {
+        "steps",
+        "data.name",
+        "data.train_split",
+        "data.eval_size",
+        "preset.pseudo_high",
+        "preset.affinity_from",
+        "preset.learning_rate_warmup",
+        "eval.every",
+        "eval.cam_threshold",
+        "run.output",
+        "run.log_every",
+    }
+
+
+@pytest.mark.parametrize("name", ["voc", "coco"])
+def test_a_recipe_spells_every_option_out(name: str) -> None:
     from omegaconf import OmegaConf
 
-    written = OmegaConf.to_container(OmegaConf.load(CONFIGS / "voc.yaml"))
+    written = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))
 
     def names(options: dict, path: str = "") -> set[str]:
         found = set()
@@ -181,6 +235,9 @@ def test_preset_fields_change_through_the_options() -> None:
         ("preset.mask_cam.layer=last", r"preset: layer: expected one of"),
         ("preset.learning_rate_warmup=1.0", r"preset\.learning_rate_warmup: warmup_steps"),
         ("data.name=voc", r"data\.root: the data set 'voc' needs a folder"),
+        ("data.name=coco", r"data\.root: the data set 'coco' needs a folder"),
+        ("data.labels=a.csv", r"data\.labels: only the data set 'folder' has it, not 'scenes'"),
+        ("data.cache=masks", r"data\.cache: only the data set 'coco' has it, not 'scenes'"),
         ("data.name=vok", r"data\.name: .*did you mean 'voc'"),
         ("data.train_size=null", r"data\.train_size, data\.eval_size: "),
     ],
@@ -189,6 +246,25 @@ def test_a_bad_option_is_refused_in_one_line_that_names_it(override: str, messag
     with pytest.raises(ConfigError, match=message) as caught:
         _default(override)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_needs_images_and_a_table_of_labels() -> None:
+    with pytest.raises(ConfigError, match=r"data\.labels: the data set 'folder' needs a table"):
+        _default("data.name=folder", "data.root=images")
+    config = _default("data.name=folder", "data.root=images", "data.labels=labels.csv")
+    assert (config.data.eval_labels, config.data.masks) == (None, None)
+
+
+def test_a_run_goes_on_where_its_data_were_moved_to_but_not_with_other_labels() -> None:
+    check_same_run(_coco("data.cache=b", "data.root=elsewhere"), asdict(_coco("data.cache=a")))
+    options = ("data.name=folder", "data.root=images", "data.labels=a.csv")
+    check_same_run(_default(*options, "data.masks=masks"), asdict(_default(*options)))
+    with pytest.raises(ConfigError, match=r"data\.labels: the run was started with 'a\.csv'"):
+        check_same_run(_default(*options[:2], "data.labels=b.csv"), asdict(_default(*options)))
+    earlier = asdict(_voc())
+    for option in ("labels", "eval_labels", "masks", "cache"):
+        del earlier["data"][option]
+    check_same_run(_voc(), earlier)
 
 
 def test_a_bad_file_is_named(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def test_the_coco_run_resolves_to_the_released_numbers() -> None:
     assert steps["segmentation_from"] == 8000
     assert steps["affinity_from"] == 12_000
     assert steps["random_mask_until"] == 16_000
+    assert steps["teacher_temperature_warmup"] == 10_000
+    assert steps["learning_rate_warmup"] == 1500
     assert (preset.pseudo_low, preset.pseudo_high) == (0.25, 0.65)
 
 
