@@ -16,6 +16,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from option_types import count
+
 from fsr.data.files import DataError
 from fsr.data.label_builders import (
     labels_from_coco,
@@ -24,7 +26,7 @@ from fsr.data.label_builders import (
     labels_from_voc,
     split_table,
 )
-from fsr.data.label_table import LabelTable, write_labels
+from fsr.data.label_table import FORMS, LabelTable, write_labels
 
 SOURCES = ("folders", "voc-xml", "coco-json", "masks")
 
@@ -34,7 +36,7 @@ def build(source: str, path: Path, classes: list[str] | None) -> LabelTable:
     if source == "folders":
         return labels_from_folders(path)
     if source == "coco-json":
-        return labels_from_coco(path)
+        return labels_from_coco(path, classes)
     if source == "voc-xml":
         return labels_from_voc(path, classes)
     return labels_from_masks(path, classes or ())
@@ -59,29 +61,43 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("source", choices=SOURCES, help="what the labels are made from")
     parser.add_argument("path", type=Path, help="folder, or the JSON file")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes, in order")
-    parser.add_argument("--form", choices=("list", "onehot"), default="onehot")
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="masks: names of labels 1, 2, ...; voc-xml and coco-json: classes to keep, in order",
+    )
+    parser.add_argument(
+        "--form",
+        choices=FORMS,
+        default="onehot",
+        help="a column per class, or one column of names (default: onehot, which keeps the order)",
+    )
     parser.add_argument("--val", type=float, metavar="SHARE", help="share of a second table")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=count, default=0, help="of the split (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace tables that exist")
     options = parser.parse_args(argv)
     if options.source == "masks" and not options.classes:
         parser.error("masks: expected --classes NAME ..., the names of labels 1, 2, ...")
-    if options.classes and options.source in ("folders", "coco-json"):
-        parser.error(f"--classes: the classes of {options.source} have names already")
+    if options.classes and options.source == "folders":
+        parser.error("--classes: the folders name the classes")
     if options.val is not None and not 0 < options.val < 1:
         parser.error(f"--val: expected a number between 0 and 1, got {options.val}")
     try:
         table = build(options.source, options.path.expanduser(), options.classes)
-        tables = {options.output: table}
+        output = options.output.expanduser()
+        tables = {output: table}
         if options.val is not None:
             rest, part = split_table(table, options.val, options.seed)
-            second = options.output.with_name(f"{options.output.stem}-val.csv")
-            tables = {options.output: rest, second: part}
+            tables = {output: rest, output.with_name(f"{output.stem}-val.csv"): part}
+        there = [path for path in tables if path.exists() and not options.overwrite]
+        if there:
+            raise DataError(f"{there[0]}: there is such a table; --overwrite replaces it")
         for path, each in tables.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_labels(path, each.rows, each.class_names, form=options.form)
             print(describe(path, each))
-    except (DataError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"prepare_folder.py: error: {error}", file=sys.stderr)
         return 1
     return 0

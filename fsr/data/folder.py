@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 
-from fsr.data.files import DataError, MissingDataError, read_image, read_label_map
-from fsr.data.label_table import LabelRow, LabelTable, read_labels
+from fsr.data.files import DataError, MissingDataError, read_label_map
+from fsr.data.label_table import LabelRow, read_labels
+from fsr.data.photographs import IMAGE_SUFFIXES, image_size, read_photograph
 from fsr.data.sample import Sample
 
 
@@ -21,23 +25,28 @@ class FolderDataset:
     image without a class) or one column of 0 and 1 per class. See
     :mod:`fsr.data.label_builders` for ways to make one.
 
-    Images that the table does not list are left out. Names are the paths in the table without
-    extension, folders included, so that they stay unique.
+    Images that the table does not list are left out and counted. Names are the paths of the images
+    without extension, folders included (``cats/0001``), so that they stay unique.
 
     Args:
-        images: folder that the table's paths are relative to.
+        images: folder that the table's paths are relative to; images may be of any format that
+            Pillow reads, in folders inside it too.
         labels_csv: the table, UTF-8.
-        masks: folder with a mask for every image, the same path with the extension ``.png``:
-            palette or greyscale, 0 = background, c + 1 = class c, 255 = ignore. None without.
+        masks: folder with a mask for every image of the table, the same path with the extension
+            ``.png``: palette or greyscale, 0 = background, c + 1 = class c, 255 = ignore. None
+            without.
         class_names: names of the C classes in order, to use one table's order for another. By
             default the columns in their order, or the names in the column ``labels``, sorted.
+        orient: turn photographs upright as their EXIF data say, as viewers and most drawing tools
+            do; False if the masks fit the pixels as they are stored.
 
     Attributes:
         class_names: names of the C classes, background not among them.
         names: names of the images, in the order of the table.
+        unlisted: number of image files in the folder that the table does not list.
 
     Raises:
-        MissingDataError: a folder, the table or an image in it is not there.
+        MissingDataError: a folder, the table, an image in it or a mask is not there.
         DataError: the table cannot be used; the message has the line.
 
     Example:
@@ -58,17 +67,23 @@ class FolderDataset:
         masks: str | Path | None = None,
         *,
         class_names: Sequence[str] | None = None,
+        orient: bool = True,
     ) -> None:
         self.images = _folder("images", images)
         self.masks = None if masks is None else _folder("masks", masks)
         self.labels_csv = Path(labels_csv).expanduser()
-        table: LabelTable = read_labels(self.labels_csv, class_names=class_names)
+        table = read_labels(self.labels_csv, class_names=class_names)
         self.class_names = table.class_names
+        self.orient = orient
         self._index = {name: number for number, name in enumerate(table.class_names)}
         self._rows = table.rows
-        self._paths = _find_images(self.images, self.labels_csv, table.rows)
+        present = _list_files(self.images)
+        self._paths = _find_images(self.images, self.labels_csv, table.rows, present)
         self.names = tuple(_stem(path) for path in self._paths)
-        _check_unique(self.names, self._paths, self.labels_csv)
+        _check_unique(self.names, self._paths, table.rows, self.labels_csv)
+        self.unlisted = len(set(filter(_is_image, present)) - set(self._paths))
+        if self.masks is not None:
+            _check_masks(self.masks, self.names)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -82,17 +97,22 @@ class FolderDataset:
             MissingDataError: its image or mask is not there.
             DataError: its image or mask cannot be used.
         """
-        image = read_image(self.image_path(index))
+        name = self.names[index]
+        path = self.image_path(index)
+        image = read_photograph(path, orient=self.orient)
         target = None
         if self.masks is not None:
-            path = self.masks / f"{self.names[index]}.png"
-            if not path.is_file():
-                raise MissingDataError(
-                    f"{path}: no such mask; add it, take {self._paths[index]} out of "
-                    f"{self.labels_csv}, or read without masks: masks=None"
-                )
-            target = read_label_map(path, len(self.class_names), image.size)
-        return Sample(image, self.load_labels(index), target, self.names[index])
+            mask = self.masks / f"{name}.png"
+            try:
+                target = read_label_map(mask, len(self.class_names), image.size)
+            except DataError as error:
+                if image_size(path) == image_size(path, orient=False):
+                    raise
+                raise DataError(
+                    f"{error}; {path} is stored lying on its side: orient=True turns it upright, "
+                    f"orient=False does not, this was orient={self.orient}"
+                ) from error
+        return Sample(image, self.load_labels(index), target, name)
 
     def image_path(self, index: int) -> Path:
         """Return the file of one image."""
@@ -119,51 +139,96 @@ def _folder(name: str, path: str | Path) -> Path:
     return folder
 
 
-def _stem(path: PurePosixPath) -> str:
-    """Path without its extension, with forward slashes on every system."""
-    return str(path.with_suffix(""))
+def _stem(path: str) -> str:
+    """Path without its extension."""
+    return str(PurePosixPath(path).with_suffix(""))
 
 
-def _find_images(folder: Path, table: Path, rows: Sequence[LabelRow]) -> tuple[PurePosixPath, ...]:
-    """Return the path of every row's image in the folder."""
-    by_stem: dict[str, list[PurePosixPath]] = {}
-    known: set[PurePosixPath] = set()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            relative = PurePosixPath(path.relative_to(folder).as_posix())
-            known.add(relative)
-            by_stem.setdefault(_stem(relative), []).append(relative)
-    if not known:
+def _is_image(path: str) -> bool:
+    """Tell by its extension whether a file is an image; hidden files are none."""
+    return path.lower().endswith(IMAGE_SUFFIXES) and not PurePosixPath(path).name.startswith(".")
+
+
+def _list_files(folder: Path) -> list[str]:
+    """Return the relative paths of all files, sorted, with forward slashes on every system."""
+    found = [
+        (Path(parent) / name).relative_to(folder).as_posix()
+        for parent, _, names in os.walk(folder)
+        for name in names
+    ]
+    if not found:
         raise MissingDataError(f"images: expected a folder with images, got {folder}: it is empty")
-    found = []
+    return sorted(found)
+
+
+def _find_images(
+    folder: Path, table: Path, rows: Sequence[LabelRow], present: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the path of every row's image in the folder."""
+    by_path = {_key(path): path for path in present}
+    by_stem: dict[str, list[str]] = {}
+    for path in filter(_is_image, present):
+        by_stem.setdefault(_key(_stem(path)), []).append(path)
+    found, missing = [], []
     for row in rows:
-        path = PurePosixPath(row.image)
-        if path in known:
-            found.append(path)
-            continue
-        candidates = sorted(by_stem.get(str(path), []))
-        if len(candidates) > 1:
-            listed = ", ".join(map(str, candidates))
+        pure = PurePosixPath(row.image)
+        if pure.is_absolute() or ".." in pure.parts:
             raise DataError(
-                f"{table}: line {row.line}: {row.image!r} may be any of {listed} in {folder}; "
-                "write the name with its extension"
+                f"{table}: line {row.line}: expected a path relative to {folder} and inside it, "
+                f"got {row.image!r}"
             )
-        if not candidates:
-            raise MissingDataError(
-                f"{table}: line {row.line}: no image {row.image!r} in {folder}; paths are "
-                "relative to that folder"
+        key = _key(str(pure))
+        candidates = [by_path[key]] if key in by_path else by_stem.get(key, [])
+        # Folders behind symbolic links are not searched, but may be named.
+        if not candidates and (folder / pure).is_file():
+            candidates = [str(pure)]
+        if len(candidates) > 1:
+            raise DataError(
+                f"{table}: line {row.line}: {row.image!r} may be any of {', '.join(candidates)} in "
+                f"{folder}; write the name with its extension"
             )
-        found.append(candidates[0])
+        found += candidates
+        missing += [] if candidates else [row]
+    if missing:
+        row, others = missing[0], f" ({len(missing)} such lines)" if len(missing) > 1 else ""
+        near = difflib.get_close_matches(row.image.replace("\\", "/"), by_path, n=1)
+        hint = (
+            f"did you mean {by_path[near[0]]!r}?" if near else "put it there, or out of the table"
+        )
+        raise MissingDataError(
+            f"{table}: line {row.line}: no image {row.image!r} in {folder}{others}; {hint}"
+        )
     return tuple(found)
 
 
-def _check_unique(names: Sequence[str], paths: Sequence[PurePosixPath], table: Path) -> None:
-    """Raise if two images differ in their extension alone: their masks would be one file."""
-    first: dict[str, PurePosixPath] = {}
-    for name, path in zip(names, paths, strict=True):
-        if name in first:
-            raise DataError(
-                f"{table}: {first[name]} and {path} differ in their extension alone, but a name "
-                "stands for one image: rename one of the files"
-            )
-        first[name] = path
+def _key(path: str) -> str:
+    """Spell a path in one way: accents may be stored as letters of their own."""
+    return unicodedata.normalize("NFC", path)
+
+
+def _check_unique(
+    names: Sequence[str], paths: Sequence[str], rows: Sequence[LabelRow], table: Path
+) -> None:
+    """Raise if a name stands for two lines: predictions and masks of both would be one file."""
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        other = first.setdefault(name, number)
+        if other == number:
+            continue
+        lines = f"{table}: lines {rows[other].line} and {rows[number].line}"
+        if paths[other] == paths[number]:
+            raise DataError(f"{lines} both list {paths[number]}; put all its labels into one line")
+        raise DataError(
+            f"{lines}: {paths[other]} and {paths[number]} differ in their extension alone, but "
+            "a name stands for one image: rename one of the files"
+        )
+
+
+def _check_masks(folder: Path, names: Sequence[str]) -> None:
+    """Raise if masks are missing: a score over some of the images would be another number."""
+    missing = [name for name in names if not (folder / f"{name}.png").is_file()]
+    if missing:
+        raise MissingDataError(
+            f"{folder / missing[0]}.png: no such mask; {len(missing)} of {len(names)} images have "
+            "none: add them, take these images out of the table, or read without masks: masks=None"
+        )
