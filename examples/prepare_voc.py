@@ -6,29 +6,23 @@
 VOC is the official archive VOCtrainval_11-May-2012, SBD the Semantic Boundaries Dataset with its
 `.mat` files. Needs SciPy: pip install 'fsr-wsss[voc]'. What is there already is left alone, so that
 the same command goes on after an interruption. Exit status: 0 done, 1 the data cannot be used, 2 a
-wrong option.
+wrong option, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from option_types import count
 from progress import Progress
 
 from fsr.data.files import DataError
-from fsr.data.sbd import EXPECTED, build_train_aug
+from fsr.data.sbd import EXPECTED, build_train_aug, download_archives
 
-
-def download(voc: Path, sbd: Path) -> None:
-    """Fetch both data sets with torchvision; it checks what it fetched."""
-    from torchvision.datasets import SBDataset, VOCSegmentation
-
-    VOCSegmentation(str(voc), year="2012", image_set="train", download=True)
-    sbd.mkdir(parents=True, exist_ok=True)
-    if not (sbd / "cls").is_dir():
-        SBDataset(str(sbd), image_set="train", mode="segmentation", download=True)
+INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,28 +34,26 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--voc", type=Path, required=True, help="VOC2012, or a folder above it")
     parser.add_argument("--sbd", type=Path, required=True, help="SBD, or a folder above it")
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: this one)")
+    parser.add_argument("--workers", type=count, default=0, help="processes (default: this one)")
     parser.add_argument("--download", action="store_true", help="fetch both into these folders")
     options = parser.parse_args(argv)
     voc, sbd = options.voc.expanduser(), options.sbd.expanduser()
     try:
         if options.download:
-            download(voc, sbd)
-    # urllib, sockets and torchvision's own check each have errors of their own.
-    except Exception as error:
-        print(f"prepare_voc.py: error: cannot download: {error}", file=sys.stderr)
-        return 1
-    try:
+            download_archives(voc, sbd)
         with Progress(0, "masks") as progress:
             built = build_train_aug(voc, sbd, workers=options.workers, progress=progress.set)
-    except (DataError, ImportError, OSError) as error:
+    except (DataError, ImportError, OSError, BrokenProcessPool) as error:
         print(f"prepare_voc.py: error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("prepare_voc.py: interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
     print(f"{built.written} masks written")
-    for split, count in built.counts.items():
+    for split, images in built.counts.items():
         known = EXPECTED[split]
-        note = "as in papers" if count == known else f"papers have {known}"
-        print(f"{split:10}{count:>7} images ({note})")
+        note = "as in papers" if images == known else f"papers have {known:,}"
+        print(f"{split:10}{images:>7,} images ({note})")
     return 0
 
 

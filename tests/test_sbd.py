@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,13 @@ from PIL import Image
 
 from fsr.data import VOC2012
 from fsr.data.files import DataError, MissingDataError, read_label_map, write_label_map
-from fsr.data.sbd import build_train_aug, find_sbd_root, read_sbd_mask, train_aug_names
+from fsr.data.sbd import (
+    build_train_aug,
+    download_archives,
+    find_sbd_root,
+    read_sbd_mask,
+    train_aug_names,
+)
 
 scipy_io = pytest.importorskip("scipy.io")
 
@@ -96,10 +103,37 @@ def test_another_list_is_not_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "a\nx\n"
 
 
-def test_an_image_without_any_mask_is_named(tmp_path: Path) -> None:
+def test_a_list_of_the_same_images_is_left_as_it_is(tmp_path: Path) -> None:
+    voc, sbd = make(tmp_path)
+    path = voc / "VOC2012" / "ImageSets" / "Segmentation" / "train_aug.txt"
+    text = "".join(f"/JPEGImages/{n}.jpg /SegmentationClassAug/{n}.png\n" for n in "edba")
+    path.write_text(text)
+    assert build_train_aug(voc, sbd).names == ("e", "d", "b", "a")
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_without_any_mask_is_named_and_no_list_written(
+    tmp_path: Path, workers: int
+) -> None:
     voc, sbd = make(tmp_path)
     (sbd / "dataset" / "cls" / "e.mat").unlink()
     with pytest.raises(MissingDataError, match=r"e: no mask; expected .*e\.png or .*e\.mat"):
+        build_train_aug(voc, sbd, workers=workers)
+    assert not list((voc / "VOC2012" / "ImageSets" / "Segmentation").glob("*train_aug*"))
+
+
+def test_missing_and_broken_lists_are_named(tmp_path: Path) -> None:
+    voc, sbd = make(tmp_path)
+    lists = voc / "VOC2012" / "ImageSets" / "Segmentation"
+    (sbd / "dataset" / "val.txt").write_text("e\ne\n")
+    with pytest.raises(DataError, match=r"val\.txt: expected each image once, e is listed again"):
+        build_train_aug(voc, sbd)
+    (sbd / "dataset" / "val.txt").unlink()
+    with pytest.raises(MissingDataError, match=r"expected a list in .*dataset .*got 'val'"):
+        build_train_aug(voc, sbd)
+    (lists / "val.txt").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError, match=r"val\.txt: expected one image name a line, got no text"):
         build_train_aug(voc, sbd)
 
 
@@ -110,6 +144,12 @@ def test_broken_and_foreign_mat_files_are_named(tmp_path: Path) -> None:
         read_sbd_mask(path)
     scipy_io.savemat(path, {"other": 1})
     with pytest.raises(DataError, match=r"x\.mat: expected a MATLAB file with GTcls"):
+        read_sbd_mask(path)
+    save_mat(path, np.full((3, 3), 0.5))
+    with pytest.raises(DataError, match=r"x\.mat: expected a MATLAB .* holds float64\)"):
+        read_sbd_mask(path)
+    save_mat(path, np.zeros((3, 3, 3), np.uint8))
+    with pytest.raises(DataError, match=r"labels in 0\.\.20, got shape \(3, 3, 3\)$"):
         read_sbd_mask(path)
     save_mat(path, np.full((3, 3), 21, np.uint8))
     with pytest.raises(DataError, match=r"labels in 0\.\.20, got shape \(3, 3\) with 21"):
@@ -143,7 +183,7 @@ def test_the_script_compares_with_papers(
     assert prepare_voc.main(["--voc", str(voc), "--sbd", str(sbd)]) == 0
     out = capsys.readouterr().out
     assert "5 masks written" in out
-    assert "4 images (papers have 10582)" in out
+    assert "4 images (papers have 10,582)" in out
     assert prepare_voc.main(["--voc", str(tmp_path / "no"), "--sbd", str(sbd)]) == 1
     error = capsys.readouterr().err
     assert error.startswith("prepare_voc.py: error: root: expected a folder that holds JPEGImages")
@@ -158,4 +198,54 @@ def test_without_a_network_the_script_says_so(
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     arguments = ["--voc", str(tmp_path / "v"), "--sbd", str(tmp_path / "s"), "--download"]
     assert prepare_voc.main(arguments) == 1
-    assert "cannot download" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("prepare_voc.py: error: http")
+    assert "cannot be fetched (no route to host); fetch it on a machine with a network" in error
+    assert error.count("\n") == 1
+
+
+def test_archives_are_fetched_where_their_content_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voc, sbd = make(tmp_path)
+    fetched: list[tuple[str, str]] = []
+
+    def fetch(url: str, root: str, *, filename: str, md5: str) -> None:
+        assert len(md5) == 32
+        fetched.append((Path(root).name, filename))
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
+    download_archives(voc, sbd)
+    download_archives(tmp_path / "v", tmp_path / "s")
+    archives = ["VOCtrainval_11-May-2012.tar", "benchmark.tgz"]
+    expected = [("VOCdevkit", archives[0]), ("benchmark_RELEASE", archives[1])]
+    assert fetched == [*expected, ("v", archives[0]), ("s", archives[1])]
+    fetched.clear()
+    monkeypatch.setattr("fsr.data.sbd._IMAGES", 5)
+    monkeypatch.setattr("fsr.data.sbd._MASKS", 4)
+    download_archives(voc, sbd)
+    assert fetched == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
+        (BrokenProcessPool("a process died"), 1, "error: a process died"),
+        (OSError("no space left"), 1, "error: no space left"),
+    ],
+)
+def test_the_script_ends_with_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    status: int,
+    message: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(prepare_voc, "build_train_aug", fail)
+    assert prepare_voc.main(["--voc", str(tmp_path), "--sbd", str(tmp_path)]) == status
+    assert capsys.readouterr().err == f"prepare_voc.py: {message}\n"

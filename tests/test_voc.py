@@ -223,7 +223,9 @@ def test_a_missing_root_names_what_was_found(tmp_path: Path) -> None:
 def test_a_missing_list_names_the_available_ones_and_how_to_make_train_aug(voc: Path) -> None:
     with pytest.raises(MissingDataError, match=r"split: .* \(available: train, val\), got 'vall'"):
         VOC2012(voc, "vall")
-    with pytest.raises(MissingDataError, match=r"10,582 names, one a line, .*SegmentationClassAug"):
+    with pytest.raises(
+        MissingDataError, match=r"10,582 names, .*ClassAug; examples/prepare_voc.py"
+    ):
         VOC2012(voc)
     (voc / "ImageSets").rename(voc / "elsewhere")
     with pytest.raises(MissingDataError, match=r"available: none"):
@@ -232,6 +234,10 @@ def test_a_missing_list_names_the_available_ones_and_how_to_make_train_aug(voc: 
 
 def break_list(root: Path) -> None:
     write_text(root / "ImageSets" / "Segmentation" / "train.txt", "\n \n")
+
+
+def repeat_name(root: Path) -> None:
+    write_text(root / "ImageSets" / "Segmentation" / "train.txt", "a\nb\na\n")
 
 
 def remove_image(root: Path) -> None:
@@ -302,6 +308,7 @@ def remove_all_labels(root: Path) -> None:
     ("harm", "error", "message"),
     [
         (break_list, DataError, r"train.txt: expected one image name a line, got an empty list"),
+        (repeat_name, DataError, r"train.txt: expected each image once, a is listed again and"),
         (remove_image, MissingDataError, r"JPEGImages/a.jpg: no such file"),
         (truncate_image, DataError, r"a.jpg: the image is damaged \(.*truncated"),
         (garble_image, DataError, r"a.jpg: cannot be read as an image"),

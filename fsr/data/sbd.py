@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,6 +19,9 @@ from fsr.data.voc import VOC_CLASSES, find_voc_root, read_voc_list
 
 # Images of the lists that papers use.
 EXPECTED = {"train_aug": 10_582, "val": 1_449, "test": 1_456}
+# Files in the official archives: images of VOC, masks of SBD.
+_IMAGES, _MASKS = 17_125, 11_355
+_PURPOSE = "reading the Semantic Boundaries Dataset"
 
 
 class AugmentedSet(NamedTuple):
@@ -32,6 +36,41 @@ class AugmentedSet(NamedTuple):
     names: tuple[str, ...]
     written: int
     counts: dict[str, int]
+
+
+def download_archives(voc: Path, sbd: Path) -> None:
+    """Fetch VOC 2012 and the Semantic Boundaries Dataset with torchvision, check and unpack them.
+
+    Archives whose content is there already are not fetched again. They have 2 and 1.4 GB.
+
+    Args:
+        voc: folder to unpack VOC's training and validation images into.
+        sbd: folder to unpack SBD into.
+
+    Raises:
+        ImportError: SciPy is not installed (extra ``voc``), without which SBD is of no use.
+        DataError: an archive cannot be fetched, or is damaged.
+    """
+    import_extra("scipy.io", "voc", _PURPOSE)
+    from torchvision.datasets import SBDataset
+    from torchvision.datasets.utils import download_and_extract_archive
+    from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+    official = DATASET_YEAR_DICT["2012"]
+    for folder, complete, url, name, md5 in (
+        (voc, _has_voc, official["url"], official["filename"], official["md5"]),
+        (sbd, _has_sbd, SBDataset.url, SBDataset.filename, SBDataset.md5),
+    ):
+        if complete(folder):
+            continue
+        try:
+            download_and_extract_archive(url, str(folder), filename=name, md5=md5)
+        # torchvision reports a wrong checksum as RuntimeError.
+        except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
+            raise DataError(
+                f"{url}: cannot be fetched ({error}); fetch it on a machine with a network and "
+                f"unpack it in {folder}"
+            ) from error
 
 
 def train_aug_names(voc: Path, sbd: Path) -> tuple[str, ...]:
@@ -66,7 +105,8 @@ def build_train_aug(
 
     Masks come from VOC's own ``SegmentationClass`` where it has one, else from SBD, and are palette
     PNGs in VOC's colours. VOC's val masks are copied too, so that the folder serves all lists.
-    Masks that are there already are left alone, so that an interrupted run goes on.
+    Masks that are there already are left alone, so that an interrupted run goes on; so is a list of
+    the same images, in whatever order. The list comes last: where it is, the masks are complete.
 
     Args:
         voc: VOC 2012, as for :class:`fsr.data.VOC2012`.
@@ -77,13 +117,16 @@ def build_train_aug(
     Raises:
         ImportError: SciPy is not installed (extra ``voc``).
         MissingDataError: a folder, a list, or the masks of an image are not there.
-        DataError: a mask cannot be read, or there is another list ``train_aug`` already.
+        DataError: a mask cannot be read, or there is a list ``train_aug`` of other images already.
+        BrokenProcessPool: a process that writes masks died.
     """
-    import_extra("scipy.io", "voc", "reading the Semantic Boundaries Dataset")
+    import_extra("scipy.io", "voc", _PURPOSE)
     root, source = find_voc_root(voc), find_sbd_root(sbd)
     lists = root / "ImageSets" / "Segmentation"
-    names = train_aug_names(root, source)
-    _check_same_list(lists / "train_aug.txt", names)
+    names, path = train_aug_names(root, source), lists / "train_aug.txt"
+    kept = path.is_file()
+    if kept:
+        names = _same_images(path, names)
     folder = root / "SegmentationClassAug"
     folder.mkdir(exist_ok=True)
     wanted = [*names, *read_voc_list(lists, "val")]
@@ -94,9 +137,10 @@ def build_train_aug(
         done += 1
         if progress is not None:
             progress(done, len(wanted))
-    unfinished = lists / f".train_aug.txt.{os.getpid()}"
-    unfinished.write_text("".join(f"{name}\n" for name in names))
-    unfinished.replace(lists / "train_aug.txt")
+    if not kept:
+        unfinished = lists / f".train_aug.txt.{os.getpid()}"
+        unfinished.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        unfinished.replace(path)
     counts = {"train_aug": len(names), "val": len(wanted) - len(names)}
     if (lists / "test.txt").is_file():
         counts["test"] = len(read_voc_list(lists, "test"))
@@ -120,12 +164,14 @@ def read_sbd_mask(path: Path) -> Tensor:
     Source:
         Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011.
     """
-    scipy_io = import_extra("scipy.io", "voc", "reading the Semantic Boundaries Dataset")
+    scipy_io = import_extra("scipy.io", "voc", _PURPOSE)
     if not path.is_file():
         raise MissingDataError(f"{path}: no such mask")
     try:
         content = scipy_io.loadmat(path, variable_names=["GTcls"])
         labels = np.asarray(content["GTcls"]["Segmentation"][0, 0])
+        if labels.dtype.kind not in "ui":
+            raise TypeError(f"Segmentation holds {labels.dtype}")
     # SciPy's reader has no error of its own for what it cannot make sense of.
     except Exception as error:
         raise DataError(
@@ -160,6 +206,24 @@ def find_sbd_root(path: Path) -> Path:
     )
 
 
+def _has_voc(folder: Path) -> bool:
+    """Whether all images of VOC are there; half an archive is none."""
+    try:
+        images = find_voc_root(folder) / "JPEGImages"
+    except MissingDataError:
+        return False
+    return sum(1 for _ in images.glob("*.jpg")) >= _IMAGES
+
+
+def _has_sbd(folder: Path) -> bool:
+    """Whether all masks of SBD are there; half an archive is none."""
+    try:
+        masks = find_sbd_root(folder) / "cls"
+    except MissingDataError:
+        return False
+    return sum(1 for _ in masks.glob("*.mat")) >= _MASKS
+
+
 def _write_mask(job: tuple[str, Path, Path]) -> None:
     """Write the mask of one image; VOC's own annotation goes before SBD's."""
     name, root, source = job
@@ -187,15 +251,14 @@ def _mapped(jobs: Sequence[tuple[str, Path, Path]], workers: int) -> Iterator[No
             raise
 
 
-def _check_same_list(path: Path, names: Sequence[str]) -> None:
-    """Raise if there is a list of other images; papers compare on one list."""
-    if not path.is_file():
-        return
+def _same_images(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the list that is there; raise if it has other images, as papers compare on one."""
     existing = read_voc_list(path.parent, path.stem)
-    if set(existing) != set(names):
-        more, less = set(existing) - set(names), set(names) - set(existing)
+    more, less = set(existing) - set(names), set(names) - set(existing)
+    if more or less:
         raise DataError(
             f"{path}: lists {len(existing)} images, the rule (VOC train and SBD less VOC val) "
             f"{len(names)}: {len(more)} too many, {len(less)} missing; move it away to have it "
             "made anew"
         )
+    return existing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -68,7 +69,7 @@ class VOC2012:
 
     Raises:
         MissingDataError: the folder or the list is not there.
-        DataError: the list is empty.
+        DataError: the list is empty, is no text, or names an image twice.
 
     Source:
         Everingham et al., "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 2015;
@@ -185,13 +186,24 @@ def read_voc_list(folder: Path, split: str) -> tuple[str, ...]:
             message += (
                 "; train_aug.txt is not part of the official archive: it lists the images of "
                 "train.txt and of the Semantic Boundaries Dataset less those of val.txt, 10,582 "
-                f"names, one a line, and their masks belong in {_AUGMENTED}"
+                f"names, one a line, and their masks belong in {_AUGMENTED}; "
+                "examples/prepare_voc.py makes both"
             )
         raise MissingDataError(message)
-    words = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected one image name a line, got no text ({error})") from error
+    words = [line.split()[0] for line in text.splitlines() if line.strip()]
     if not words:
         raise DataError(f"{path}: expected one image name a line, got an empty list")
-    return tuple(PurePosixPath(word).name.removesuffix(".jpg") for word in words)
+    names = tuple(PurePosixPath(word).name.removesuffix(".jpg") for word in words)
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        raise DataError(
+            f"{path}: expected each image once, {twice[0]} is listed again and would count twice"
+        )
+    return names
 
 
 def _read_annotations(path: Path) -> list[int]:
