@@ -1,6 +1,20 @@
-"""Refinement of class activation maps into pseudo labels."""
+"""Refinement of class activation maps and probabilities: PAR, pseudo labels, dense CRF."""
 
+from fsr.refine.crf_pool import CRFPool
+from fsr.refine.dense_crf import CRF_PRESETS, CRFSettings, DenseCRF
+from fsr.refine.mean_field import label_probabilities, mean_field
 from fsr.refine.par import PAR, pixel_adaptive_affinity, propagate
 from fsr.refine.pseudo_labels import pseudo_labels
 
-__all__ = ["PAR", "pixel_adaptive_affinity", "propagate", "pseudo_labels"]
+__all__ = [
+    "CRF_PRESETS",
+    "PAR",
+    "CRFPool",
+    "CRFSettings",
+    "DenseCRF",
+    "label_probabilities",
+    "mean_field",
+    "pixel_adaptive_affinity",
+    "propagate",
+    "pseudo_labels",
+]
