@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
-from typing import Any
+
+from option_types import count, fraction
+
+from fsr.refine import CRF_PRESETS, CRFPool, DenseCRF
 
 BACKENDS = ("none", "pydensecrf", "torch")
 
 
 def add_crf_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--crf` and `--crf-workers`."""
+    """Add `--crf` and how it works."""
     group = parser.add_argument_group("dense CRF")
-    group.add_argument("--crf", choices=BACKENDS, default="none", help="backend; default: none")
+    group.add_argument("--crf", choices=BACKENDS, default="none", help="backend (default: none)")
     group.add_argument(
-        "--crf-workers", type=int, default=0, help="processes of pydensecrf; 0: in this one"
+        "--crf-preset",
+        choices=CRF_PRESETS,
+        help="settings (default: test for predictions, labels for label maps)",
+    )
+    group.add_argument(
+        "--crf-min-probability",
+        type=fraction,
+        default=1e-6,
+        help="classes that are less probable everywhere in an image take no part (default: 1e-6)",
+    )
+    group.add_argument(
+        "--crf-workers", type=count, default=0, help="processes of pydensecrf (default: 0, none)"
     )
 
 
-def build_crf(options: argparse.Namespace, stack: ExitStack) -> Any:
+def build_crf(
+    options: argparse.Namespace, stack: ExitStack, preset: str = "test"
+) -> DenseCRF | CRFPool | None:
     """Return the dense CRF asked for, or None; a pool of processes ends with the stack."""
     if options.crf == "none":
         return None
-    from fsr.refine import CRFPool, DenseCRF
-
-    crf = DenseCRF(backend=options.crf)
+    crf = DenseCRF(
+        options.crf_preset or preset,
+        backend=options.crf,
+        min_probability=options.crf_min_probability,
+    )
     if options.crf_workers == 0:
         return crf
     return stack.enter_context(CRFPool(crf, options.crf_workers))

@@ -31,7 +31,7 @@ from progress import Progress
 from fsr.data.label_table import read_labels
 from fsr.inference import PredictionWriter, find_images, predict_paths
 from fsr.inference.export import describe
-from fsr.inference.writing import checkpoint_hash, record_settings, versions
+from fsr.inference.writing import file_hash, record_settings, versions
 from fsr.segmenter import SingleStageSegmenter
 
 BAD_INPUT, INTERRUPTED = 1, 130
@@ -102,11 +102,11 @@ def predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         options.output,
         {
             **arguments,
-            "labels": None if labels is None else checkpoint_hash(options.labels),
-            "crf": None if crf is None else describe(crf),
+            "labels": None if labels is None else file_hash(options.labels),
+            "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
             "autocast": options.autocast,
             "checkpoint": str(options.checkpoint.resolve()),
-            "checkpoint_sha256": checkpoint_hash(options.checkpoint),
+            "checkpoint_sha256": file_hash(options.checkpoint),
             "versions": versions(),
         },
     )
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             failed = predict(options, stack)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         print(f"predict.py: error: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:

@@ -30,6 +30,7 @@ from fsr.inference.maps import labels_at, resize_maps, restrict_to_labels
 from fsr.inference.photographs import image_size, read_photograph
 from fsr.inference.runner import SegmenterRunner
 from fsr.inference.writing import SettingsError, record_settings
+from fsr.refine import CRFPool, DenseCRF
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher
 
@@ -382,7 +383,7 @@ def test_missing_and_empty_paths_are_refused_at_once(
 ) -> None:
     with pytest.raises(MissingDataError, match=r"nowhere: no such file or folder"):
         predict_paths(model, tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"expected image files \(\.bmp.*got none"):
+    with pytest.raises(DataError, match=r"expected image files \(.*\.jpg.*got none"):
         predict_paths(model, tmp_path)
     with pytest.raises(DataError, match="paths: expected at least one"):
         predict_paths(model, [])
@@ -753,3 +754,28 @@ def test_progress_tells_the_time_left(
         "2/1000 images, 1:39:48 left",
         "500/1000 images, 1:00:00 left",
     ]
+
+
+def test_the_script_refines_with_a_dense_crf(checkpoint: Path, tmp_path: Path) -> None:
+    (path,) = write_images(tmp_path / "in", [(12, 14)])
+    out = tmp_path / "out"
+    fixed = (checkpoint, path, "--output", out, "--device", "cpu", "--scales", 1, "--no-flip")
+    assert script(*fixed, "--crf", "torch") == 0
+    model = SingleStageSegmenter.load(checkpoint)
+    crf = DenseCRF(backend="torch", min_probability=1e-6)
+    (expected,) = predict_paths(model, path, crf=crf, **ONCE)
+    assert_same(read_label_map(out / "masks" / "00.png", 3), expected.labels)
+    assert json.loads((out / "settings.json").read_text())["crf"] == repr(crf)
+
+
+def test_the_pool_of_the_package_refines_a_stream(
+    model: SingleStageSegmenter, tmp_path: Path
+) -> None:
+    write_images(tmp_path, [(12, 14), (9, 9)])
+    (tmp_path / "00b.png").write_bytes(b"no image")
+    crf = DenseCRF(backend="torch")
+    one = list(predict_paths(model, tmp_path, crf=crf, probabilities=True, **ONCE))
+    with CRFPool(crf, 0) as pool:
+        many = list(predict_paths(model, tmp_path, crf=pool, probabilities=True, **ONCE))
+    assert [r.name for r in many] == [r.name for r in one] == ["00", "00b", "01"]
+    assert_same([r.probabilities for r in many], [r.probabilities for r in one])

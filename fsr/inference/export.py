@@ -112,7 +112,8 @@ def export_pseudo_labels(
         max_size: longer side in pixels that larger images are shrunk to for the network.
         images: ``"none"``: masks only; ``"link"``: symbolic links to the data set's files, which
             are called ``.jpg`` whatever they hold; ``"copy"``: their JPEG files copied, other
-            images written as JPEG of quality 95.
+            images written as JPEG of quality 95. Photographs that EXIF data turn, and 16-bit
+            images, are written as JPEG either way: readers would not agree on them.
         split: name of the list.
         class_names: C names; those of the model or the data set by default.
         settings: more for ``settings.json``, such as the path of the checkpoint.
@@ -129,8 +130,8 @@ def export_pseudo_labels(
 
     Raises:
         TypeError: ``model`` is no segmenter, or an option has the wrong type.
-        ValueError: the data set is empty, an option is out of range or does not belong to the
-            source.
+        ValueError: the data set is empty or has other classes than the model, an option is out of
+            range or does not belong to the source.
         DataError: a sample cannot be used (``on_error="raise"``), two have one name, or
             ``images="link"`` and the data set does not tell where its files are.
         SettingsError: the folder was begun with other settings.
@@ -171,7 +172,13 @@ def export_pseudo_labels(
         )
     if len(dataset) < 1:
         raise ValueError("dataset: expected at least one sample, got none")
-    names = class_names or network.class_names or getattr(dataset, "class_names", None)
+    theirs = getattr(dataset, "class_names", None)
+    if theirs and network.class_names and tuple(theirs) != tuple(network.class_names):
+        raise ValueError(
+            "dataset: its classes are not the model's: "
+            f"{', '.join(theirs)} and not {', '.join(network.class_names)}"
+        )
+    names = class_names or network.class_names or theirs
     names = tuple(names or (f"class{i}" for i in range(1, network.num_classes + 1)))
     if len(names) != network.num_classes:
         raise ValueError(f"class_names: expected {network.num_classes} names, got {len(names)}")
@@ -190,7 +197,7 @@ def export_pseudo_labels(
             "max_size": max_size,
             "autocast": None if autocast is None else str(autocast),
             "par": describe(par) if source == "cam+par" else None,
-            "crf": None if crf is None else describe(crf),
+            "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
             "class_names": names,
             "dataset": describe(dataset),
             "samples": len(dataset),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from PIL import Image
 from torch import Tensor
 
 from fsr.data.files import DataError, write_label_map
@@ -16,6 +17,7 @@ from fsr.data.sample import Sample
 from fsr.inference.writing import whole_file
 
 MASKS, PHOTOGRAPHS, LISTS = "SegmentationClass", "JPEGImages", "ImageSets/Segmentation"
+ORIENTATION = 0x0112
 
 
 class Done(NamedTuple):
@@ -69,11 +71,12 @@ class ExportFolder:
         """Link, copy or write the image of a sample."""
         if self.images == "none":
             return
+        same = path is not None and _shows_its_pixels(path)
         with whole_file(self.photograph(name)) as draft:
-            if self.images == "link" and path is not None:
+            if self.images == "link" and path is not None and same:
                 draft.unlink(missing_ok=True)
                 draft.symlink_to(path.resolve())
-            elif path is not None and path.suffix.lower() in (".jpg", ".jpeg"):
+            elif path is not None and same and path.suffix.lower() in (".jpg", ".jpeg"):
                 shutil.copyfile(path, draft)
             else:
                 sample.image.save(draft, format="JPEG", quality=95)
@@ -129,3 +132,9 @@ def image_path(dataset: Any, index: int) -> Path | None:
     """File of an image, None if the data set does not tell."""
     find = getattr(dataset, "image_path", None)
     return None if find is None else Path(find(index))
+
+
+def _shows_its_pixels(path: Path) -> bool:
+    """Tell whether every reader sees the same in an image file: no EXIF rotation, 8 bits."""
+    with Image.open(path) as image:
+        return image.getexif().get(ORIENTATION, 1) == 1 and not image.mode.startswith("I")

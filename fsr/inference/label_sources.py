@@ -14,7 +14,7 @@ from fsr._multiscale import REDUCTIONS, check_scales
 from fsr.cam import BACKGROUND, IGNORE, cam_to_labels
 from fsr.inference.maps import CRF, Mapped, labels_at, refined, restrict_to_labels
 from fsr.inference.runner import SegmenterRunner
-from fsr.refine import PAR, pseudo_labels
+from fsr.refine import PAR, label_probabilities, pseudo_labels
 
 SOURCES = ("prediction", "cam", "cam+par")
 
@@ -35,7 +35,7 @@ class LabelSource:
         scales: image scales of the prediction.
         cam_scales: image scales of the CAM.
         reduce: how scales and flips of the prediction are merged.
-        certainty: probability that a label from a CAM has for the CRF; the other classes of the
+        certainty: probability, above a half, of a CAM's label for the CRF; the other classes of the
             image share the rest, and 255 leaves them all equal.
 
     Raises:
@@ -59,7 +59,7 @@ class LabelSource:
         check_choice("reduce", self.reduce, REDUCTIONS)
         check_scales("scales", self.scales)
         check_scales("cam_scales", self.cam_scales)
-        check_between("certainty", self.certainty, 0.0, 1.0)
+        check_between("certainty", self.certainty, 0.5, 1.0, inclusive=False)
         if self.confidence is not None:
             check_between("confidence", self.confidence, 0.0, 1.0)
         borders = {"low": self.low, "high": self.high, "threshold": self.threshold}
@@ -147,7 +147,7 @@ class LabelSource:
                 else:
                     found = self._cam_labels(one, item.image, labels, par)
                     if soft:
-                        shared = label_probabilities(found, labels, self.certainty)
+                        shared = present_label_probabilities(found, labels, self.certainty)
                         yield item._replace(probabilities=shared)
                     else:
                         yield item._replace(labels=found)
@@ -172,40 +172,38 @@ class LabelSource:
         )[0]
 
 
-def label_probabilities(labels: Tensor, present: Tensor, certainty: float) -> Tensor:
-    """Probabilities that stand for a label map, as what a dense CRF starts from.
+def present_label_probabilities(labels: Tensor, present: Tensor, certainty: float) -> Tensor:
+    """Probabilities that stand for a label map, shared among background and the classes present.
 
     Args:
         labels: ``(height, width)`` int64: 0 background, c + 1 class c, 255 unknown.
         present: multi-hot image-level labels ``(C,)``.
-        certainty: probability of a pixel's label; the other labels that the image may show share
-            the rest. All of them are equal where the label is unknown.
+        certainty: see :func:`fsr.refine.label_probabilities`.
 
     Returns:
-        ``(C + 1, height, width)``.
+        ``(C + 1, height, width)``; 0 for classes that are not there.
 
     Raises:
         ShapeError: a shape is wrong.
 
     Example:
-        >>> label_probabilities(torch.tensor([[0, 1, 255]]), torch.tensor([1.0, 0.0]), 0.75)
-        tensor([[[0.7500, 0.2500, 0.5000]],
-                [[0.2500, 0.7500, 0.5000]],
-                [[0.0000, 0.0000, 0.0000]]])
+        >>> present = torch.tensor([0.0, 1.0])
+        >>> present_label_probabilities(torch.tensor([[0, 2, 255]]), present, 0.75)[:, 0]
+        tensor([[0.7500, 0.2500, 0.5000],
+                [0.0000, 0.0000, 0.0000],
+                [0.2500, 0.7500, 0.5000]])
     """
     check_shape("labels", labels, "height width")
-    check_shape("present", present, "C")
-    present = present.to(labels.device)
-    allowed = torch.cat([present.new_ones(1), present]) > 0
-    count = int(allowed.sum())
-    if count == 1:
-        return allowed.float()[:, None, None].expand(-1, *labels.shape).clone()
-    result = torch.full((len(allowed), *labels.shape), (1 - certainty) / (count - 1))
-    result = result.to(labels.device)
-    known = labels != IGNORE
-    result.scatter_(0, labels.masked_fill(~known, BACKGROUND)[None], certainty)
-    result = result.where(known, torch.tensor(1 / count))
-    return result * allowed[:, None, None]
+    (classes,) = check_shape("present", present, "C")
+    shown = [BACKGROUND, *((present > 0).nonzero()[:, 0] + 1).tolist()]
+    result = torch.zeros(classes + 1, *labels.shape, device=labels.device)
+    if len(shown) == 1:
+        result[BACKGROUND] = 1.0
+        return result
+    compact = torch.full((256,), IGNORE, device=labels.device)
+    compact[shown] = torch.arange(len(shown), device=labels.device)
+    result[shown] = label_probabilities(compact[labels], len(shown) - 1, certainty)
+    return result
 
 
 def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -202,16 +204,26 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def versions() -> dict[str, str]:
-    """Stub."""
-    import torch
+    """Versions of the packages that can change a result.
 
+    Example:
+        >>> sorted(versions())
+        ['fsr-wsss', 'numpy', 'pillow', 'timm', 'torch', 'torchvision']
+    """
     from fsr import __version__
 
-    return {"fsr-wsss": __version__, "torch": torch.__version__}
+    others = ("numpy", "pillow", "timm", "torch", "torchvision")
+    return {"fsr-wsss": __version__, **{name: metadata.version(name) for name in others}}
 
 
-def checkpoint_hash(path: Path) -> str:
-    """Stub."""
-    import hashlib
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, such as a checkpoint.
 
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
