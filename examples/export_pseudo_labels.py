@@ -30,7 +30,7 @@ from progress import Progress
 
 from fsr.inference import export_pseudo_labels
 from fsr.inference.label_sources import LabelSource
-from fsr.inference.writing import file_hash
+from fsr.inference.provenance import file_hash
 from fsr.segmenter import SingleStageSegmenter
 
 BAD_INPUT, INTERRUPTED = 1, 130

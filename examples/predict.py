@@ -30,8 +30,8 @@ from progress import Progress
 
 from fsr.data.label_table import read_labels
 from fsr.inference import PredictionWriter, find_images, predict_paths
-from fsr.inference.export import describe
-from fsr.inference.writing import file_hash, record_settings, versions
+from fsr.inference.provenance import describe, file_hash, versions
+from fsr.inference.writing import record_settings
 from fsr.segmenter import SingleStageSegmenter
 
 BAD_INPUT, INTERRUPTED = 1, 130

@@ -23,10 +23,10 @@ from fsr.data import VOC2012, Sample
 from fsr.data.files import DataError, read_label_map
 from fsr.data.voc import VOC_CLASSES
 from fsr.inference import ExportResult, export_pseudo_labels
-from fsr.inference.export import describe, weights_hash
 from fsr.inference.export_folder import flat_name
 from fsr.inference.label_sources import LabelSource, present_label_probabilities
 from fsr.inference.maps import restrict_to_labels
+from fsr.inference.provenance import describe, weights_hash
 from fsr.inference.writing import SettingsError
 from fsr.refine import PAR, pseudo_labels
 from fsr.segmenter import SingleStageSegmenter

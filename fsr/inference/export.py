@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
+from torch.utils.data import DataLoader
 
 from fsr._checks import check_choice, check_positive_int
 from fsr._distributed import gather_objects, is_main_process
 from fsr.data.files import DataError
-from fsr.data.sample import Sample
 from fsr.inference.evaluation import find_segmenter
-from fsr.inference.export_folder import Done, ExportFolder, flat_name, image_path
+from fsr.inference.export_folder import Done, ExportFolder, image_path
+from fsr.inference.export_reading import SampleRead, Share
 from fsr.inference.label_sources import LabelSource
 from fsr.inference.loading import SampleSource, own_share
-from fsr.inference.maps import CRF, Mapped, check_max_size, fitted
+from fsr.inference.maps import CRF, check_max_size
+from fsr.inference.provenance import describe, versions, weights_hash
 from fsr.inference.runner import SegmenterRunner
-from fsr.inference.writing import record_settings, versions, write_class_names
+from fsr.inference.writing import record_settings, write_class_names
 from fsr.refine import PAR
 
 IMAGES = ("none", "link", "copy")
@@ -139,6 +139,7 @@ def export_pseudo_labels(
     Example:
         >>> import tempfile
         >>> from PIL import Image
+        >>> from fsr.data.sample import Sample
         >>> from fsr.segmenter import SingleStageSegmenter
         >>> size = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
         >>> model = SingleStageSegmenter(
@@ -208,7 +209,7 @@ def export_pseudo_labels(
         },
     )
     write_class_names(target.root / "classes.txt", names)
-    share = _Share(dataset, own_share(len(dataset)), network, max_size, target)
+    share = Share(dataset, own_share(len(dataset)), network, max_size, target)
     loader: Any = DataLoader(
         share,
         batch_size=batch_size,
@@ -216,7 +217,7 @@ def export_pseudo_labels(
         collate_fn=_as_list,
         generator=torch.Generator(),
     )
-    known: dict[int, _Read] = {}
+    known: dict[int, SampleRead] = {}
     done: list[Done] = []
 
     def read() -> Any:
@@ -249,91 +250,6 @@ def export_pseudo_labels(
     return ExportResult(len(every) - kept - len(failed), kept, failed)
 
 
-def weights_hash(network: nn.Module) -> str:
-    """SHA-256 of all weights and their names, whatever file they came from."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def describe(thing: Any) -> str:
-    """Spell an object so that equal ones read alike in every run: no addresses."""
-    if not isinstance(thing, list | tuple):
-        text = repr(thing)
-        if " at 0x" not in text:
-            return text
-    kind = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-class _Read(NamedTuple):
-    """A sample that was read, or why not."""
-
-    mapped: Mapped
-    labels: Tensor
-    name: str | None
-    kept: bool
-
-
-class _Share(Dataset[_Read]):
-    """This process's samples; errors are values, and samples that are done are not read."""
-
-    def __init__(
-        self,
-        dataset: SampleSource,
-        indices: Sequence[int],
-        network: Any,
-        max_size: int | None,
-        target: ExportFolder,
-    ) -> None:
-        self.dataset = dataset
-        self.indices = indices
-        self.num_classes: int = network.num_classes
-        self.patch: tuple[int, int] = network.backbone.patch_size
-        self.max_size = max_size
-        self.target = target
-        self.names: Sequence[str] | None = getattr(dataset, "names", None)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, position: int) -> _Read:
-        index, name = self.indices[position], None
-        nothing = torch.zeros(self.num_classes)
-        try:
-            if self.names is not None:
-                name = flat_name(self.names[index])
-                if self.target.complete(name):
-                    return _Read(Mapped(index, error="kept"), nothing, name, True)
-            sample = self.dataset[index]
-            name = flat_name(sample.name)
-            if self.target.complete(name):
-                return _Read(Mapped(index, error="kept"), nothing, name, True)
-            self._check(sample)
-            size = (sample.image.height, sample.image.width)
-            pixels = fitted(sample.image, self.patch, self.max_size)
-            self.target.place_image(name, sample, image_path(self.dataset, index))
-        except Exception as error:
-            said = f" ({name!r})" if name else ""
-            message = f"dataset: sample {index}{said}: {error or type(error).__name__}"
-            return _Read(Mapped(index, error=message), nothing, name, False)
-        return _Read(Mapped(index, size, pixels), sample.labels, name, False)
-
-    def _check(self, sample: Sample) -> None:
-        """Raise unless a sample has an RGB image and labels of the model's classes."""
-        if tuple(sample.labels.shape) != (self.num_classes,):
-            raise DataError(
-                f"expected labels of shape ({self.num_classes},), got {tuple(sample.labels.shape)}"
-            )
-        if not bool(torch.isfinite(sample.labels).all()):
-            raise DataError("its image-level labels are unknown; pseudo labels need them")
-        if sample.image.mode != "RGB":
-            raise DataError(f"expected an RGB image, got mode {sample.image.mode!r}")
-
-
-def _as_list(items: list[_Read]) -> list[_Read]:
+def _as_list(items: list[SampleRead]) -> list[SampleRead]:
     """Leave a batch a list: images differ in size."""
     return items

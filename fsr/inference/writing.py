@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -201,29 +199,3 @@ def whole_file(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that can change a result.
-
-    Example:
-        >>> sorted(versions())
-        ['fsr-wsss', 'numpy', 'pillow', 'timm', 'torch', 'torchvision']
-    """
-    from fsr import __version__
-
-    others = ("numpy", "pillow", "timm", "torch", "torchvision")
-    return {"fsr-wsss": __version__, **{name: metadata.version(name) for name in others}}
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, such as a checkpoint.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
