@@ -40,7 +40,7 @@ class PredictionWriter:
         overlays: write overlays.
         probabilities: write probabilities.
         orient: whether photographs were read upright, see
-            :func:`fsr.inference.photographs.read_photograph`.
+            :func:`fsr.data.photographs.read_photograph`.
 
     Example:
         >>> import tempfile, torch
