@@ -145,6 +145,9 @@ def test_accents_are_found_however_they_are_stored(tmp_path: Path) -> None:
     write_image(tmp_path / "photos" / f"{stored}.png")
     write_table(tmp_path, f"image,labels\n{written},cat\n")
     assert read(tmp_path)[0].image.size == (WIDTH, HEIGHT)
+    write_image(tmp_path / "photos" / f"{written}.png")
+    write_table(tmp_path, f"image,labels\n{written}.png,cat\n{stored}.png,\n")
+    assert read(tmp_path).names == (written, stored)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])

@@ -165,6 +165,7 @@ def _find_images(
     folder: Path, table: Path, rows: Sequence[LabelRow], present: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the path of every row's image in the folder."""
+    exact = set(present)
     by_path = {_key(path): path for path in present}
     by_stem: dict[str, list[str]] = {}
     for path in filter(_is_image, present):
@@ -179,8 +180,9 @@ def _find_images(
             )
         key = _key(str(pure))
         candidates = [by_path[key]] if key in by_path else by_stem.get(key, [])
-        # Folders behind symbolic links are not searched, but may be named.
-        if not candidates and (folder / pure).is_file():
+        # Two names may differ in the spelling of an accent alone. Folders behind symbolic links are
+        # not searched, but may be named.
+        if str(pure) in exact or (not candidates and (folder / pure).is_file()):
             candidates = [str(pure)]
         if len(candidates) > 1:
             raise DataError(
