@@ -16,7 +16,6 @@ option is wrong, 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ import torch
 from crf_options import add_crf_arguments, build_crf
 from dataset_options import add_dataset_arguments, build_dataset
 from option_types import count, fraction, positive_float, positive_int
+from processes import join_processes
 from progress import Progress
 
 from fsr.inference import export_pseudo_labels
@@ -132,18 +132,6 @@ def export(options: argparse.Namespace, stack: ExitStack) -> Sequence[str]:
         return ()
     print(f"{result.written} masks written into {options.output}, {result.kept} were there before")
     return result.failed
-
-
-def join_processes(stack: ExitStack) -> int:
-    """Join the processes that torchrun started; return the number of this one on its machine."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return 0
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    stack.callback(torch.distributed.destroy_process_group)
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(rank)
-    return rank
 
 
 def main(argv: Sequence[str] | None = None) -> int:

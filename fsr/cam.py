@@ -170,11 +170,31 @@ def cam_to_labels(
     check_shape("cam", cam, "B C H W")
     check_floating("cam", cam)
     check_unit_interval(cam=cam)
+    score, best = strongest_class(cam, labels)
+    return best.masked_fill(score <= upto, ignore_index).masked_fill(score <= below, BACKGROUND)
+
+
+def strongest_class(cam: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Class with the highest score of each pixel, of those that the image shows.
+
+    Args:
+        cam: ``(B, C, H, W)``.
+        labels: multi-hot image-level labels, ``(B, C)``; a class is present where they are > 0.
+
+    Returns:
+        The score, in float32 at least, and the label c + 1, int64, each ``(B, H, W)``.
+
+    Raises:
+        ShapeError: ``cam`` or ``labels`` has the wrong shape.
+
+    Example:
+        >>> cam = torch.tensor([[[[0.1, 0.5]], [[0.9, 0.2]]]])
+        >>> strongest_class(cam, torch.tensor([[1.0, 0.0]]))
+        (tensor([[[0.1000, 0.5000]]]), tensor([[[1, 1]]]))
+    """
     score, best = keep_present(cam, labels).max(dim=1)
     # Half-precision thresholds would be other numbers: 0.7 is 0.69922 in bfloat16.
-    score = at_least_float32(score)
-    result = (best + 1).masked_fill(score <= upto, ignore_index)
-    return result.masked_fill(score <= below, BACKGROUND)
+    return at_least_float32(score), best + 1
 
 
 def merge_flip(cam: Tensor, cam_of_flipped: Tensor) -> Tensor:

@@ -261,7 +261,7 @@ def test_bad_arguments_raise_and_name_the_sample() -> None:
         (sample._replace(target=sample.target[:5]), r"expected a target of the image's size"),
         (
             sample._replace(target=torch.full_like(sample.target, 9)),
-            "'image0': target: expected labels in 0..3 or 255, got 9",
+            r"'image0'\): target: expected labels in 0\.\.3 or 255, got 9",
         ),
     ]
     for bad, message in cases:

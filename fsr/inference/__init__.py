@@ -1,5 +1,6 @@
 """Trained models at work: evaluation, prediction of files, export of pseudo labels."""
 
+from fsr.inference._scoring import PseudoLabelOptions
 from fsr.inference.evaluation import EvaluationResult, evaluate
 from fsr.inference.export import ExportResult, export_pseudo_labels
 from fsr.inference.photographs import ImageFile, find_images
@@ -12,6 +13,7 @@ __all__ = [
     "ImageFile",
     "Prediction",
     "PredictionWriter",
+    "PseudoLabelOptions",
     "evaluate",
     "export_pseudo_labels",
     "find_images",

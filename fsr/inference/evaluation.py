@@ -1,24 +1,29 @@
-"""Streaming evaluation: CAMs, segmentation and labels of a whole data set, counted not stored."""
+"""Streaming evaluation: every map of a whole data set in one pass, counted not stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from fsr._checks import check_between, check_positive_int
-from fsr._distributed import all_reduce_sum
+from fsr._checks import check_between, check_choice, check_positive_int
 from fsr._modes import eval_mode
-from fsr._multiscale import scaled_size
-from fsr._numerics import at_least_float32
-from fsr.cam import cam_to_labels, class_activation_maps, normalize_cam, resize_cam
-from fsr.inference.loading import Prepared, PreparedDataset, SampleSource, batches, own_share
-from fsr.metrics import LabelF1, LabelScores, SegmentationMetrics, SegmentationScores
+from fsr.inference._evaluation_state import EvaluationState
+from fsr.inference._passes import Passes
+from fsr.inference._scoring import PseudoLabelOptions, Scoring, Work
+from fsr.inference.loading import PreparedDataset, SampleSource, Unreadable, batches, own_share
+from fsr.inference.provenance import describe, weights_hash
+from fsr.metrics import LabelScores, SegmentationScores
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
+
+_log = logging.getLogger(__name__)
 
 
 class EvaluationResult(NamedTuple):
@@ -36,6 +41,14 @@ class EvaluationResult(NamedTuple):
         cam_sweep: ``(cam_miou, aux_cam_miou)`` by threshold.
         images: number of images seen, over all processes.
         without_target: how many of them had no mask; they count for ``label_f1`` only.
+        segmentation_crf: scores of the prediction after the dense CRF; None without one.
+        pseudo_label: scores of the pseudo label on the pixels that it decides; None unless asked
+            for. Papers differ in what they quote: this one says nothing of undecided pixels.
+        pseudo_label_decided: share of the pixels with a true label that it decides.
+        trimap: mIoU by distance to the nearest true boundary in pixels, for ``"segmentation"`` and
+            ``"segmentation_crf"``; empty unless asked for.
+        skipped: indices of samples that could not be used and do not count; only with
+            ``on_error="skip"``.
     """
 
     cam_miou: float
@@ -49,6 +62,11 @@ class EvaluationResult(NamedTuple):
     cam_sweep: dict[float, tuple[float, float]]
     images: int
     without_target: int
+    segmentation_crf: SegmentationScores | None = None
+    pseudo_label: SegmentationScores | None = None
+    pseudo_label_decided: float = float("nan")
+    trimap: dict[str, dict[int, float]] = {}  # noqa: RUF012  # never changed in place
+    skipped: tuple[int, ...] = ()
 
 
 def evaluate(
@@ -66,13 +84,21 @@ def evaluate(
     num_workers: int = 0,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    crf: Any = None,
+    pseudo: PseudoLabelOptions | None = None,
+    trimap_widths: Sequence[int] = (),
+    on_error: str = "raise",
+    autocast: torch.dtype | None = None,
+    state: str | Path | None = None,
+    save_every: int = 50,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationResult:
-    """Score CAMs, segmentation and image-level labels of a model, one confusion matrix each.
+    """Score CAMs, pseudo labels, segmentation and image-level labels, in one pass over the data.
 
-    Nothing but counts is kept, so memory does not grow with the data set. CAM labels use the
-    image-level labels, as papers do: only present classes compete. The prediction does not.
-    With ``scales=(1.0,), cam_scales=(1.0,), flip=False`` one forward gives everything.
+    Nothing but counts is kept, one confusion matrix each, so memory does not grow with the data
+    set. CAM labels use the image-level labels, as papers do: only present classes compete. The
+    prediction does not. With ``scales=(1.0,), cam_scales=(1.0,), flip=False`` one forward gives
+    everything.
 
     In several processes every one takes its share, and all return the same scores over all images;
     all of them must call this function.
@@ -94,6 +120,16 @@ def evaluate(
         num_workers: processes that read images.
         mean: mean of the image normalisation; the backbone's by default.
         std: standard deviation likewise.
+        crf: refines the prediction, such as :class:`fsr.refine.DenseCRF`, called with the image
+            ``(height, width, 3)`` uint8 and probabilities; or an object with ``map``, such as
+            :class:`fsr.refine.CRFPool`, which works while the network goes on.
+        pseudo: how pseudo labels are made, to score them too.
+        trimap_widths: distances to true boundaries, in pixels, within which to score predictions.
+        on_error: ``"raise"`` at a sample that cannot be used, or ``"skip"`` and list it.
+        autocast: type of autocast, such as ``torch.bfloat16``; None for none.
+        state: file to keep counts in, one per process, so that the same call goes on after an
+            interruption. It is removed at the end.
+        save_every: images between two writes of that file.
         progress: called with (images done, images in all) of this process after every batch.
 
     Returns:
@@ -101,8 +137,9 @@ def evaluate(
 
     Raises:
         TypeError: ``model`` is no segmenter.
-        ValueError: the data set is empty, an option is out of range, or a sample cannot be read or
-            does not fit the model; the message names it.
+        ValueError: the data set is empty, an option is out of range, a sample cannot be read or
+            does not fit the model (the message names it), or the file ``state`` belongs to another
+            evaluation.
 
     Source:
         Section "Experimental Settings".
@@ -123,37 +160,150 @@ def evaluate(
     backbone: Any = network.backbone
     thresholds = _as_thresholds(cam_threshold)
     check_positive_int("batch_size", batch_size)
+    check_positive_int("save_every", save_every)
+    check_choice("on_error", on_error, ("raise", "skip"))
     if max_images is not None:
         check_positive_int("max_images", max_images)
     total = len(dataset) if max_images is None else min(len(dataset), max_images)
     if total < 1:
         raise ValueError("dataset: expected at least one sample, got none")
-    prepared = PreparedDataset(
-        dataset,
-        own_share(total),
-        num_classes=network.num_classes,
-        mean=backbone.mean if mean is None else mean,
-        std=backbone.std if std is None else std,
-        image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
+    mean = backbone.mean if mean is None else mean
+    std = backbone.std if std is None else std
+    share = own_share(total)
+    scoring = Scoring(
+        network.num_classes,
+        thresholds=thresholds,
+        widths=trimap_widths,
+        pseudo=pseudo,
+        crf=crf is not None,
+        total=total,
+        mean=mean,
+        std=std,
     )
-    passes = _Passes(network, tuple(scales), tuple(cam_scales), flip)
+    passes = Passes(network, tuple(scales), tuple(cam_scales), flip)
+    kept = None
+    if state is not None:
+        # All that changes a count; how images are batched and read does not.
+        settings = {
+            "weights": weights_hash(network),
+            "data": [describe(dataset), list(getattr(dataset, "names", ())), total],
+            "sizes": [image_size, passes.scales, passes.cam_scales, flip],
+            "scores": [thresholds, list(trimap_widths), _spelled_crf(crf), _spelled(pseudo)],
+            "pixels": [list(mean), list(std), str(autocast), on_error],
+        }
+        kept = EvaluationState(Path(state), settings)
     home = next(network.parameters()).device
-    counts = _Counts(network.num_classes, thresholds)
     done = 0
     try:
         network.to(home if device is None else device)
         where = next(network.parameters())
-        counts.to(where.device)
-        with torch.no_grad(), eval_mode(network):
-            for samples in batches(prepared, batch_size, num_workers):
-                images = torch.stack([sample.image for sample in samples]).to(where)
-                counts.update(passes, images, samples)
-                done += len(samples)
+        scoring.to(where.device)
+        if kept is not None:
+            done = kept.load(scoring)
+        cast = nullcontext() if autocast is None else torch.autocast(where.device.type, autocast)
+        while done < len(share):
+            part = share[done : len(share) if kept is None else done + save_every]
+            prepared = PreparedDataset(
+                dataset,
+                part,
+                num_classes=network.num_classes,
+                mean=mean,
+                std=std,
+                image_size=(image_size, image_size) if isinstance(image_size, int) else image_size,
+                keep_pixels=crf is not None,
+                skip_errors=on_error == "skip",
+            )
+
+            def told(count: int, before: int = done) -> None:
                 if progress is not None:
-                    progress(done, len(prepared))
+                    progress(before + count, len(share))
+
+            with torch.no_grad(), eval_mode(network), cast:
+                reading = batches(prepared, batch_size, num_workers)
+                _count_all(scoring, passes, reading, crf, where, told)
+            done += len(part)
+            if kept is not None:
+                kept.save(scoring, done)
     finally:
         network.to(home)
-    return counts.result()
+    result = _result(scoring, thresholds)
+    if kept is not None:
+        kept.remove()
+    return result
+
+
+def _count_all(
+    scoring: Scoring,
+    passes: Passes,
+    reading: Iterable[Any],
+    crf: Any,
+    like: Tensor,
+    told: Callable[[int], None],
+) -> None:
+    """Count all batches; a CRF gets its images as a stream, so that it may work meanwhile."""
+    targets: deque[Tensor] = deque()
+    done = 0
+
+    def works() -> Iterator[Work]:
+        nonlocal done
+        for batch in reading:
+            if isinstance(batch, Unreadable):
+                _log.warning("skipped: %s", batch.error)
+                scoring.skipped[batch.position] = 1
+                done += 1
+            else:
+                images = torch.stack([sample.image for sample in batch]).to(like)
+                yield from scoring.update(passes, images, batch)
+                done += len(batch)
+            told(done)
+
+    def pairs() -> Iterator[tuple[Any, Tensor]]:
+        for work in works():
+            targets.append(work.target)
+            yield work.pixels.numpy(), work.probabilities
+
+    many = getattr(crf, "map", None)
+    refined = many(pairs()) if many is not None else (crf(*pair) for pair in pairs())
+    for probabilities in refined:
+        scoring.refined(probabilities, targets.popleft())
+
+
+def _result(scoring: Scoring, thresholds: tuple[float, ...]) -> EvaluationResult:
+    """Add up all processes and compute the scores."""
+    summed = scoring.result()
+    metrics = summed["metrics"]
+    final, auxiliary = metrics["cam.final"], metrics["cam.auxiliary"]
+    cam, aux_cam = final.compute(thresholds[0]), auxiliary.compute(thresholds[0])
+    segmentation, labels = metrics["segmentation"].compute(), metrics["labels"].compute()
+    by_threshold, aux_by_threshold = final.miou(), auxiliary.miou()
+    extra = {name: metrics[name].compute() for name in scoring.extra}
+    return EvaluationResult(
+        cam_miou=cam.miou,
+        aux_cam_miou=aux_cam.miou,
+        segmentation_miou=segmentation.miou,
+        label_f1=labels.micro,
+        cam=cam,
+        aux_cam=aux_cam,
+        segmentation=segmentation,
+        labels=labels,
+        cam_sweep={t: (by_threshold[t], aux_by_threshold[t]) for t in thresholds},
+        images=summed["images"],
+        without_target=summed["without_target"],
+        segmentation_crf=extra.get("segmentation_crf"),
+        pseudo_label=extra.get("pseudo_label"),
+        pseudo_label_decided=summed["decided"],
+        trimap={name: metrics[f"trimap.{name}"].compute() for name in scoring.trimaps},
+        skipped=summed["skipped"],
+    )
+
+
+def _spelled_crf(crf: Any) -> str:
+    """Spell a CRF; how many processes run it changes no count."""
+    return describe(getattr(crf, "crf", crf))
+
+
+def _spelled(pseudo: PseudoLabelOptions | None) -> Any:
+    return None if pseudo is None else [describe(pseudo.refinement), pseudo.low, pseudo.high]
 
 
 def find_segmenter(model: nn.Module) -> SingleStageSegmenter:
@@ -166,141 +316,13 @@ def find_segmenter(model: nn.Module) -> SingleStageSegmenter:
     return network
 
 
-class _Passes:
-    """The forwards of one batch: one for everything where scales allow, else one per part."""
-
-    def __init__(
-        self,
-        network: SingleStageSegmenter,
-        scales: tuple[float, ...],
-        cam_scales: tuple[float, ...],
-        flip: bool,
-    ) -> None:
-        self.network = network
-        self.scales = scales
-        self.cam_scales = cam_scales
-        self.flip = flip
-        self.shared = scales == (1.0,) and cam_scales == (1.0,) and not flip
-
-    def class_logits(self, images: Tensor) -> Tensor:
-        """Return class logits ``(B, C)``."""
-        output = self.network(self._fit(images), outputs=("class_logits",))
-        return _given(output.class_logits)
-
-    def everything(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return class logits, both CAMs and segmentation scores, maps at the images' size."""
-        size = (images.shape[2], images.shape[3])
-        if not self.shared:
-            cam, aux_cam = self.network.cam(images, scales=self.cam_scales, flip=self.flip)
-            scores = self.network.predict(images, scales=self.scales, flip=self.flip)
-            return self.class_logits(images), cam, aux_cam, scores
-        heads = ("class_logits", "segmentation", "tokens", "aux_tokens")
-        output = self.network(self._fit(images), outputs=heads)
-        cams = [
-            normalize_cam(
-                resize_cam(class_activation_maps(_given(tokens), head.weight, output.grid), size)
-            )
-            for tokens, head in (
-                (output.tokens, self.network.classifier),
-                (output.aux_tokens, self.network.aux_classifier),
-            )
-        ]
-        scores = resize_cam(_given(output.segmentation), size)
-        return _given(output.class_logits), cams[0], cams[1], scores
-
-    def _fit(self, images: Tensor) -> Tensor:
-        """Resize images to the nearest size that the patch divides."""
-        size = (images.shape[2], images.shape[3])
-        fitting = scaled_size(size, 1.0, self.network.backbone.patch_size)
-        if fitting == size:
-            return images
-        resized = F.interpolate(
-            at_least_float32(images), fitting, mode="bilinear", align_corners=False
-        )
-        return resized.to(images.dtype)
-
-
-class _Counts:
-    """The running counts of every score."""
-
-    def __init__(self, num_classes: int, thresholds: tuple[float, ...]) -> None:
-        self.thresholds = thresholds
-        self.labels = LabelF1(num_classes)
-        self.segmentation = SegmentationMetrics(num_classes)
-        self.cams = {
-            (layer, threshold): SegmentationMetrics(num_classes)
-            for layer in ("final", "auxiliary")
-            for threshold in thresholds
-        }
-        self.seen = torch.zeros(2, dtype=torch.int64)
-
-    def to(self, device: torch.device) -> None:
-        """Move all counts, so that processes can add them up whatever each has seen."""
-        for metrics in (self.labels, self.segmentation, *self.cams.values()):
-            metrics.to(device)
-        self.seen = self.seen.to(device)
-
-    def update(self, passes: _Passes, images: Tensor, samples: list[Prepared]) -> None:
-        """Count one batch."""
-        labels = torch.stack([sample.labels for sample in samples]).to(images.device)
-        masked = [sample.target is not None for sample in samples]
-        self.seen += torch.tensor([len(masked), masked.count(False)], device=images.device)
-        if not any(masked):
-            self.labels.update(passes.class_logits(images), labels)
-            return
-        logits, cam, aux_cam, scores = passes.everything(images)
-        self.labels.update(logits, labels)
-        for index, sample in enumerate(samples):
-            if sample.target is None:
-                continue
-            target, one = sample.target.to(images.device)[None], slice(index, index + 1)
-            size = (target.shape[1], target.shape[2])
-            prediction = resize_cam(scores[one], size).argmax(dim=1)
-            try:
-                self.segmentation.update(prediction, target)
-            except ValueError as error:
-                raise ValueError(f"dataset: sample {sample.name!r}: {error}") from error
-            for (layer, threshold), metrics in self.cams.items():
-                own = resize_cam((cam if layer == "final" else aux_cam)[one], size)
-                metrics.update(cam_to_labels(own, labels[one], threshold=threshold), target)
-
-    def result(self) -> EvaluationResult:
-        """Add up all processes and compute the scores."""
-        labels = self.labels.across_processes().compute()
-        segmentation = self.segmentation.across_processes().compute()
-        cams = {key: metrics.across_processes().compute() for key, metrics in self.cams.items()}
-        images, without_target = all_reduce_sum(self.seen).tolist()
-        cam, aux_cam = (cams[layer, self.thresholds[0]] for layer in ("final", "auxiliary"))
-        return EvaluationResult(
-            cam_miou=cam.miou,
-            aux_cam_miou=aux_cam.miou,
-            segmentation_miou=segmentation.miou,
-            label_f1=labels.micro,
-            cam=cam,
-            aux_cam=aux_cam,
-            segmentation=segmentation,
-            labels=labels,
-            cam_sweep={
-                threshold: (cams["final", threshold].miou, cams["auxiliary", threshold].miou)
-                for threshold in self.thresholds
-            },
-            images=images,
-            without_target=without_target,
-        )
-
-
 def _as_thresholds(value: float | Sequence[float]) -> tuple[float, ...]:
     """Return one or several thresholds as a tuple, checked."""
     thresholds = tuple(value) if isinstance(value, Sequence) else (value,)
     if not thresholds:
         raise ValueError("cam_threshold: expected at least one number, got none")
+    if len(set(thresholds)) < len(thresholds):
+        raise ValueError(f"cam_threshold: expected each once, got {thresholds}")
     for threshold in thresholds:
         check_between("cam_threshold", threshold, 0.0, 1.0)
-    return thresholds
-
-
-def _given(value: Tensor | None) -> Tensor:
-    """Return a head's output that was asked for."""
-    if value is None:
-        raise TypeError("model: expected the heads asked for, got None")
-    return value
+    return tuple(float(threshold) for threshold in thresholds)
