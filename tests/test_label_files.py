@@ -350,6 +350,19 @@ def test_a_split_parts_the_rows_in_their_order(count: int, share: float, seed: i
     assert split_table(table, share, seed) == (rest, part)
 
 
+@given(counts=st.lists(st.integers(0, 30), min_size=3, max_size=3), share=st.floats(0.1, 0.9))
+def test_a_split_parts_every_class_alike(counts: list[int], share: float) -> None:
+    labels = [("cat",), ("dog",), ()]
+    rows = tuple(
+        LabelRow(f"{kind}-{i}", labels[kind]) for kind in range(3) for i in range(counts[kind] + 1)
+    )
+    _, part = split_table(LabelTable(("cat", "dog"), rows), share, 3)
+    for kind in range(3):
+        taken = sum(row.labels == labels[kind] for row in part.rows)
+        exact = len(part.rows) * (counts[kind] + 1) / len(rows)
+        assert abs(taken - exact) < 1 + 1e-9
+
+
 def test_other_seeds_split_otherwise_and_bad_shares_are_refused() -> None:
     table = LabelTable(("cat",), tuple(LabelRow(str(i), ()) for i in range(50)))
     assert split_table(table, 0.5, 0) != split_table(table, 0.5, 1)

@@ -194,6 +194,8 @@ def labels_from_masks(masks: str | Path, class_names: Sequence[str]) -> LabelTab
 def split_table(table: LabelTable, share: float, seed: int) -> tuple[LabelTable, LabelTable]:
     """Split a table at random into the rest and a share of its rows, both in the old order.
 
+    Images with the same labels are parted alike, so that a class is in both tables where it can be.
+
     Args:
         table: the table.
         share: share of the rows in the second table, above 0 and below 1; at least one.
@@ -214,7 +216,11 @@ def split_table(table: LabelTable, share: float, seed: int) -> tuple[LabelTable,
             f"{count}"
         )
     size = min(max(1, round(share * count)), count - 1)
-    chosen = set(np.random.default_rng(seed).choice(count, size, replace=False).tolist())
+    generator = np.random.default_rng(seed)
+    # Every so many rows of a list in which equal labels lie together.
+    order = sorted(generator.permutation(count).tolist(), key=lambda i: table.rows[i].labels)
+    first = int(generator.integers(count))
+    chosen = {order[(number * count + first) // size] for number in range(size)}
     rest = tuple(row for index, row in enumerate(table.rows) if index not in chosen)
     part = tuple(row for index, row in enumerate(table.rows) if index in chosen)
     return LabelTable(table.class_names, rest), LabelTable(table.class_names, part)
