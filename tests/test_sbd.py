@@ -24,15 +24,19 @@ from fsr.data.sbd import (
 )
 
 scipy_io = pytest.importorskip("scipy.io")
+sparse = pytest.importorskip("scipy.sparse")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import prepare_voc  # noqa: E402
 
 
 def save_mat(path: Path, labels: np.ndarray) -> None:
-    """Write a mask as SBD has it: a struct with a field Segmentation, beside other fields."""
-    struct = {"Segmentation": labels, "Boundaries": np.zeros((20, 1)), "CategoriesPresent": [1]}
-    scipy_io.savemat(path, {"GTcls": struct})
+    """Write a mask as SBD has it: a struct of labels, a cell array of sparse maps, and a list."""
+    boundaries = np.empty((20, 1), dtype=object)
+    for number in range(20):
+        boundaries[number, 0] = sparse.csc_matrix((4, 6))
+    struct = {"Segmentation": labels, "Boundaries": boundaries, "CategoriesPresent": [1]}
+    scipy_io.savemat(path, {"GTcls": struct}, do_compression=True)
 
 
 def make(root: Path) -> tuple[Path, Path]:
