@@ -2,7 +2,7 @@
 
 from fsr.refine.crf_pool import CRFPool
 from fsr.refine.dense_crf import CRF_PRESETS, CRFSettings, DenseCRF
-from fsr.refine.mean_field import label_probabilities, mean_field
+from fsr.refine.mean_field import label_map_probabilities, mean_field
 from fsr.refine.par import PAR, pixel_adaptive_affinity, propagate
 from fsr.refine.pseudo_labels import pseudo_labels
 
@@ -12,7 +12,7 @@ __all__ = [
     "CRFPool",
     "CRFSettings",
     "DenseCRF",
-    "label_probabilities",
+    "label_map_probabilities",
     "mean_field",
     "pixel_adaptive_affinity",
     "propagate",

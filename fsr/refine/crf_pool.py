@@ -20,8 +20,8 @@ from fsr._checks import check_between, check_positive_int
 
 CRF = Callable[[NDArray[np.uint8], NDArray[np.float32]], Tensor]
 
-# Set once in every worker.
-_crf: CRF | None = None
+# What every worker holds, set once when it starts.
+_worker: dict[str, CRF] = {}
 
 
 class CRFPool:
@@ -52,9 +52,11 @@ class CRFPool:
         self, crf: CRF, workers: int | None = None, *, max_pending: int | None = None
     ) -> None:
         workers = _cores() if workers is None else workers
+        if isinstance(workers, bool) or not isinstance(workers, int):
+            raise TypeError(f"workers: expected an integer, got {workers!r}")
         check_between("workers", workers, 0, float("inf"))
         self.crf = crf
-        self.workers = int(workers)
+        self.workers = workers
         self.max_pending = max(2 * self.workers, 1) if max_pending is None else max_pending
         check_positive_int("max_pending", self.max_pending)
         self._executor: ProcessPoolExecutor | None = None
@@ -98,16 +100,22 @@ class CRFPool:
         pending: deque[tuple[int, Future[NDArray[np.float32]]]] = deque()
         try:
             for position, pair in enumerate(pairs):
+                pending.append((position, self._submit(position, pair, pending)))
+                # Before the next pair is drawn, so that no more are held than may wait.
                 if len(pending) >= self.max_pending:
                     yield self._next(pending)
-                pending.append((position, self._submit(position, pair)))
             while pending:
                 yield self._next(pending)
         finally:
             for _, future in pending:
                 future.cancel()
 
-    def _submit(self, position: int, pair: tuple[Any, Any]) -> Future[NDArray[np.float32]]:
+    def _submit(
+        self,
+        position: int,
+        pair: tuple[Any, Any],
+        pending: deque[tuple[int, Future[NDArray[np.float32]]]],
+    ) -> Future[NDArray[np.float32]]:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 self.workers,
@@ -118,7 +126,7 @@ class CRFPool:
         try:
             return self._executor.submit(_work, *_arrays(*pair))
         except BrokenProcessPool as error:
-            raise self._died(position) from error
+            raise self._died(pending[0][0] if pending else position) from error
 
     def _next(self, pending: deque[tuple[int, Future[NDArray[np.float32]]]]) -> Tensor:
         position, future = pending.popleft()
@@ -130,8 +138,10 @@ class CRFPool:
     def _died(self, position: int) -> RuntimeError:
         self.close()
         return RuntimeError(
-            f"dense CRF: a worker process died at or near image {position}; if memory ran out, use "
-            f"fewer workers (now {self.workers}), smaller images or min_probability"
+            f"dense CRF: a worker process died at image {position} or one of the "
+            f"{self.max_pending - 1} after it; if memory ran out, use fewer workers (now "
+            f"{self.workers}), smaller images or min_probability; a script needs "
+            "if __name__ == '__main__'"
         )
 
 
@@ -163,14 +173,11 @@ def _arrays(image: Any, probabilities: Any) -> tuple[NDArray[np.uint8], NDArray[
 
 def _begin(crf: CRF) -> None:
     """Start a worker: one core each, and the CRF."""
-    global _crf
     torch.set_num_threads(1)
-    _crf = crf
+    _worker["crf"] = crf
 
 
 def _work(image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Refine one image in a worker."""
-    if _crf is None:
-        raise TypeError("crf: expected a dense CRF in the worker, got None")
-    refined: NDArray[np.float32] = _crf(image, probabilities).numpy()
+    refined: NDArray[np.float32] = _worker["crf"](image, probabilities).numpy()
     return refined

@@ -61,7 +61,7 @@ class CRFSettings:
 
 
 # Settings by purpose: for predictions at test time, and for label maps or pseudo labels, whose
-# unary is made by fsr.refine.label_probabilities. Both are those of the released code.
+# unary is made by fsr.refine.label_map_probabilities. Both are those of the released code.
 CRF_PRESETS: dict[str, CRFSettings] = {
     "test": CRFSettings(),
     "labels": CRFSettings(
@@ -152,8 +152,7 @@ class DenseCRF:
             ValueError: probabilities are NaN or outside [0, 1], or the torch backend would take
                 longer than ``max_seconds``.
         """
-        maps = torch.as_tensor(probabilities).detach()
-        pixels = torch.as_tensor(image)
+        maps, pixels = _tensor(probabilities).detach(), _tensor(image)
         _check(pixels, maps)
         kept = self._kept(maps)
         chosen = maps.float() if kept is None else maps[kept].float()
@@ -183,7 +182,8 @@ class DenseCRF:
 
     def _check_time(self, maps: Tensor) -> None:
         """Raise if the exact filter would take too long on a CPU."""
-        if self.max_seconds is None or maps.device.type != "cpu":
+        quadratic = self.settings.bilateral_weight > 0
+        if self.max_seconds is None or maps.device.type != "cpu" or not quadratic:
             return
         seconds = estimated_seconds(maps, self.settings.iterations)
         if seconds > self.max_seconds:
@@ -193,6 +193,13 @@ class DenseCRF:
                 f"would take about {seconds:.0f} s on this CPU (max_seconds={self.max_seconds:g}); "
                 "use backend='pydensecrf', a smaller image, a GPU, or max_seconds=None"
             )
+
+
+def _tensor(value: Tensor | NDArray[Any]) -> Tensor:
+    """Return a tensor; of an array that may not be written to, a copy."""
+    if isinstance(value, Tensor):
+        return value
+    return torch.from_numpy(value if value.flags.writeable else value.copy())
 
 
 def _check(image: Tensor, maps: Tensor) -> None:

@@ -15,6 +15,9 @@ from fsr.cam import IGNORE
 
 # Probabilities below this count as this, so that no label is ever impossible.
 CLIP = 1e-5
+# Images of at most this many pixels are filtered in float64: it costs next to nothing there, and the
+# rounding of narrow kernels would grow with their weight from update to update.
+SMALL = 4096
 # Size of the filter that is timed to estimate a larger one.
 PROBE = 64
 
@@ -76,7 +79,10 @@ def mean_field(
     ):
         check_between(name, weight, 0.0, math.inf)
     with torch.no_grad(), no_autocast(probabilities):
-        log_p = at_least_float32(probabilities).clamp(CLIP, 1.0).log()[None]
+        given = at_least_float32(probabilities)
+        double = height * width <= SMALL and given.device.type != "mps"
+        working = given.double() if double else given
+        log_p = working.clamp(CLIP, 1.0).log()[None]
         colours = image[None].to(log_p)
         kernels = [
             _Kernel(weight, colour, sigma_xy, sigma_rgb, log_p)
@@ -92,17 +98,17 @@ def mean_field(
             for kernel in kernels:
                 energy = energy + kernel.message(marginals)
             marginals = energy.softmax(dim=1)
-        return marginals[0]
+        return marginals[0].to(given.dtype)
 
 
-def label_probabilities(labels: Tensor, num_classes: int, confidence: float = 0.7) -> Tensor:
+def label_map_probabilities(labels: Tensor, num_classes: int, confidence: float = 0.7) -> Tensor:
     """Probabilities that a label map stands for, as the input of a CRF.
 
     Args:
         labels: ``(height, width)`` integers: 0 = background, c + 1 = class c, 255 = unknown.
         num_classes: number of foreground classes C.
-        confidence: probability of a pixel's label, between ``1 / (C + 1)`` and 1; the others share
-            the rest evenly. Unknown pixels get the same for every label.
+        confidence: probability of a pixel's label, from ``1 / (C + 1)`` to 1; the others share the
+            rest evenly. Unknown pixels get the same for every label.
 
     Returns:
         ``(C + 1, height, width)`` float32.
@@ -112,14 +118,14 @@ def label_probabilities(labels: Tensor, num_classes: int, confidence: float = 0.
         ValueError: ``confidence`` is out of range, or a label is.
 
     Example:
-        >>> label_probabilities(torch.tensor([[1, 255]]), 1, 0.75)
+        >>> label_map_probabilities(torch.tensor([[1, 255]]), 1, 0.75)
         tensor([[[0.2500, 0.5000]],
         <BLANKLINE>
                 [[0.7500, 0.5000]]])
     """
     check_shape("labels", labels, "H W")
     check_positive_int("num_classes", num_classes)
-    check_between("confidence", confidence, 1 / (num_classes + 1), 1.0, inclusive=False)
+    check_between("confidence", confidence, 1 / (num_classes + 1), 1.0)
     unknown = labels == IGNORE
     if bool(((labels < 0) | (labels > num_classes) & ~unknown).any()):
         raise ValueError(f"labels: expected 0..{num_classes} or {IGNORE}, got others")
