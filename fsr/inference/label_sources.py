@@ -14,7 +14,7 @@ from fsr._multiscale import REDUCTIONS, check_scales
 from fsr.cam import BACKGROUND, IGNORE, cam_to_labels
 from fsr.inference.maps import CRF, Mapped, labels_at, refined, restrict_to_labels
 from fsr.inference.runner import SegmenterRunner
-from fsr.refine import PAR, label_probabilities, pseudo_labels
+from fsr.refine import PAR, label_map_probabilities, pseudo_labels
 
 SOURCES = ("prediction", "cam", "cam+par")
 
@@ -178,7 +178,7 @@ def present_label_probabilities(labels: Tensor, present: Tensor, certainty: floa
     Args:
         labels: ``(height, width)`` int64: 0 background, c + 1 class c, 255 unknown.
         present: multi-hot image-level labels ``(C,)``.
-        certainty: see :func:`fsr.refine.label_probabilities`.
+        certainty: see :func:`fsr.refine.label_map_probabilities`.
 
     Returns:
         ``(C + 1, height, width)``; 0 for classes that are not there.
@@ -202,7 +202,7 @@ def present_label_probabilities(labels: Tensor, present: Tensor, certainty: floa
         return result
     compact = torch.full((256,), IGNORE, device=labels.device)
     compact[shown] = torch.arange(len(shown), device=labels.device)
-    result[shown] = label_probabilities(compact[labels], len(shown) - 1, certainty)
+    result[shown] = label_map_probabilities(compact[labels], len(shown) - 1, certainty)
     return result
 
 

@@ -15,8 +15,8 @@ from fsr.cam import IGNORE
 
 # Probabilities below this count as this, so that no label is ever impossible.
 CLIP = 1e-5
-# Images of at most this many pixels are filtered in float64: it costs next to nothing there, and the
-# rounding of narrow kernels would grow with their weight from update to update.
+# Images of at most this many pixels are filtered in float64: it costs next to nothing there, and
+# the rounding of narrow kernels would grow with their weight from update to update.
 SMALL = 4096
 # Size of the filter that is timed to estimate a larger one.
 PROBE = 64
