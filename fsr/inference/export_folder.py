@@ -112,17 +112,17 @@ class ExportFolder:
 
 
 def flat_name(name: str) -> str:
-    """Name of a sample's files in one folder.
+    """Name of a sample's files in one folder, one word: lists of VOC end a name at a space.
 
     Raises:
         DataError: nothing is left of it, or it could leave the folder.
 
     Example:
-        >>> flat_name("cats/0001")
-        'cats__0001'
+        >>> flat_name("cats/sofa 1")
+        'cats__sofa_1'
     """
     parts = PurePosixPath(name.replace(os.sep, "/")).parts
-    flat = "__".join(part for part in parts if part != "/")
+    flat = "_".join("__".join(part for part in parts if part != "/").split())
     if not flat or ".." in parts or "\0" in flat:
         raise DataError(f"name: expected a file name without extension, got {name!r}")
     return flat

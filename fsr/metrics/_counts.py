@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ class Counts(nn.Module):
     """Counts that add up over batches, objects and processes."""
 
     counts: Tensor
+    # Options without which two objects' counts mean different things.
+    same: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, num_classes: int, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -35,11 +37,16 @@ class Counts(nn.Module):
         Raises:
             TypeError: ``other`` is of another kind.
             ShapeError: ``other`` counts another number of classes.
+            ValueError: it has other thresholds or widths.
         """
         if type(other) is not type(self):
             raise TypeError(f"other: expected {type(self).__name__}, got {type(other).__name__}")
         if other.num_classes != self.num_classes:
             raise ShapeError(f"other: expected {self.num_classes} classes, got {other.num_classes}")
+        for name in self.same:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(f"other: expected {name} {mine}, got {theirs}")
         self._add(other.counts)
 
     def __add__(self, other: Self) -> Self:

@@ -43,6 +43,8 @@ class ThresholdSweep(Counts):
         {0.3: 0.5, 0.6: 1.0}
     """
 
+    same = ("thresholds",)
+
     def __init__(
         self, num_classes: int, thresholds: Sequence[float], ignore_index: int = 255
     ) -> None:

@@ -85,6 +85,8 @@ class TrimapMetrics(Counts):
         {1: 1.0, 2: 0.583}
     """
 
+    same = ("widths",)
+
     def __init__(
         self, num_classes: int, widths: Sequence[int] = WIDTHS, ignore_index: int = 255
     ) -> None:
