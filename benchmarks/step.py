@@ -17,21 +17,26 @@ the middle of a run, in which every other term and every CAM is computed.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from _children import (
+    Serving,
+    alternate,
+    serve,
+    start_serving,
+    synchronize,
+    times_faster,
+    variants,
+)
 from _machine import machine, peak_bytes, peak_flops, write_json
 from torch import Tensor
 
-RESULTS = Path(__file__).parent / "results" / "step.json"
 TOTAL_STEPS, STEP = 20_000, 10_000
 PIECES = {
     "_teacher_pass": "teacher forward",
@@ -170,55 +175,31 @@ class OurStep:
         return timed
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def child(options: argparse.Namespace) -> None:
-    """Serve steps on standard input: a line in, a step, a line of JSON out."""
-    torch.set_num_threads(options.threads)
-    if options.precision == "tf32":
-        torch.set_float32_matmul_precision("high")
+    """Serve steps to the parent process."""
+    serving = start_serving(options.threads, options.precision or "fp32")
     device = torch.device(options.device)
-    channel = sys.stdout
-    sys.stdout = sys.stderr
-
-    def tell(**values: Any) -> None:
-        print(json.dumps(values), file=channel, flush=True)
-
-    def asked() -> str:
-        return sys.stdin.readline().strip()
-
     if options.child == "released":
-        _serve_released(options, device, tell, asked)
+        _serve_released(options, device, serving)
         return
     import fsr.objective  # noqa: F401  # what an import costs is not the step's
 
     base = peak_bytes(device)
     step = OurStep(options)
-    tell(ready=True)
-    while (request := asked()) in ("step", "more"):
-        if request == "more":
-            tell(pieces=step.pieces(), arithmetic=step.arithmetic())
-            continue
-        synchronize(device)
-        begun = time.perf_counter()
-        step()
-        synchronize(device)
-        tell(seconds=time.perf_counter() - begun, memory=peak_bytes(device) - base)
+    serve(
+        serving,
+        device,
+        step,
+        base,
+        lambda: {"pieces": step.pieces(), "arithmetic": step.arithmetic()},
+    )
 
 
-def _serve_released(
-    options: argparse.Namespace,
-    device: torch.device,
-    tell: Callable[..., None],
-    asked: Callable[[], str],
-) -> None:
+def _serve_released(options: argparse.Namespace, device: torch.device, serving: Serving) -> None:
     """Serve steps of the released loop, which asks for its batches itself."""
     from _released_step import run_released_loop
 
+    tell, asked = serving
     state: dict[str, float] = {}
 
     def between() -> bool:
@@ -253,55 +234,8 @@ def _serve_released(
     )
 
 
-class Variant:
-    """A child process that makes steps when asked.
-
-    Args:
-        name: what to call it.
-        arguments: command line of the child.
-    """
-
-    def __init__(self, name: str, arguments: list[str]) -> None:
-        self.name = name
-        self.seconds: list[float] = []
-        self.memory = 0
-        command = [sys.executable, __file__, *arguments]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-        self._answer()
-
-    def step(self) -> float:
-        """Make one step and return its seconds."""
-        answer = self._ask("step")
-        self.memory = answer["memory"]
-        return float(answer["seconds"])
-
-    def more(self) -> dict[str, Any]:
-        """Return pieces and arithmetic of one step."""
-        return self._ask("more")
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait(60)
-
-    def _ask(self, request: str) -> dict[str, Any]:
-        if self._process.stdin:
-            print(request, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            raise SystemExit(f"{self.name}: the process ended with {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@contextmanager
-def variants(options: argparse.Namespace) -> Iterator[list[Variant]]:
-    """Start every variant that was asked for; the released step first."""
+def wanted(options: argparse.Namespace) -> dict[str, Sequence[str]]:
+    """Return the command line of every variant that was asked for; the released step first."""
     common = [
         *("--device", options.device),
         *("--threads", str(options.threads)),
@@ -311,57 +245,33 @@ def variants(options: argparse.Namespace) -> Iterator[list[Variant]]:
         *("--backbone", options.backbone),
         *("--projection-dim", str(options.projection_dim)),
     ]
-    wanted = []
+    found: dict[str, Sequence[str]] = {}
     if options.reference:
-        wanted.append(("released", ["--child", "released", "--reference", options.reference]))
+        found["released"] = ["--child", "released", "--reference", options.reference, *common]
     for preset in options.presets:
         for precision in options.precisions:
             for compiled in (False, True) if options.compile else (False,):
                 arguments = ["--child", "ours", "--preset", preset, "--precision", precision]
                 name = f"{preset}, {precision}{', compiled' if compiled else ''}"
-                wanted.append((name, [*arguments, *(["--compiled"] if compiled else [])]))
-    started: list[Variant] = []
-    try:
-        for name, arguments in wanted:
-            started.append(Variant(name, [*arguments, *common]))
-            print(f"{name}: ready", file=sys.stderr, flush=True)
-        yield started
-    finally:
-        for variant in started:
-            variant.close()
+                found[name] = [*arguments, *(["--compiled"] if compiled else []), *common]
+    return found
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return what every variant needs for a step, and ratios to the released one."""
     device = torch.device(options.device)
     peaks = {p: peak_flops(p, device, options.threads) for p in dict.fromkeys(options.precisions)}
-    rows: dict[str, dict[str, Any]] = {}
-    with variants(options) as running:
-        for turn in range(1 + options.steps):
-            for variant in running:
-                seconds = variant.step()
-                print(f"{variant.name}: {seconds:.2f} s", file=sys.stderr, flush=True)
-                if turn:
-                    variant.seconds.append(seconds)
-                else:
-                    rows[variant.name] = {"warm_up_seconds": seconds}
-        for variant in running:
-            rows[variant.name] |= {
-                "seconds": variant.seconds,
-                "median_seconds": statistics.median(variant.seconds),
-                "memory_bytes": variant.memory,
-                **variant.more(),
-            }
+    with variants(__file__, wanted(options)) as running:
+        alternate(running, options.steps)
+        rows: dict[str, dict[str, Any]] = {v.name: {**v.row(), **v.more()} for v in running}
     for name, row in rows.items():
         precision = name.split(", ")[1] if ", " in name else "fp32"
         if row["arithmetic"]:
             row["flops_per_second"] = row["arithmetic"] / row["median_seconds"]
             row["share_of_peak"] = row["flops_per_second"] / peaks[precision]
         if "released" in rows:
-            other = rows["released"]
-            pairs = zip(other["seconds"], row["seconds"], strict=True)
-            row["times_faster_than_released"] = statistics.median(a / b for a, b in pairs)
-            row["memory_of_released"] = row["memory_bytes"] / other["memory_bytes"]
+            row["times_faster_than_released"] = times_faster(row, rows["released"])
+            row["memory_of_released"] = row["memory_bytes"] / rows["released"]["memory_bytes"]
     return {
         "what": "one training step, dense energy off",
         "options": {key: value for key, value in vars(options).items() if key in SHOWN},
@@ -376,9 +286,8 @@ SHOWN = ("device", "threads", "batch", "image_size", "classes", "backbone", "pro
 
 def table(result: dict[str, Any]) -> str:
     """Spell the result."""
-    lines = [
-        f"{'':28}{'s a step':>10}{'MiB':>8}{'TFLOP':>8}{'of peak':>9}{'faster':>8}{'memory':>8}"
-    ]
+    widths = (10, 8, 8, 9, 8, 8)
+    lines = [_row("", ("s a step", "MiB", "TFLOP", "of peak", "faster", "memory"), widths)]
     for name, row in result["variants"].items():
         cells = [
             f"{row['median_seconds']:.3f}",
@@ -390,10 +299,7 @@ def table(result: dict[str, Any]) -> str:
                 for key in ("times_faster_than_released", "memory_of_released")
             ),
         ]
-        widths = (10, 8, 8, 9, 8, 8)
-        lines.append(
-            f"{name:28}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
-        )
+        lines.append(_row(name, cells, widths))
     for name, row in result["variants"].items():
         if row["pieces"]:
             lines.append(f"\n{name}:")
