@@ -187,7 +187,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         # A worker process puts the traceback into the message; its last line is the message.
         lines = [line for line in str(error).splitlines() if line.strip()]
-        print(f"evaluate.py: error: {lines[-1] if lines else error!r}", file=sys.stderr)
+        message = lines[-1] if lines else repr(error)
+        print(f"evaluate.py: error: {message}", file=sys.stderr)
         return BAD_INPUT
 
 

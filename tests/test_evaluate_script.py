@@ -117,6 +117,7 @@ def test_what_cannot_be_evaluated_is_one_line(
         assert script.main([*arguments, *FAST]) == 1, message
         error = capsys.readouterr().err
         assert error.startswith("evaluate.py: error: ")
+        assert error[len("evaluate.py: error: ")] not in "\"'", "a message, not its repr"
         assert error.count("\n") == 1
         assert message in error
     with pytest.raises(SystemExit) as stopped:
