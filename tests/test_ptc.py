@@ -78,6 +78,38 @@ def test_gradient_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda t: PTCLoss()(t, labels), tokens.requires_grad_())
 
 
+def test_second_derivatives_are_those_of_finite_differences() -> None:
+    tokens, labels = make_case(dim=3, count=5)
+    tokens.requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda each: patch_token_contrast(each, labels), (tokens,))
+    functional = torch.func.grad(lambda each: patch_token_contrast(each, labels))(tokens.detach())
+    (expected,) = torch.autograd.grad(patch_token_contrast(tokens, labels), tokens)
+    torch.testing.assert_close(functional, expected)
+
+
+def straightforward(tokens: Tensor, labels: Tensor) -> Tensor:
+    """The same loss as autograd would do it, with every pair's mask at hand."""
+    unit = torch.nn.functional.normalize(tokens, dim=-1)
+    similarity = (unit @ unit.transpose(1, 2)).abs()
+    known = labels != IGNORE
+    pairs = known.unsqueeze(1) & known.unsqueeze(2) & ~torch.eye(labels.shape[1]).bool()
+    same = pairs & (labels.unsqueeze(1) == labels.unsqueeze(2))
+    sums = [(similarity * part).sum() / (1 + part.sum()) for part in (same, pairs & ~same)]
+    return (1 - sums[0] + sums[1]) / 2
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.3, 0.95])
+def test_loss_and_gradient_are_those_of_the_slow_formulation(unknown: float) -> None:
+    tokens = torch.randn(3, 60, 16, requires_grad=True)
+    labels = torch.randint(0, 4, (3, 60)).masked_fill(torch.rand(3, 60) < unknown, IGNORE)
+    results = []
+    for loss in (patch_token_contrast(tokens, labels), straightforward(tokens, labels)):
+        (grad,) = torch.autograd.grad(loss, tokens)
+        results.append((loss.detach(), grad))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-4, atol=1e-8)
+
+
 def test_descent_brings_same_labels_together_and_parts_different_ones() -> None:
     labels = torch.tensor([[0, 0, 1, 1]])
     tokens = torch.randn(1, 4, 6, requires_grad=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,19 +50,64 @@ def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255
     check_floating("tokens", tokens)
     check_integer("labels", labels)
 
+    if not torch.compiler.is_compiling() and tokens.device.type == "cpu":
+        tokens, labels = _leave_unknown_out(tokens, labels, ignore_index)
     # Products of half-precision unit vectors lose the small similarities that matter here.
     with no_autocast(tokens):
         unit = F.normalize(at_least_float32(tokens), dim=-1, eps=1e-8)
-        similarity = (unit @ unit.transpose(1, 2)).abs()
+        loss: Tensor = _PairSum.apply(unit, labels, ignore_index)[0]
+    return loss
 
+
+class _PairSum(torch.autograd.Function):
+    r"""Half plus :math:`\sum_{ij} w_{ij} |u_i^\top u_j|` of unit vectors; w holds signs and counts.
+
+    The signed weights are the gradient's matrix and all that is kept. It is symmetric, so one
+    product gives the gradient, where autograd would make two and keep the masks.
+    """
+
+    @staticmethod
+    def forward(unit: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+        """Return the loss and the signed weights ``(B, N, N)`` of vectors ``(B, N, D)``."""
+        known = labels != ignore_index
+        same = (labels.unsqueeze(2) == labels.unsqueeze(1)) & known.unsqueeze(1)
+        tokens = known.sum(dim=1)
+        same_pairs = same.sum() - tokens.sum()
+        different_pairs = (tokens.square() - tokens).sum() - same_pairs
+        attraction = -0.5 / (1 + same_pairs).to(unit.dtype)
+        repulsion = 0.5 / (1 + different_pairs).to(unit.dtype)
+
+        cosine = unit @ unit.transpose(1, 2)
+        cosine.diagonal(dim1=1, dim2=2).zero_()
+        member = known.to(unit.dtype)
+        weights = torch.where(same, attraction, (repulsion * member).unsqueeze(1))
+        weights = weights.mul_(member.unsqueeze(2)).mul_(cosine.sign())
+        loss = 0.5 + torch.dot(weights.flatten(), cosine.flatten())
+        return loss.clamp(0, 1), weights
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep what the gradient needs."""
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(inputs[0], output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None]:
+        """Return the gradient of the vectors."""
+        unit, weights = ctx.saved_tensors
+        with no_autocast(grad):
+            return 2 * grad * (weights @ unit), None, None
+
+
+def _leave_unknown_out(tokens: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Shorten every image to the most tokens that one of them knows; they make no pair."""
     known = labels != ignore_index
-    pairs = known.unsqueeze(2) & known.unsqueeze(1)
-    pairs = pairs & ~torch.eye(count, dtype=torch.bool, device=tokens.device)
-    same = pairs & (labels.unsqueeze(2) == labels.unsqueeze(1))
-    different = pairs & ~same
-    attraction = (similarity * same).sum() / (same.sum() + 1)
-    repulsion = (similarity * different).sum() / (different.sum() + 1)
-    return 0.5 * (1 - attraction) + 0.5 * repulsion
+    most = max(1, int(known.sum(dim=1).max())) if labels.numel() else labels.shape[1]
+    if most == labels.shape[1]:
+        return tokens, labels
+    order = (~known).byte().argsort(dim=1, stable=True)[:, :most]
+    rows = order.unsqueeze(2).expand(-1, -1, tokens.shape[2])
+    return tokens.gather(1, rows), labels.gather(1, order)
 
 
 class PTCLoss(nn.Module):
