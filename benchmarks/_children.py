@@ -80,6 +80,47 @@ def serve(
         serving.tell(seconds=seconds, memory=peak_bytes(device) - base)
 
 
+def serve_loop(
+    serving: Serving,
+    device: torch.device,
+    run: Callable[[Callable[[], bool], Callable[[], None]], None],
+) -> None:
+    """Answer requests from within a foreign loop, which asks for its batches itself.
+
+    Args:
+        serving: the channel.
+        device: where the loop works.
+        run: runs the loop. It is given what to call before every step (False: end the loop) and
+            what to call when everything is imported and nothing built.
+    """
+    base = 0
+    begun: float | None = None
+    over = ready = False
+
+    def imported() -> None:
+        nonlocal base
+        base = peak_bytes(device)
+
+    def between() -> bool:
+        nonlocal begun, over, ready
+        if begun is not None:
+            synchronize(device)
+            seconds, begun = time.perf_counter() - begun, None
+            serving.tell(seconds=seconds, memory=peak_bytes(device) - base)
+        elif not ready:
+            ready = True
+            serving.tell(ready=True)
+        while not over and (request := serving.ask()) != "step":
+            if request == "more":
+                serving.tell()
+            else:
+                over = True
+        begun = time.perf_counter()
+        return not over
+
+    run(between, imported)
+
+
 class Variant:
     """A child process that makes steps when asked.
 

@@ -1,12 +1,13 @@
-"""The released code's own training loop, one step at a time, from a clone that the user made.
+"""The released code from a clone that the user made; its own training loop, one step at a time.
 
-Nothing of the clone is copied. Its `train_voc.py` is imported and its `train` is run as it stands;
-what it cannot do without (a compiled filter, a GPU, VOC, downloaded weights) is put in its place
-from outside. Its loop asks a data loader for each batch: that is where it is halted and timed.
+Nothing of the clone is copied. For a step, its `train_voc.py` is imported and its `train` is run as
+it stands; what it cannot do without (a compiled filter, a GPU, VOC, downloaded weights) is put in
+its place from outside. Its loop asks a data loader for each batch: there it is halted and timed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import tempfile
@@ -21,11 +22,41 @@ from unittest import mock
 import torch
 
 # Imported at the top of the clone's files, but not part of a step.
-UNNEEDED = ("texttable", "imageio", "pydensecrf", "sklearn", "matplotlib", "cv2", "bilateralfilter")
+UNNEEDED = (
+    "texttable",
+    "imageio",
+    "joblib",
+    "pydensecrf",
+    "sklearn",
+    "matplotlib",
+    "cv2",
+    "bilateralfilter",
+)
 
 
 class Halted(BaseException):
     """Ends the loop; not an `Exception`, since the loop catches those."""
+
+
+def open_clone(clone: Path, device: str) -> None:
+    """Make the clone's modules importable in this process.
+
+    Args:
+        clone: folder of the clone.
+        device: "cpu" replaces every `.cuda()` by nothing, for good; "cuda" leaves them.
+    """
+    if not (clone / "train_voc.py").is_file():
+        raise SystemExit(f"--reference: expected a clone that holds train_voc.py, got {clone}")
+    if str(clone) in sys.path:
+        return
+    sys.path.insert(0, str(clone))
+    sys.meta_path.insert(0, _Unneeded())
+    # A name that timm has given up, for what is now found in timm.layers.
+    sys.modules["timm.models.layers"] = importlib.import_module("timm.layers")
+    if device == "cpu":
+        for owner in (torch.Tensor, torch.nn.Module):
+            mock.patch.object(owner, "cuda", lambda self, *_, **__: self).start()
+        mock.patch.object(torch.cuda, "get_device_name").start()
 
 
 def run_released_loop(
@@ -47,12 +78,7 @@ def run_released_loop(
         imported: called once everything is imported.
         options: attributes of the loop's arguments to set.
     """
-    if not (clone / "train_voc.py").is_file():
-        raise SystemExit(f"--reference: expected a clone that holds train_voc.py, got {clone}")
-    sys.path.insert(0, str(clone))
-    sys.meta_path.insert(0, _Unneeded())
-    # A name that timm has given up, for what is now found in timm.layers.
-    sys.modules["timm.models.layers"] = importlib.import_module("timm.layers")
+    open_clone(clone, device)
     module: Any = importlib.import_module("train_voc")
     imported()
 
@@ -84,12 +110,6 @@ def run_released_loop(
         mock.patch.object(module.voc, "VOC12SegDataset"),
         mock.patch.object(module, "MultiviewTransform"),
     ]
-    if device == "cpu":
-        changes += [
-            mock.patch.object(torch.Tensor, "cuda", lambda self, *_, **__: self),
-            mock.patch.object(torch.nn.Module, "cuda", lambda self, *_, **__: self),
-            mock.patch.object(torch.cuda, "get_device_name"),
-        ]
     for change in changes:
         change.start()
     try:
@@ -99,6 +119,56 @@ def run_released_loop(
     finally:
         for change in changes:
             change.stop()
+
+
+def run_released_prediction(
+    clone: Path,
+    *,
+    images: torch.Tensor,
+    between_images: Callable[[], bool],
+    device: str,
+    imported: Callable[[], None],
+    options: dict[str, Any],
+) -> None:
+    """Run the loop that predicts and scores VOC images until it is told to stop.
+
+    Args:
+        clone: folder of the clone.
+        images: normalised images ``(n, 3, height, width)``, given in turn.
+        between_images: called before every image; False ends the loop.
+        device: "cpu" or "cuda".
+        imported: called once everything is imported.
+        options: attributes of the loop's arguments to set.
+    """
+    open_clone(clone, device)
+    module: Any = importlib.import_module("infer_voc")
+    imported()
+    module.args = module.parser.parse_args(["--checkpoint", ""])
+    module.args.save_cam = False
+    module.args.logits_dir = tempfile.mkdtemp()
+    for name, value in options.items():
+        setattr(module.args, name, value)
+    torch.manual_seed(0)
+    model = module.build_model(module.args, pretrained=False)
+    classes = torch.zeros(1, module.args.num_classes - 1)
+    truth = torch.zeros(1, *images.shape[-2:], dtype=torch.long)
+
+    class Images:
+        """Stands for the data loader: halts the loop before every image."""
+
+        def __len__(self) -> int:
+            return 1
+
+        def __iter__(self) -> Iterator[Any]:
+            number = 0
+            while between_images():
+                image = images[number % len(images)]
+                number += 1
+                yield ["image"], image[None], truth, classes
+            raise Halted
+
+    with contextlib.suppress(Halted):
+        module.main_evaluate(model, Images())
 
 
 class _Unneeded(MetaPathFinder, Loader):

@@ -29,6 +29,7 @@ from _children import (
     Serving,
     alternate,
     serve,
+    serve_loop,
     start_serving,
     synchronize,
     times_faster,
@@ -196,41 +197,25 @@ def child(options: argparse.Namespace) -> None:
 
 
 def _serve_released(options: argparse.Namespace, device: torch.device, serving: Serving) -> None:
-    """Serve steps of the released loop, which asks for its batches itself."""
+    """Serve steps of the released training loop."""
     from _released_step import run_released_loop
 
-    tell, asked = serving
-    state: dict[str, float] = {}
-
-    def between() -> bool:
-        if "begun" in state:
-            synchronize(device)
-            seconds = time.perf_counter() - state.pop("begun")
-            tell(seconds=seconds, memory=peak_bytes(device) - state["base"])
-        elif "over" not in state:
-            tell(ready=True)
-        while "over" not in state and (request := asked()) != "step":
-            if request != "more":
-                state["over"] = 1.0
-            else:
-                tell(pieces={}, arithmetic=None)
-        if "over" in state:
-            return False
-        state["begun"] = time.perf_counter()
-        return True
-
-    run_released_loop(
-        Path(options.reference),
-        batch=lambda: inputs(options),
-        between_steps=between,
-        device=device.type,
-        imported=lambda: state.update(base=float(peak_bytes(device))),
-        options={
-            "input_size": options.image_size,
-            "num_classes": options.classes + 1,
-            "out_dim": options.projection_dim,
-            "spg": options.batch,
-        },
+    serve_loop(
+        serving,
+        device,
+        lambda between, imported: run_released_loop(
+            Path(options.reference),
+            batch=lambda: inputs(options),
+            between_steps=between,
+            device=device.type,
+            imported=imported,
+            options={
+                "input_size": options.image_size,
+                "num_classes": options.classes + 1,
+                "out_dim": options.projection_dim,
+                "spg": options.batch,
+            },
+        ),
     )
 
 
@@ -266,7 +251,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rows: dict[str, dict[str, Any]] = {v.name: {**v.row(), **v.more()} for v in running}
     for name, row in rows.items():
         precision = name.split(", ")[1] if ", " in name else "fp32"
-        if row["arithmetic"]:
+        if row.get("arithmetic"):
             row["flops_per_second"] = row["arithmetic"] / row["median_seconds"]
             row["share_of_peak"] = row["flops_per_second"] / peaks[precision]
         if "released" in rows:
@@ -292,7 +277,7 @@ def table(result: dict[str, Any]) -> str:
         cells = [
             f"{row['median_seconds']:.3f}",
             f"{row['memory_bytes'] / 2**20:.0f}",
-            f"{row['arithmetic'] / 1e12:.2f}" if row["arithmetic"] else "-",
+            f"{row['arithmetic'] / 1e12:.2f}" if row.get("arithmetic") else "-",
             f"{row['share_of_peak']:.0%}" if "share_of_peak" in row else "-",
             *(
                 f"{row[key]:.2f}x" if key in row else "-"
@@ -301,7 +286,7 @@ def table(result: dict[str, Any]) -> str:
         ]
         lines.append(_row(name, cells, widths))
     for name, row in result["variants"].items():
-        if row["pieces"]:
+        if row.get("pieces"):
             lines.append(f"\n{name}:")
             ordered = sorted(row["pieces"].items(), key=lambda item: -item[1])
             lines += [f"  {title:28}{seconds:>10.3f} s" for title, seconds in ordered]
