@@ -29,7 +29,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from train_config import (
     Config,
     ConfigError,
@@ -40,7 +39,8 @@ from train_config import (
     parse_arguments,
 )
 from train_data import build_datasets, build_views
-from train_interrupt import INTERRUPTED, Interrupt, ignore_interrupts
+from train_interrupt import INTERRUPTED, Interrupt
+from train_loading import Loading, loading_here, micro_batches
 from train_report import (
     Recorder,
     all_background,
@@ -52,8 +52,9 @@ from train_report import (
 )
 from train_sheet import picture_sheet
 from train_state import latest_checkpoint, read_state, restore, run_folder, save_checkpoint
+from train_waiting import Waiting
 
-from fsr.data.stream import StepBatches, ViewStream, derive_seed
+from fsr.data.stream import ViewStream, derive_seed
 from fsr.inference import EvaluationResult, evaluate
 from fsr.objective import ObjectiveOutput, TrainingObjective
 from fsr.optim import parameter_groups, set_learning_rate
@@ -81,6 +82,7 @@ class Parts:
     """Everything that a step touches."""
 
     accelerator: Accelerator
+    loading: Loading
     objective: TrainingObjective
     optimizer: Any
     learning_rate: Schedule
@@ -156,6 +158,7 @@ def build_parts(config: Config, student: SingleStageSegmenter, accelerator: Acce
     objective = TrainingObjective(wrapped, teacher, preset=preset, center_momentum=pace)
     return Parts(
         accelerator=accelerator,
+        loading=loading_here(config, accelerator),
         objective=objective.to(accelerator.device),
         optimizer=optimizer,
         learning_rate=build_learning_rate(config),
@@ -165,7 +168,12 @@ def build_parts(config: Config, student: SingleStageSegmenter, accelerator: Acce
 
 
 def train_step(
-    parts: Parts, step: int, batches: list[Any], seed: int, asked_to_stop: Callable[[], bool]
+    parts: Parts,
+    step: int,
+    batches: list[Any],
+    seed: int,
+    waited: float,
+    asked_to_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Make one optimiser step on its micro-batches and return what the log shows of it.
 
@@ -185,9 +193,9 @@ def train_step(
             accelerator.backward(output.total)
         sums += _values(output)
     # One collective a step: every process sees the same numbers and takes the same decisions.
-    own = torch.cat([sums / len(batches), sums.new_tensor([float(asked_to_stop())])])
+    own = torch.cat([sums / len(batches), sums.new_tensor([float(asked_to_stop()), waited])])
     means = accelerator.reduce(own, "mean").tolist()
-    values = dict(zip(("total", *LOSS_TERMS, "masked", "stop"), means, strict=True))
+    values = dict(zip(("total", *LOSS_TERMS, "masked", "stop", "waited"), means, strict=True))
     for name in (*LOSS_TERMS, "total"):
         _check_finite(step, f"the {name} loss", values[name])
     norm = accelerator.clip_grad_norm_(objective.student.parameters(), parts.clip_norm)
@@ -242,7 +250,7 @@ def measure(
         "flip": config.eval.flip,
         "cam_threshold": config.eval.cam_threshold,
         "batch_size": config.eval.batch_size,
-        "num_workers": config.data.workers,
+        "num_workers": parts.loading.workers,
         "progress": progress,
     }
     return {name: _scores(evaluate(net, dataset, **options)) for name, net in networks.items()}
@@ -261,8 +269,8 @@ def _scores(result: EvaluationResult) -> dict[str, Any]:
     }
 
 
-def run(config: Config, *, resume: bool) -> int:
-    """Train, evaluate and report; return the exit status."""
+def run(config: Config, *, resume: bool, clock: Callable[[], float] = time.perf_counter) -> int:
+    """Train, evaluate and report; return the exit status. The clock, in seconds, times steps."""
     begun = time.monotonic()
     accelerator = build_accelerator(config)
     main = accelerator.is_main_process
@@ -282,7 +290,7 @@ def run(config: Config, *, resume: bool) -> int:
         step, begun = state["step"], begun - state["seconds"]
     accelerator.wait_for_everyone()
     stream = ViewStream(train_set, views, seed=config.seed)
-    batches = micro_batches(stream, config, accelerator, start=step)
+    batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=step)
 
     def save() -> None:
         if main and step > 0:
@@ -299,7 +307,11 @@ def run(config: Config, *, resume: bool) -> int:
                 keep=config.run.keep_checkpoints,
             )
 
-    with Recorder(folder, config, start=step, main=main) as recorder, Interrupt() as interrupt:
+    waiting = Waiting(parts.loading)
+    with (
+        Recorder(folder, config, waiting, start=step, main=main) as recorder,
+        Interrupt() as interrupt,
+    ):
         recorder.evaluations = _agree(recorder.evaluations if main else None)
         recorder.say(_heading(config, folder, step, parts))
         try:
@@ -310,13 +322,16 @@ def run(config: Config, *, resume: bool) -> int:
                     recorder.evaluation(step, scores)
                 if step == config.steps:
                     break
-                began = time.monotonic()
+                began = clock()
                 with _readable():
                     batch = [next(batches) for _ in range(parts.accumulation)]
-                values = train_step(parts, step, batch, config.seed, lambda: interrupt.asked)
+                waited = clock() - began
+                values = train_step(
+                    parts, step, batch, config.seed, waited, lambda: interrupt.asked
+                )
                 step += 1
                 stop = values.pop("stop") > 0
-                recorder.step(step, {**values, "seconds": time.monotonic() - began})
+                recorder.step(step, {**values, "seconds": clock() - began})
                 if stop or step % config.run.checkpoint_every == 0 or step == config.steps:
                     save()
                 if stop:
@@ -329,31 +344,6 @@ def run(config: Config, *, resume: bool) -> int:
             report(parts, config, folder, recorder, eval_set, time.monotonic() - begun)
     accelerator.end_training()
     return 0
-
-
-def micro_batches(
-    stream: ViewStream, config: Config, accelerator: Accelerator, *, start: int
-) -> Iterator[Any]:
-    """Yield this process's micro-batches from a step on, on its device."""
-    sampler = StepBatches(
-        config.data.batch_size,
-        steps=config.steps,
-        start=start,
-        accumulation=accelerator.gradient_accumulation_steps,
-        rank=accelerator.process_index,
-        processes=accelerator.num_processes,
-    )
-    loader: DataLoader[Any] = DataLoader(
-        stream,
-        batch_sampler=sampler,
-        num_workers=config.data.workers,
-        worker_init_fn=ignore_interrupts,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    for views, labels in loader:
-        if labels.isnan().any():
-            raise InputError(f"data.train_split: {config.data.train_split!r} has unknown labels")
-        yield [part.to(accelerator.device, non_blocking=True) for part in (*views, labels)]
 
 
 def report(
@@ -392,6 +382,7 @@ def report(
         effective_batch=config.data.batch_size,
         processes=accelerator.num_processes,
         accumulation=parts.accumulation,
+        workers=parts.loading.workers,
         mixed_precision=accelerator.mixed_precision,
         device=str(accelerator.device),
         threads=torch.get_num_threads(),
@@ -415,7 +406,7 @@ def _heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
         f"{folder}: steps {step} to {config.steps}, preset {parts.objective.preset.name}, "
         f"effective batch {batch} = {each} images x {parts.accumulation} micro-batches x "
         f"{accelerator.num_processes} processes, on {accelerator.device}, "
-        f"precision {accelerator.mixed_precision}"
+        f"precision {accelerator.mixed_precision}, data workers {parts.loading.workers}"
     )
 
 

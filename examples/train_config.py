@@ -49,7 +49,7 @@ class DataConfig:
     image_size: int = 448
     batch_size: int = 8
     micro_batch: int | None = None
-    workers: int = 0
+    workers: int | None = None
 
 
 @dataclasses.dataclass
@@ -214,9 +214,9 @@ def load_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ())
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
         raise ConfigError(key + str(error).partition("\n")[0].strip()) from None
-    assert isinstance(made, Config)
-    _check(made)
-    return made
+    checked = typing.cast(Config, made)
+    _check(checked)
+    return checked
 
 
 def build_preset(config: Config) -> Preset:
@@ -385,7 +385,7 @@ def _check(config: Config) -> None:
                 check_positive_int(name, value)
         for name, number, high in (
             ("seed", config.seed, float("inf")),
-            ("data.workers", config.data.workers, float("inf")),
+            ("data.workers", config.data.workers or 0, float("inf")),
             ("run.sheet_images", config.run.sheet_images, float("inf")),
             ("optim.lr", config.optim.lr, float("inf")),
             ("optim.weight_decay", config.optim.weight_decay, float("inf")),

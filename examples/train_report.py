@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from train_config import Config
 from train_state import JsonLog, to_json, write_atomically
+from train_waiting import Waiting
 
 import fsr
 from fsr.data.stream import SampleSource
@@ -38,12 +39,16 @@ class Recorder:
     Args:
         folder: folder of the run.
         config: options of the run.
+        waiting: sums up what steps waited for data.
         start: completed steps from which the run goes on.
         main: whether this is the main process.
     """
 
-    def __init__(self, folder: Path, config: Config, *, start: int, main: bool) -> None:
+    def __init__(
+        self, folder: Path, config: Config, waiting: Waiting, *, start: int, main: bool
+    ) -> None:
         self.main = main
+        self._waiting = waiting
         self.evaluations: dict[int, dict[str, Any]] = {}
         self._every = config.run.log_every
         self._total, self._start = config.steps, start
@@ -94,6 +99,7 @@ class Recorder:
             return
         self._log.write("train", step, **values)
         self._seconds += values["seconds"]
+        self._waiting.add(step, values["waited"], values["seconds"])
         if self._bar is not None:
             self._bar.update()
             self._bar.set_postfix(loss=f"{values['total']:.3f}", refresh=False)
@@ -105,6 +111,9 @@ class Recorder:
             terms = "  ".join(f"{short} {values[term]:.3f}" for term, short in SHORT.items())
             rate = f"{1 / each:.2f} steps/s" if each < 1 else f"{each:.1f} s a step"
             self.say(f"step {step}/{self._total}  {terms}  {rate}  {left} left")
+        share, line = self._waiting.tell()
+        if line is not None:
+            self.say(line)
         if self._writer is not None:
             weights = values["weights"]
             for name in ("total", *LOSS_TERMS):
@@ -114,6 +123,8 @@ class Recorder:
             for name, weight in weights.items():
                 self._writer.add_scalar(f"weight/{name}", weight, step)
             self._writer.add_scalar("gradient_norm", values["gradient_norm"], step)
+            if share is not None:
+                self._writer.add_scalar("waited_for_data", share, step)
 
     def evaluating(self, done: int, images: int) -> None:
         """Show how far an evaluation is, where there is a bar."""

@@ -73,9 +73,9 @@ def _arguments(tiny: Path, output: Path, *more: str) -> list[str]:
 
 
 def _losses(folder: Path) -> list[dict[str, Any]]:
-    """All that the log says of each step, but how long it took."""
+    """All that the log says of each step, but how long it took and waited."""
     records = [r for r in read_log(folder / "log.jsonl") if r["kind"] == "train"]
-    return [{key: r[key] for key in r if key != "seconds"} for r in records]
+    return [{key: r[key] for key in r if key not in ("seconds", "waited")} for r in records]
 
 
 @pytest.fixture(scope="module")
