@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,9 +36,19 @@ def heatmap_overlay(image: Image.Image, scores: Tensor) -> Image.Image:
     check_unit_interval(scores=scores)
     size = (image.height, image.width)
     resized = F.interpolate(scores[None, None].float(), size, mode="bilinear")
-    score = resized[0, 0, :, :, None].cpu().numpy()
-    colour = np.concatenate(
-        [np.clip(1.5 - np.abs(4 * score - peak), 0, 1) for peak in (3.0, 2.0, 1.0)], axis=2
-    )
+    colour = heat_colours(resized[0, 0])
     grey = np.asarray(image.convert("L").convert("RGB")) / 255
     return Image.fromarray(np.uint8(255 * (0.45 * grey + 0.55 * colour)))
+
+
+def heat_colours(scores: Tensor) -> NDArray[np.float32]:
+    """Return scores ``(H, W)`` between 0 and 1 as colours ``(H, W, 3)``, blue to red.
+
+    Example:
+        >>> import torch
+        >>> heat_colours(torch.tensor([[0.0, 1.0]])).tolist()
+        [[[0.0, 0.0, 0.5], [0.5, 0.0, 0.0]]]
+    """
+    score = scores.detach().float().cpu().numpy()[:, :, None]
+    channels = [np.clip(1.5 - np.abs(4 * score - peak), 0, 1) for peak in (3.0, 2.0, 1.0)]
+    return np.concatenate(channels, axis=2)
