@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fsr._networks import eval_tokens
-from fsr.cam import class_activation_maps, normalize_cam, resize_cam
+from fsr._modes import eval_mode
+from fsr._multiscale import maps_at
+from fsr._networks import eval_tokens, raw_cams
+from fsr._numerics import at_least_float32
+from fsr.cam import class_activation_maps, merge_flip, normalize_cam, resize_cam, sum_scales
 from fsr.presets import CAMSource
 
 
@@ -47,10 +50,38 @@ class StepCAMs:
             CAM between 0 and 1, ``(B, C, *size)``.
         """
         with torch.no_grad():
+            if source.extra:
+                return self._extended(source, size)
             return self._single(source, size) if source.single else self._multi(source, size)
 
     def _single(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
         """CAM of one pass: scores, resized where asked, then normalised (Eq. 2)."""
+        scores = self._scores(source)
+        return normalize_cam(scores if size is None else resize_cam(scores, size))
+
+    def _extended(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
+        """CAM of a reused pass and of passes at other scales, summed, then normalised."""
+        network: Any = self._networks[source.network]
+        images, size = self._views[source.view - 1], size or self.grid
+        patch: tuple[int, int] = network.backbone.patch_size
+
+        def both(scaled: Tensor) -> Tensor:
+            return torch.cat(raw_cams(network, scaled), dim=1)
+
+        def make() -> list[Any]:
+            with eval_mode(network):
+                return [maps_at(both, [images], scale, patch, True)[0] for scale in source.extra]
+
+        auxiliary = source.layer == "auxiliary"
+        summands = [resize_cam(at_least_float32(self._scores(source)), size)]
+        for pair in self._once((source.network, source.view, "extra", source.extra), make):
+            wanted = (at_least_float32(maps.chunk(2, dim=1)[auxiliary]) for maps in pair)
+            plain, mirrored = (resize_cam(each, size) for each in wanted)
+            summands.append(merge_flip(plain, mirrored))
+        return sum_scales(summands)
+
+    def _scores(self, source: CAMSource) -> Tensor:
+        """CAM of one pass at the images' size before min-max, ``(B, C, H, W)``."""
         network: Any = self._networks[source.network]
         images = self._views[source.view - 1]
         if source.reuse:
@@ -60,8 +91,7 @@ class StepCAMs:
             tokens = self._once(key, lambda: eval_tokens(network, images))
         auxiliary = source.layer == "auxiliary"
         classifier = network.aux_classifier if auxiliary else network.classifier
-        scores = class_activation_maps(tokens[auxiliary], classifier.weight, self.grid)
-        return normalize_cam(scores if size is None else resize_cam(scores, size))
+        return class_activation_maps(tokens[auxiliary], classifier.weight, self.grid)
 
     def _multi(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
         """CAM of a multi-scale pass, at the image's size unless another is asked for."""

@@ -39,7 +39,7 @@ def multi_scale_cams(
     sums: list[list[Tensor]] = [[] for _ in batches]
     for scale in scales:
         # Both CAMs as channels of one map: all that follows is done channel by channel.
-        maps = _maps_at(lambda x: torch.cat(raw_cams(x), dim=1), batches, scale, patch, flip)
+        maps = maps_at(lambda x: torch.cat(raw_cams(x), dim=1), batches, scale, patch, flip)
         for index, (batch, (plain, mirrored)) in enumerate(zip(batches, maps, strict=True)):
             # Up-sampled before flips are merged: the released code's order.
             cam = resize_cam(at_least_float32(plain), _size(batch))
@@ -78,7 +78,7 @@ def multi_scale_probabilities(
         raise ValueError("scales: expected at least one scale, got none")
     merged: list[Tensor] = []
     for number, scale in enumerate(scales):
-        every = _maps_at(logits_of, batches, scale, patch, flip)
+        every = maps_at(logits_of, batches, scale, patch, flip)
         for index, (batch, (plain, mirrored)) in enumerate(zip(batches, every, strict=True)):
             maps = _resized_scores(plain, _size(batch), reduce)
             if mirrored is not None:
@@ -132,16 +132,16 @@ def scaled_size(size: tuple[int, int], scale: float, patch: tuple[int, int]) -> 
     return height, width
 
 
-def _maps_at(
+def maps_at(
     maps_of: Callable[[Tensor], Tensor],
     batches: Sequence[Tensor],
     scale: float,
     patch: tuple[int, int],
     flip: bool,
 ) -> list[tuple[Tensor, Tensor | None]]:
-    """Return the network's maps of every batch and of its mirror images, None without flips.
+    """Return the maps of every batch at one scale, and of its mirror images, still mirrored.
 
-    Batches of one scaled size share a forward.
+    The latter are None without flips. Batches of one scaled size share a forward.
     """
     targets = [scaled_size(_size(batch), scale, patch) for batch in batches]
     found: dict[int, tuple[Tensor, Tensor | None]] = {}

@@ -50,6 +50,8 @@ class CAMSource:
         reuse: taken from the pass that the step makes anyway, at one scale without a flip: the
             student's training forward of view 1 (it carries that pass's DropPath noise), or the
             teacher's forward of either view (always in eval mode). Costs no encoder pass.
+        extra: with ``reuse``, scales of passes of its own, in eval mode and with flips, whose CAMs
+            are added to the reused one. At 0.5 both mirror images together cost half a forward.
 
     Example:
         >>> CAMSource(network="teacher", layer="auxiliary", view=2, reuse=True).describe()
@@ -62,6 +64,7 @@ class CAMSource:
     scales: tuple[float, ...] = (1.0, 0.5, 1.5)
     flip: bool = True
     reuse: bool = False
+    extra: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, ("student", "teacher"))
@@ -77,22 +80,31 @@ class CAMSource:
             # The printed data must be true: a reused pass has one scale and no mirrored image.
             object.__setattr__(self, "scales", (1.0,))
             object.__setattr__(self, "flip", False)
-        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
-        if not self.scales or min(self.scales) <= 0:
+        elif self.extra:
+            raise ValueError(
+                "extra: expected none without reuse=True, where scales names every scale, "
+                f"got {self.extra!r}"
+            )
+        for name in ("scales", "extra"):
+            object.__setattr__(self, name, tuple(float(scale) for scale in getattr(self, name)))
+            if min(getattr(self, name), default=1.0) <= 0:
+                raise ValueError(f"{name}: expected positive numbers, got {getattr(self, name)!r}")
+        if not self.scales:
             raise ValueError(f"scales: expected positive numbers, got {self.scales!r}")
 
     @property
     def single(self) -> bool:
         """Whether one pass at the image's own size, without a flip, is all."""
-        return self.scales == (1.0,) and not self.flip
+        return self.scales == (1.0,) and not self.flip and not self.extra
 
     def describe(self) -> str:
         """Say the source in words."""
         place = f"{self.network}, {self.layer} layer, view {self.view}"
-        if self.reuse:
-            return f"{place}, from the pass the step makes anyway"
-        listed = "/".join(f"{scale:g}" for scale in self.scales)
-        return f"{place}, own pass at {listed}{' with flips' if self.flip else ''}"
+        listed = "/".join(f"{scale:g}" for scale in self.extra or self.scales)
+        if not self.reuse:
+            return f"{place}, own pass at {listed}{' with flips' if self.flip else ''}"
+        added = f", and own pass at {listed} with flips" if self.extra else ""
+        return f"{place}, from the pass the step makes anyway{added}"
 
 
 @dataclass(frozen=True)

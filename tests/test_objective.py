@@ -357,6 +357,52 @@ def test_a_reused_cam_is_the_single_scale_cam_of_the_same_network() -> None:
         torch.testing.assert_close(own, expected)
 
 
+@pytest.mark.parametrize("layer", ["final", "auxiliary"])
+@pytest.mark.parametrize("size", [None, (SIZE, SIZE)])
+def test_extra_scales_are_added_to_the_reused_pass(
+    layer: str, size: tuple[int, int] | None
+) -> None:
+    objective = build("fast", drop_path=0.8)
+    view1, view2, _ = views()
+    student: Any = objective.student
+    cams = StepCAMs({"student": student}, (view1, view2))
+    output = student(view1)  # with DropPath's noise
+    cams.keep("student", 1, output.tokens, output.aux_tokens)
+    found = cams.get(CAMSource(layer=layer, reuse=True, extra=(0.5,)), size)
+    assert student.training
+
+    student.eval()
+    classifier = student.classifier if layer == "final" else student.aux_classifier
+
+    def raw(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        scores = torch.einsum("bnd,cd->bcn", tokens, classifier.weight.flatten(1)).relu()
+        scores = scores.unflatten(2, grid)
+        target = size or cams.grid
+        return F.interpolate(scores, target, mode="bilinear")
+
+    half = F.interpolate(view1, (SIZE // 2, SIZE // 2), mode="bilinear")
+    with torch.no_grad():
+        name = "tokens" if layer == "final" else "aux_tokens"
+        plain, mirrored = (
+            raw(getattr(out, name), out.grid) for out in (student(half), student(half.flip(-1)))
+        )
+        total = raw(getattr(output, name), output.grid)
+        total = total + torch.maximum(plain, mirrored.flip(-1))
+    total = total - total.amin(dim=(2, 3), keepdim=True)
+    expected = total / (total.amax(dim=(2, 3), keepdim=True) + 1e-5)
+    torch.testing.assert_close(found, expected)
+
+
+def test_both_layers_share_the_passes_at_extra_scales() -> None:
+    source = {"reuse": True, "extra": (0.5,)}
+    objective, sizes = build("fast", segmentation_cam=source, affinity_cam=source), []
+    objective.student.backbone.register_forward_hook(
+        lambda _, args, output: sizes.append(args[0].shape[-1])
+    )
+    run(objective, 60)
+    assert sizes == [SIZE, SIZE // 2]
+
+
 def test_a_source_may_be_a_pass_of_the_teachers_own() -> None:
     source = {"network": "teacher", "scales": (1.0, 0.5), "flip": True}
     objective = build("reference", segmentation_cam=source, mask_cam=source | {"layer": "final"})

@@ -203,6 +203,11 @@ def test_overrides_change_fields_and_parts_of_a_cam_source() -> None:
         ({"mask_cam": {"reuse": True}}, "view: the student's training forward of view 2 is masked"),
         ({"mask_cam": {"scales": ()}}, "scales: expected positive numbers"),
         ({"mask_cam": {"scales": (0.0,)}}, "scales: expected positive numbers"),
+        ({"mask_cam": {"extra": (0.5,)}}, "extra: expected none without reuse=True"),
+        (
+            {"affinity_cam": {"reuse": True, "extra": (-0.5,)}},
+            r"extra: expected positive numbers, got \(-0.5,\)",
+        ),
         ({"total_steps": 0}, "total_steps: expected a positive integer, got 0"),
         ({"segmentation_from": 1.5}, r"segmentation_from: expected a number in \[0.0, 1.0\]"),
         ({"energy_weight": -1.0}, "energy_weight: expected"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from fsr._modes import eval_mode
 from fsr._multiscale import multi_scale_cams, multi_scale_probabilities
-from fsr.cam import class_activation_maps
+from fsr._networks import raw_cams
 from fsr.segmenter import SingleStageSegmenter
 
 
@@ -85,7 +86,11 @@ class SegmenterRunner:
         patch = self.network.backbone.patch_size
         with self._working():
             maps = multi_scale_cams(
-                self._raw_cams, self._normalised(images), patch, scales, self.flip
+                partial(raw_cams, self.network),
+                self._normalised(images),
+                patch,
+                scales,
+                self.flip,
             )
         return [(final[0], auxiliary[0]) for final, auxiliary in maps]
 
@@ -111,15 +116,6 @@ class SegmenterRunner:
     def _logits(self, images: Tensor) -> Tensor:
         """Segmentation logits ``(B, C + 1, H, W)``."""
         return _given(self.network(images, outputs=("segmentation",)).segmentation)
-
-    def _raw_cams(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Both CAMs before min-max, ``(B, C, H, W)``."""
-        output = self.network(images, outputs=("tokens", "aux_tokens"))
-        final, auxiliary = _given(output.tokens), _given(output.aux_tokens)
-        return (
-            class_activation_maps(final, self.network.classifier.weight, output.grid),
-            class_activation_maps(auxiliary, self.network.aux_classifier.weight, output.grid),
-        )
 
 
 def _given(value: Tensor | None) -> Tensor:
