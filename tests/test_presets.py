@@ -84,12 +84,11 @@ def test_the_reference_preset_follows_the_released_code() -> None:
     assert reference.mask_cam.flip
 
 
-def test_fast_differs_from_reference_in_its_cam_sources_alone_and_makes_no_pass_of_its_own() -> (
-    None
-):
+def test_fast_differs_from_reference_in_its_cam_sources_alone_and_reuses_passes() -> None:
     fast, reference = PRESETS["fast"], PRESETS["reference"]
     sources = ("mask_cam", "segmentation_cam", "affinity_cam")
     assert all(getattr(fast, source).reuse for source in sources)
+    assert all(getattr(fast, source).extra == (0.5,) for source in sources)
     same = {name: getattr(reference, name) for name in sources}
     assert replace(fast, name="reference", **same) == reference
 
