@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import select
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from _machine import peak_bytes
 
 Tell = Callable[..., None]
 Ask = Callable[[], str]
+Patience = Callable[[], float]
+
+OUT_OF_MEMORY = "out of memory"
+# What the text of an exception holds, in lower case, when memory has run out.
+SIGNS = (OUT_OF_MEMORY, "memoryerror", "can't allocate memory", "alloc_failed", "bad_alloc")
+# Seconds that a child process has to end, and one that may fail; then it is killed.
+ENDING, ENDING_SOON = 60, 10
+
+
+class Failed(SystemExit):
+    """A child process has failed or is late; uncaught, it ends the run with one line."""
 
 
 class Serving(NamedTuple):
@@ -38,17 +54,39 @@ def synchronize(device: torch.device) -> None:
 
 
 def start_serving(threads: int, precision: str) -> Serving:
-    """Set a child process up; what it prints from now on goes to standard error."""
+    """Set a child process up; what it prints from now on goes to standard error.
+
+    An exception that ends the process is told to the parent too.
+    """
     torch.set_num_threads(threads)
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")
-    channel = sys.stdout
+    # A descriptor of its own, so that neither a library's prints nor what is started get into it.
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
 
     def tell(**values: Any) -> None:
         print(json.dumps(values), file=channel, flush=True)
 
+    def tell_error(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if issubclass(kind, Exception):
+            with suppress(BrokenPipeError):
+                tell(error=_reason(error))
+        sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = tell_error
     return Serving(tell, lambda: sys.stdin.readline().strip())
+
+
+def _reason(error: BaseException) -> str:
+    """Spell an exception in one line."""
+    text = f"{type(error).__name__}: {error}"
+    if any(sign in text.lower() for sign in SIGNS):
+        return OUT_OF_MEMORY
+    return text.partition("\n")[0][:200]
 
 
 def serve(
@@ -77,7 +115,14 @@ def serve(
         step()
         synchronize(device)
         seconds = time.perf_counter() - begun
+        give_memory_back()
         serving.tell(seconds=seconds, memory=peak_bytes(device) - base)
+
+
+def give_memory_back() -> None:
+    """Return what is free to the system, so that the next side has it; where libc can."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def serve_loop(
@@ -106,6 +151,7 @@ def serve_loop(
         if begun is not None:
             synchronize(device)
             seconds, begun = time.perf_counter() - begun, None
+            give_memory_back()
             serving.tell(seconds=seconds, memory=peak_bytes(device) - base)
         elif not ready:
             ready = True
@@ -128,16 +174,42 @@ class Variant:
         name: what to call it.
         script: the file that it runs.
         arguments: command line of the child.
+        patience: returns the seconds that the next answer may take. Given, a child that fails or is
+            late drops out and the run goes on; None waits for ever, and a failure ends the run.
+
+    Attributes:
+        failure: why it dropped out; empty while it serves.
     """
 
-    def __init__(self, name: str, script: str | Path, arguments: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        script: str | Path,
+        arguments: Sequence[str],
+        patience: Patience | None = None,
+    ) -> None:
         self.name = name
+        self.failure = ""
         self.warm_up = 0.0
         self.seconds: list[float] = []
         self.memory = 0
         pipe = subprocess.PIPE
         command = [sys.executable, str(script), *arguments]
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        self._patience = patience
+        # A session of its own, so that what it has started in turn can be killed with it.
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, start_new_session=patience is not None
+        )
+
+    @contextmanager
+    def tolerated(self) -> Iterator[None]:
+        """Let a failure pass if patience was given."""
+        try:
+            yield
+        except Failed as failed:
+            if self._patience is None:
+                raise
+            print(failed, file=sys.stderr, flush=True)
 
     def wait(self) -> None:
         """Wait until it is ready."""
@@ -150,17 +222,27 @@ class Variant:
         return float(answer["seconds"])
 
     def more(self) -> dict[str, Any]:
-        """Return what else it has to tell."""
-        return self._ask("more")
+        """Return what else it has to tell; nothing if it has failed."""
+        answer: dict[str, Any] = {}
+        if not self.failure:
+            with self.tolerated():
+                answer = self._ask("more")
+        return answer
 
     def close(self) -> None:
         """End the process."""
         if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait(60)
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(ENDING if self._patience is None else ENDING_SOON)
+        except subprocess.TimeoutExpired:
+            self._kill()
 
     def row(self) -> dict[str, Any]:
-        """Return its figures."""
+        """Return its figures, or why there are none."""
+        if self.failure:
+            return {"failure": self.failure}
         return {
             "warm_up_seconds": self.warm_up,
             "seconds": self.seconds,
@@ -170,26 +252,71 @@ class Variant:
 
     def _ask(self, request: str) -> dict[str, Any]:
         if self._process.stdin:
-            print(request, file=self._process.stdin, flush=True)
+            with suppress(BrokenPipeError):  # it has ended; the answer says so
+                print(request, file=self._process.stdin, flush=True)
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline() if self._process.stdout else ""
+        pipe: Any = self._process.stdout
+        if self._patience is not None:
+            seconds = max(self._patience(), 0.0)
+            if not select.select([pipe], [], [], seconds)[0]:
+                self._kill()
+                self._fail(f"no answer in {seconds:.0f} s")
+        line = pipe.readline()
         if not line:
-            raise SystemExit(f"{self.name}: the process ended with {self._process.wait()}")
+            code = self._process.wait()
+            # Nobody else kills it: on Linux that is how a process ends that takes all memory.
+            killed = code == -signal.SIGKILL
+            self._fail(OUT_OF_MEMORY if killed else f"the process ended with {code}")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            self._fail(answer["error"])
         return answer
+
+    def _fail(self, reason: str) -> NoReturn:
+        self.failure = reason
+        raise Failed(f"{self.name}: {reason}")
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            if self._patience is None:
+                self._process.kill()
+            else:
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 @contextmanager
-def variants(script: str | Path, wanted: dict[str, Sequence[str]]) -> Iterator[list[Variant]]:
-    """Start the children of a script, one after the other, by name and command line."""
+def variants(
+    script: str | Path,
+    wanted: dict[str, Sequence[str]],
+    *,
+    patience: Patience | None = None,
+    together: bool = False,
+) -> Iterator[list[Variant]]:
+    """Start the children of a script by name and command line.
+
+    Args:
+        script: the file that they run.
+        wanted: their command lines.
+        patience: see :class:`Variant`.
+        together: start all at once instead of one after the other.
+    """
     started: list[Variant] = []
+
+    def wait(variant: Variant) -> None:
+        with variant.tolerated():
+            variant.wait()
+            print(f"{variant.name}: ready", file=sys.stderr, flush=True)
+
     try:
         for name, arguments in wanted.items():
-            started.append(Variant(name, script, arguments))
-            started[-1].wait()
-            print(f"{name}: ready", file=sys.stderr, flush=True)
+            started.append(Variant(name, script, arguments, patience))
+            if not together:
+                wait(started[-1])
+        for variant in started if together else ():
+            wait(variant)
         yield started
     finally:
         for variant in started:
@@ -200,12 +327,15 @@ def alternate(running: Sequence[Variant], steps: int) -> None:
     """Let every variant make one step to warm up and then so many that count, taking turns."""
     for turn in range(1 + steps):
         for variant in running:
-            seconds = variant.step()
-            print(f"{variant.name}: {seconds:.3f} s", file=sys.stderr, flush=True)
-            if turn:
-                variant.seconds.append(seconds)
-            else:
-                variant.warm_up = seconds
+            if variant.failure:
+                continue
+            with variant.tolerated():
+                seconds = variant.step()
+                print(f"{variant.name}: {seconds:.3f} s", file=sys.stderr, flush=True)
+                if turn:
+                    variant.seconds.append(seconds)
+                else:
+                    variant.warm_up = seconds
 
 
 def times_faster(one: dict[str, Any], other: dict[str, Any]) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from _cases import CASES, Case, fingerprint
-from _children import alternate, serve, start_serving, times_faster, variants
+from _children import Patience, alternate, serve, start_serving, times_faster, variants
 from _machine import machine, peak_bytes, write_json
 
 
@@ -37,27 +37,42 @@ def child(options: argparse.Namespace) -> None:
     serve(serving, device, call, base, lambda: {"fingerprint": fingerprint(call())})
 
 
-def measure_case(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    """Return every side's figures, and ratios to ours."""
+def measure_case(
+    name: str,
+    case: Case,
+    options: argparse.Namespace,
+    *,
+    patience: Patience | None = None,
+    together: bool = False,
+) -> dict[str, Any]:
+    """Return every side's figures, and ratios to ours.
+
+    With `patience` a side that fails, or whose result differs, is noted and ends nothing; see
+    `_children.variants`, also for `together`.
+    """
     common = ["--child", name, "--device", options.device, "--threads", str(options.threads)]
     common += ["--quick"] * options.quick
     if options.reference:
         common += ["--reference", options.reference]
     sides = [side for side in case.sides if side != "released" or options.reference]
-    with variants(__file__, {side: [*common, "--side", side] for side in sides}) as running:
+    commands = {side: [*common, "--side", side] for side in sides}
+    with variants(__file__, commands, patience=patience, together=together) as running:
         alternate(running, options.steps)
         rows = {each.name: each.row() for each in running}
-        prints = {each.name: each.more()["fingerprint"] for each in running}
+        prints = {each.name: each.more().get("fingerprint") for each in running}
     ours = rows[sides[0]]
     for side in sides[1:]:
+        if "failure" in ours or "failure" in rows[side]:
+            continue
         rows[side]["ours_times_faster"] = times_faster(ours, rows[side])
         rows[side]["memory_of_ours"] = ours["memory_bytes"] / max(rows[side]["memory_bytes"], 1)
-        if case.tolerance is not None and not math.isclose(
-            prints[side], prints[sides[0]], rel_tol=case.tolerance
-        ):
-            raise SystemExit(
-                f"{name}: {sides[0]} and {side} differ: {prints[sides[0]]} and {prints[side]}"
-            )
+        if case.tolerance is None or None in (prints[side], prints[sides[0]]):
+            continue
+        if not math.isclose(prints[side], prints[sides[0]], rel_tol=case.tolerance):
+            difference = f"{sides[0]} and {side} differ: {prints[sides[0]]} and {prints[side]}"
+            if patience is None:
+                raise SystemExit(f"{name}: {difference}")
+            rows[side]["difference"] = difference
     return {"title": case.title, "sides": rows}
 
 
@@ -67,12 +82,17 @@ def table(result: dict[str, Any]) -> str:
     for row in result["cases"].values():
         lines.append(row["title"])
         for side, figures in row["sides"].items():
+            if "failure" in figures:
+                lines.append(f"  {side:24}{figures['failure']}")
+                continue
             text = f"  {side:24}{1e3 * figures['median_seconds']:>12.2f} ms"
             text += f"{figures['memory_bytes'] / 2**20:>9.0f} MiB"
             if "ours_times_faster" in figures:
                 text += f"   ours {figures['ours_times_faster']:.2f}x as fast"
                 text += f" with {figures['memory_of_ours']:.2f}x the memory"
             lines.append(text)
+            if "difference" in figures:
+                lines.append(f"    {figures['difference']}")
     return "\n".join(lines)
 
 

@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _children import alternate, serve, serve_loop, start_serving, times_faster, variants
+from _children import (
+    Patience,
+    alternate,
+    serve,
+    serve_loop,
+    start_serving,
+    times_faster,
+    variants,
+)
 from _machine import machine, peak_bytes, write_json
 from torch import Tensor
 
@@ -128,16 +136,29 @@ def time_crf(options: argparse.Namespace) -> dict[str, float]:
     return rates
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Return every variant's figures, and ratios to the released loop."""
-    with variants(__file__, wanted(options)) as running:
+def time_variants(
+    options: argparse.Namespace, *, patience: Patience | None = None, together: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Return every variant's figures, and ratios to the released loop.
+
+    `patience` and `together` are those of `_children.variants`.
+    """
+    with variants(__file__, wanted(options), patience=patience, together=together) as running:
         alternate(running, options.steps)
         rows = {each.name: each.row() for each in running}
     for name, row in rows.items():
+        if "failure" in row:
+            continue
         images = int(name.rpartition(" ")[2]) if "batch" in name else 1
         row["images_per_second"] = images / row["median_seconds"]
-        if "released" in rows:
+        if "seconds" in rows.get("released", {}):
             row["times_faster_than_released"] = images * times_faster(row, rows["released"])
+    return rows
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what every variant needs, and what the dense CRF's processes do."""
+    rows = time_variants(options)
     return {
         "what": "prediction of 500x375 photographs at 3 scales with flips",
         "options": {"backbone": options.backbone, "classes": options.classes},
@@ -153,6 +174,9 @@ def table(result: dict[str, Any]) -> str:
     """Spell the result."""
     lines = []
     for name, row in result["variants"].items():
+        if "failure" in row:
+            lines.append(f"{name:24}{row['failure']}")
+            continue
         text = f"{name:24}{row['images_per_second']:>10.3f} images/s"
         text += f"{row['memory_bytes'] / 2**20:>8.0f} MiB"
         if "times_faster_than_released" in row:

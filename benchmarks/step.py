@@ -17,10 +17,12 @@ the middle of a run, in which every other term and every CAM is computed.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from _children import (
     variants,
 )
 from _machine import machine, peak_bytes, peak_flops, write_json
-from torch import Tensor
+from torch import Tensor, nn
 
 TOTAL_STEPS, STEP = 20_000, 10_000
 PIECES = {
@@ -68,9 +70,14 @@ class OurStep:
 
     Args:
         options: the benchmark's options; `preset`, `precision` and `compiled` say which variant.
+        wrap: puts the student into a data-parallel wrapper.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        wrap: Callable[[nn.Module], nn.Module] = lambda student: student,
+    ) -> None:
         from fsr import EMATeacher, SingleStageSegmenter
         from fsr.objective import TrainingObjective
         from fsr.optim import parameter_groups
@@ -95,7 +102,7 @@ class OurStep:
         if options.compiled:
             self.student.backbone.compile()
             self.teacher.module.backbone.compile()
-        self.objective = TrainingObjective(self.student, self.teacher, preset=preset)
+        self.objective = TrainingObjective(wrap(self.student), self.teacher, preset=preset)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.student, 6e-5, weight_decay=0.05, head_lr_scale=10.0),
             fused=True,
@@ -142,6 +149,33 @@ class OurStep:
         seconds["rest of forward"] = seconds.pop("forward in all") - known
         return seconds
 
+    def details(self, threads: int) -> dict[str, Any]:
+        """Return the pieces, the arithmetic, and its rate beside the best product of this minute.
+
+        The two are timed by turns in this process: on a shared machine both change from minute to
+        minute, their ratio hardly.
+        """
+        arithmetic = self.arithmetic()
+        precision = self.options.precision
+        peaks, rates = [peak_flops(precision, self.device, threads)], []
+        for _ in range(RATE_STEPS):
+            synchronize(self.device)
+            begun = time.perf_counter()
+            self()
+            synchronize(self.device)
+            rates.append(arithmetic / (time.perf_counter() - begun))
+            peaks.append(peak_flops(precision, self.device, threads))
+        shares = [
+            2 * rate / (before + after)
+            for rate, (before, after) in zip(rates, pairwise(peaks), strict=True)
+        ]
+        return {
+            "pieces": self.pieces(),
+            "arithmetic": arithmetic,
+            "peak_flops_per_second": peaks,
+            "share_of_peak": statistics.median(shares),
+        }
+
     def arithmetic(self) -> int:
         """Return the floating point operations of one step, products and attention alone."""
         from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
@@ -187,13 +221,7 @@ def child(options: argparse.Namespace) -> None:
 
     base = peak_bytes(device)
     step = OurStep(options)
-    serve(
-        serving,
-        device,
-        step,
-        base,
-        lambda: {"pieces": step.pieces(), "arithmetic": step.arithmetic()},
-    )
+    serve(serving, device, step, base, lambda: step.details(options.threads))
 
 
 def _serve_released(options: argparse.Namespace, device: torch.device, serving: Serving) -> None:
@@ -239,21 +267,18 @@ def wanted(options: argparse.Namespace) -> dict[str, Sequence[str]]:
                 arguments = ["--child", "ours", "--preset", preset, "--precision", precision]
                 name = f"{preset}, {precision}{', compiled' if compiled else ''}"
                 found[name] = [*arguments, *(["--compiled"] if compiled else []), *common]
-    return found
+    return {name: command for name, command in found.items() if name not in options.skip}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return what every variant needs for a step, and ratios to the released one."""
     device = torch.device(options.device)
-    peaks = {p: peak_flops(p, device, options.threads) for p in dict.fromkeys(options.precisions)}
     with variants(__file__, wanted(options)) as running:
         alternate(running, options.steps)
         rows: dict[str, dict[str, Any]] = {v.name: {**v.row(), **v.more()} for v in running}
-    for name, row in rows.items():
-        precision = name.split(", ")[1] if ", " in name else "fp32"
+    for row in rows.values():
         if row.get("arithmetic"):
             row["flops_per_second"] = row["arithmetic"] / row["median_seconds"]
-            row["share_of_peak"] = row["flops_per_second"] / peaks[precision]
         if "released" in rows:
             row["times_faster_than_released"] = times_faster(row, rows["released"])
             row["memory_of_released"] = row["memory_bytes"] / rows["released"]["memory_bytes"]
@@ -261,11 +286,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "what": "one training step, dense energy off",
         "options": {key: value for key, value in vars(options).items() if key in SHOWN},
         "machine": machine(device),
-        "peak_flops_per_second": peaks,
         "variants": rows,
     }
 
 
+RATE_STEPS = 3
 SHOWN = ("device", "threads", "batch", "image_size", "classes", "backbone", "projection_dim")
 
 
@@ -303,6 +328,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--presets", nargs="+", default=["reference", "fast"])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=PRECISIONS)
     parser.add_argument("--compile", action="store_true", help="each variant compiled too")
+    parser.add_argument("--skip", nargs="+", default=[], help='such as "reference, bf16"')
     parser.add_argument("--reference", metavar="PATH", help="clone of the released code")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,54 @@
+"""The exact dense CRF of one photograph, as `gpu_suite.py` times it in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import Namespace
+
+import torch
+from _children import serve, start_serving
+from _machine import peak_bytes
+from inference import photographs
+from torch.nn import functional as F
+
+CLASSES, CORNER = 21, 64
+
+
+def child(options: Namespace) -> None:
+    """Serve refinements to the parent process, and how exact the filter is here."""
+    serving = start_serving(options.threads, "fp32")
+    device = torch.device(options.device)
+    from fsr.bilateral import bilateral_filter
+    from fsr.refine import DenseCRF
+
+    base = peak_bytes(device)
+    photograph = photographs(options, 1)
+    coarse = 2 * torch.randn(1, CLASSES, 12, 16, generator=torch.Generator().manual_seed(1))
+    scores = F.interpolate(coarse, photograph.shape[-2:], mode="bilinear").softmax(dim=1)
+    image, maps = photograph[0].permute(1, 2, 0).contiguous().to(device), scores[0].to(device)
+    crf = DenseCRF(backend="torch", max_seconds=None)
+
+    def error() -> dict[str, float]:
+        """Compare the filter of a corner in float32 here with that in float64 on the CPU."""
+        values, colours = (part[..., :CORNER, :CORNER] for part in (scores, photograph))
+        widths = {"sigma_xy": crf.settings.bilateral_sxy, "sigma_rgb": crf.settings.bilateral_srgb}
+        here = bilateral_filter(values.to(device), colours.to(device).float(), **widths)
+        exact = bilateral_filter(values.double(), colours.double(), **widths)
+        return {"filter_relative_error": (here.cpu() / exact - 1).abs().max().item()}
+
+    serve(serving, device, lambda: crf(image, maps), base, error)
+
+
+def main() -> int:
+    """Run the child."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--quick", action="store_true")
+    child(parser.parse_args())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
