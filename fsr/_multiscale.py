@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,22 +12,44 @@ from torch.nn import functional as F
 
 from fsr._checks import check_between, check_choice, check_floating, check_shape
 from fsr._numerics import at_least_float32
-from fsr.cam import merge_flip, resize_cam, sum_scales
+from fsr.cam import class_activation_maps, merge_flip, resize_cam, sum_scales
 
 REDUCTIONS = ("max_logits", "mean_probabilities")
 
 
+def raw_cams(
+    network: Any, images: Tensor, layers: Sequence[str] = ("final", "auxiliary")
+) -> tuple[Tensor, ...]:
+    """Return the CAM of each layer before min-max of Eq. 2, ``(B, C, H, W)`` each.
+
+    Args:
+        network: a segmenter; no block that no layer needs is run.
+        images: ``(B, 3, height, width)``, a size that the patch divides.
+        layers: any of ``"final"`` and ``"auxiliary"``.
+    """
+    heads = {"final": "tokens", "auxiliary": "aux_tokens"}
+    weights = {
+        "final": network.classifier.weight,
+        "auxiliary": network.aux_classifier.weight,
+    }
+    output = network(images, outputs=[heads[layer] for layer in layers])
+    return tuple(
+        class_activation_maps(getattr(output, heads[layer]), weights[layer], output.grid)
+        for layer in layers
+    )
+
+
 def multi_scale_cams(
-    raw_cams: Callable[[Tensor], tuple[Tensor, Tensor]],
+    raw_cams: Callable[[Tensor], tuple[Tensor, ...]],
     batches: Sequence[Tensor],
     patch: tuple[int, int],
     scales: Sequence[float],
     flip: bool,
-) -> list[tuple[Tensor, Tensor]]:
+) -> list[tuple[Tensor, ...]]:
     """Sum CAMs over scales, maxima over flips, normalise them.
 
     Args:
-        raw_cams: final and auxiliary CAM before min-max of Eq. 2, ``(B, C, H, W)``, of images.
+        raw_cams: one or more CAMs of images before min-max of Eq. 2, ``(B, C, H, W)`` each.
         batches: images ``(B, 3, height, width)``, batch by batch of any size; at a scale where
             their sizes coincide they go through the network together.
         patch: ``(height, width)`` of a patch in pixels.
@@ -34,20 +57,27 @@ def multi_scale_cams(
         flip: merge with the CAM of the mirror image.
 
     Returns:
-        For each batch the final and the auxiliary CAM between 0 and 1, ``(B, C, height, width)``.
+        For each batch as many CAMs between 0 and 1, ``(B, C, height, width)``.
     """
+    count = 0
+
+    def joined(images: Tensor) -> Tensor:
+        nonlocal count
+        maps = raw_cams(images)
+        count = len(maps)
+        # As channels of one map: all that follows is done channel by channel.
+        return torch.cat(maps, dim=1)
+
     sums: list[list[Tensor]] = [[] for _ in batches]
     for scale in scales:
-        # Both CAMs as channels of one map: all that follows is done channel by channel.
-        maps = maps_at(lambda x: torch.cat(raw_cams(x), dim=1), batches, scale, patch, flip)
+        maps = maps_at(joined, batches, scale, patch, flip)
         for index, (batch, (plain, mirrored)) in enumerate(zip(batches, maps, strict=True)):
             # Up-sampled before flips are merged: the released code's order.
             cam = resize_cam(at_least_float32(plain), _size(batch))
             if mirrored is not None:
                 cam = merge_flip(cam, resize_cam(at_least_float32(mirrored), _size(batch)))
             sums[index].append(cam)
-    both = [sum_scales(cams).chunk(2, dim=1) for cams in sums]
-    return [(final, auxiliary) for final, auxiliary in both]
+    return [sum_scales(cams).chunk(count, dim=1) for cams in sums]
 
 
 def multi_scale_probabilities(

@@ -10,29 +10,9 @@ from torch import Tensor, nn
 
 from fsr._modes import eval_mode
 from fsr.aggregation import MaskedCrossAttentionAggregator
-from fsr.cam import class_activation_maps
 from fsr.segmenter import SegmenterOutput, SingleStageSegmenter
 
 _log = logging.getLogger(__name__)
-
-
-def eval_tokens(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return final and auxiliary tokens ``(B, N, D)`` of a pass in eval mode, without gradient."""
-    with torch.no_grad(), eval_mode(network):
-        output = network(images, outputs=("tokens", "aux_tokens"))
-    return output.tokens, output.aux_tokens
-
-
-def raw_cams(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return final and auxiliary CAM of one forward before min-max, ``(B, C, H, W)`` each."""
-    heads = ("tokens", "aux_tokens")
-    output = network(images, outputs=heads)
-    tokens = given(output, heads)
-    final, auxiliary = network.classifier.weight, network.aux_classifier.weight
-    return (
-        class_activation_maps(tokens["tokens"], final, output.grid),
-        class_activation_maps(tokens["aux_tokens"], auxiliary, output.grid),
-    )
 
 
 def set_masking(network: nn.Module, masking: str) -> None:

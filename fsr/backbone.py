@@ -139,7 +139,12 @@ class ViTBackbone(nn.Module):
         return _check_divisible("images", (height, width), self.patch_size)
 
     def forward(
-        self, images: Tensor, mask: Tensor | None = None, *, aux_block: int = -1
+        self,
+        images: Tensor,
+        mask: Tensor | None = None,
+        *,
+        aux_block: int = -1,
+        aux_only: bool = False,
     ) -> BackboneOutput:
         """Encode images, masked patches replaced by the mask token.
 
@@ -147,6 +152,7 @@ class ViTBackbone(nn.Module):
             images: ``(B, 3, height, width)``, normalised as the backbone's pretraining was.
             mask: ``(B, H, W)`` boolean, True = masked; None masks nothing.
             aux_block: block whose raw output is returned too; negative counts from the end.
+            aux_only: stop after that block, whose output is then returned twice.
 
         Returns:
             Tokens before the final norm and auxiliary tokens, ``(B, N, D)``, and the patch grid.
@@ -174,7 +180,8 @@ class ViTBackbone(nn.Module):
         tokens: Tensor = vit.norm_pre(vit._pos_embed(embedded))
 
         aux_tokens = tokens
-        for index, block in enumerate(vit.blocks):
+        blocks = vit.blocks[: aux_index + 1] if aux_only else vit.blocks
+        for index, block in enumerate(blocks):
             if vit.grad_checkpointing and torch.is_grad_enabled():
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             else:

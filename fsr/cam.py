@@ -94,9 +94,11 @@ def normalize_cam(cam: Tensor, eps: float = EPS) -> Tensor:
     check_floating("cam", cam)
     check_finite("cam", cam)
     # A sum of half-precision maximum and eps would lose eps.
-    positive = F.relu(at_least_float32(cam))
-    shifted = positive - positive.amin(dim=(2, 3), keepdim=True)
-    return (shifted / (shifted.amax(dim=(2, 3), keepdim=True) + eps)).to(cam.dtype)
+    # One name, so that no more than two maps are held at once.
+    scaled = F.relu(at_least_float32(cam))
+    scaled = scaled - scaled.amin(dim=(2, 3), keepdim=True)
+    scaled = scaled / (scaled.amax(dim=(2, 3), keepdim=True) + eps)
+    return scaled.to(cam.dtype)
 
 
 def keep_present(cam: Tensor, labels: Tensor) -> Tensor:
@@ -281,7 +283,9 @@ def sum_scales(cams: Sequence[Tensor], eps: float = EPS) -> Tensor:
     for index, cam in enumerate(cams):
         check_shape(f"cams[{index}]", cam, "B C H W", B=batch, C=classes, H=height, W=width)
         check_floating(f"cams[{index}]", cam)
-    total = torch.stack([F.relu(at_least_float32(cam)) for cam in cams]).sum(dim=0)
+    total = F.relu(at_least_float32(cams[0]))
+    for cam in cams[1:]:  # stacked, they would be held twice
+        total = total + F.relu(at_least_float32(cam))
     return normalize_cam(total, eps).to(cams[0].dtype)
 
 

@@ -19,7 +19,7 @@ from fsr.losses.ptc import PTCLoss
 from fsr.losses.reinforcement import SelfReinforcementLoss
 from fsr.losses.segmentation import balanced_segmentation_loss
 from fsr.masking import UncertainMasker
-from fsr.presets import CAM_STRATEGIES, Preset, get_preset
+from fsr.presets import CAM_STRATEGIES, CAMSource, Preset, get_preset
 from fsr.refine import PAR, pseudo_labels
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
@@ -171,12 +171,13 @@ class TrainingObjective(nn.Module):
         temperature, strategy = self.temperature(step), self.mask_strategy(step)
         views = torch.cat([view1, view2])
         networks = {"student": unwrap(self.student), "teacher": self.teacher.module}
-        cams = StepCAMs(networks, (view1, view2))
+        cams = StepCAMs(networks, (view1, view2), self._sources(weights))
 
         # Teacher: both views unmasked, P_1 and P_2 of Eq. 1 before the softmax.
         taught = self._teacher_pass(views, cams, weights)
         # Uncertain patches of view 2, Eq. 2-4.
         mask = self._mask(cams, view2, labels, strategy, generator)
+        cams.make_ahead(view=1)
         # Student: view 1 plain, view 2 masked; Z_1, and the second view's side of Eq. 1.
         student = self._student_pass(views, mask, cams)
         # CAMs of view 1 become labels of its pixels and of its tokens.
@@ -202,6 +203,15 @@ class TrainingObjective(nn.Module):
             teacher_temperature=temperature,
             mask_strategy=strategy,
         )
+
+    def _sources(self, weights: dict[str, float]) -> list[CAMSource]:
+        """Return the CAM sources that a step may read."""
+        preset = self.preset
+        readers = {
+            "segmentation": weights["segmentation"] + weights["energy"],
+            "affinity": weights["affinity"],
+        }
+        return [preset.mask_cam, *(getattr(preset, f"{n}_cam") for n, w in readers.items() if w)]
 
     def _teacher_pass(
         self, views: Tensor, cams: StepCAMs, weights: dict[str, float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,14 @@ from fsr._checkpoint import (
 )
 from fsr._checks import check_choice, check_positive_int, check_shape
 from fsr._modes import eval_mode
-from fsr._multiscale import check_multi_scale, multi_scale_cams, multi_scale_probabilities
+from fsr._multiscale import (
+    check_multi_scale,
+    multi_scale_cams,
+    multi_scale_probabilities,
+    raw_cams,
+)
 from fsr._parts import build_aggregator, build_decoder, build_projector, plain, recorded
 from fsr.backbone import ViTBackbone
-from fsr.cam import class_activation_maps
 from fsr.projection import project_tokens
 
 HEADS = (
@@ -169,9 +174,13 @@ class SingleStageSegmenter(nn.Module):
             ValueError: the patch does not divide the image size, or there is no such head.
         """
         wanted = _slices(outputs)
-        raw, aux_tokens, grid = self.backbone(images, mask, aux_block=self.aux_block)
+        # No block after the auxiliary one runs, and no norm, if nobody reads the final tokens.
+        aux_only = wanted.keys() <= {"aux_tokens", "aux_class_logits"}
+        raw, aux_tokens, grid = self.backbone(
+            images, mask, aux_block=self.aux_block, aux_only=aux_only
+        )
         norm = self.backbone.norm
-        tokens = norm(raw) if wanted.keys() - {"aux_tokens", "aux_class_logits"} else raw
+        tokens = raw if aux_only else norm(raw)
 
         heads: dict[str, Tensor] = {}
         for name, part in wanted.items():
@@ -228,7 +237,9 @@ class SingleStageSegmenter(nn.Module):
         patch = self.backbone.patch_size
         scales = check_multi_scale(images, patch, scales)
         with torch.no_grad(), eval_mode(self):
-            return multi_scale_cams(self._raw_cams, [images], patch, scales, flip)[0]
+            raw = partial(raw_cams, self)
+            final, auxiliary = multi_scale_cams(raw, [images], patch, scales, flip)[0]
+        return final, auxiliary
 
     def predict(
         self,
@@ -367,15 +378,6 @@ class SingleStageSegmenter(nn.Module):
         """Logits of one scale for :meth:`predict`."""
         raw, _, grid = self.backbone(images, aux_block=self.aux_block)
         return self._segment(self.backbone.norm(raw), grid)
-
-    def _raw_cams(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Final and auxiliary CAM of one scale, before min-max."""
-        raw, aux_tokens, grid = self.backbone(images, aux_block=self.aux_block)
-        tokens = self.backbone.norm(raw)
-        return (
-            class_activation_maps(tokens, self.classifier.weight, grid),
-            class_activation_maps(aux_tokens, self.aux_classifier.weight, grid),
-        )
 
 
 def _max_pooled_logits(classifier: nn.Conv2d, tokens: Tensor) -> Tensor:

@@ -290,6 +290,21 @@ def test_a_step_makes_no_pass_that_it_does_not_use(preset: str, step: int, own: 
     assert sum(evaluating) == own * {"paper": 2, "fast": 4, "reference": 12}[preset]
 
 
+def test_a_pass_for_the_auxiliary_cam_alone_ends_at_its_block() -> None:
+    objective = build("reference")
+    student: Any = objective.student
+    runs = {index: 0 for index in range(len(student.backbone.model.blocks))}
+    for index, block in enumerate(student.backbone.model.blocks):
+        block.register_forward_hook(
+            lambda *_, index=index: runs.__setitem__(index, runs[index] + 1)
+        )
+    run(objective, 60)
+    auxiliary = student.aux_block % len(runs)
+    # One training pass and three scales of each view; of view 2 only the auxiliary CAM is read.
+    assert runs == {index: 7 if index <= auxiliary else 4 for index in runs}
+    assert auxiliary < len(runs) - 1
+
+
 def test_no_cam_is_made_before_anything_needs_one() -> None:
     objective = build("reference")
     passes = _Passes(objective.student)
@@ -409,7 +424,7 @@ def test_both_layers_share_the_passes_at_extra_scales() -> None:
         lambda _, args, output: sizes.append(args[0].shape[-1])
     )
     run(objective, 60)
-    assert sizes == [SIZE, SIZE // 2]
+    assert sizes == [SIZE // 2, SIZE]  # own passes first, while the training pass holds no memory
 
 
 def test_a_source_may_be_a_pass_of_the_teachers_own() -> None:

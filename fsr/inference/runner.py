@@ -12,8 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from fsr._modes import eval_mode
-from fsr._multiscale import multi_scale_cams, multi_scale_probabilities
-from fsr._networks import raw_cams
+from fsr._multiscale import multi_scale_cams, multi_scale_probabilities, raw_cams
 from fsr.segmenter import SingleStageSegmenter
 
 
