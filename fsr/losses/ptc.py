@@ -70,19 +70,23 @@ class _PairSum(torch.autograd.Function):
     def forward(unit: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
         """Return the loss and the signed weights ``(B, N, N)`` of vectors ``(B, N, D)``."""
         known = labels != ignore_index
-        same = (labels.unsqueeze(2) == labels.unsqueeze(1)) & known.unsqueeze(1)
-        tokens = known.sum(dim=1)
-        same_pairs = same.sum() - tokens.sum()
+        tokens, same_pairs = known.sum(dim=1), _count_same(labels, known)
         different_pairs = (tokens.square() - tokens).sum() - same_pairs
         attraction = -0.5 / (1 + same_pairs).to(unit.dtype)
         repulsion = 0.5 / (1 + different_pairs).to(unit.dtype)
 
-        cosine = unit @ unit.transpose(1, 2)
-        cosine.diagonal(dim1=1, dim2=2).zero_()
-        member = known.to(unit.dtype)
-        weights = torch.where(same, attraction, (repulsion * member).unsqueeze(1))
-        weights = weights.mul_(member.unsqueeze(2)).mul_(cosine.sign())
-        loss = 0.5 + torch.dot(weights.flatten(), cosine.flatten())
+        weights = unit.new_empty(*labels.shape, labels.shape[1])
+        loss = unit.new_full((), 0.5)
+        for some in _parts(unit):
+            part, label, known_part = unit[some], labels[some], known[some]
+            member = known_part.to(unit.dtype)
+            cosine = part @ part.transpose(1, 2)
+            cosine.diagonal(dim1=1, dim2=2).zero_()
+            same = (label.unsqueeze(2) == label.unsqueeze(1)) & known_part.unsqueeze(1)
+            signed = torch.where(same, attraction, (repulsion * member).unsqueeze(1))
+            signed = signed.mul_(member.unsqueeze(2)).mul_(cosine.sign())
+            loss = loss + torch.dot(signed.flatten(), cosine.flatten())
+            weights[some] = signed
         return loss.clamp(0, 1), weights
 
     @staticmethod
@@ -96,7 +100,25 @@ class _PairSum(torch.autograd.Function):
         """Return the gradient of the vectors."""
         unit, weights = ctx.saved_tensors
         with no_autocast(grad):
-            return 2 * grad * (weights @ unit), None, None
+            return (weights @ unit).mul_(2 * grad), None, None
+
+
+def _count_same(labels: Tensor, known: Tensor) -> Tensor:
+    """Return the number of ordered pairs of different known tokens of one label, over all images.
+
+    Sorted, equal labels lie side by side, so that no matrix of pairs is needed.
+    """
+    unknown = torch.iinfo(torch.long).max
+    ordered = labels.long().masked_fill(~known, unknown).sort(dim=1).values
+    equal = torch.searchsorted(ordered, ordered, right=True) - torch.searchsorted(ordered, ordered)
+    return ((equal - 1) * (ordered != unknown)).sum()
+
+
+def _parts(unit: Tensor) -> list[slice]:
+    """Return what is done at once: on a CPU one image, whose matrices stay in the cache."""
+    if unit.device.type != "cpu" or torch.compiler.is_compiling():
+        return [slice(None)]
+    return [slice(image, image + 1) for image in range(unit.shape[0])]
 
 
 def _leave_unknown_out(tokens: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
