@@ -31,6 +31,10 @@ SIGNS = (OUT_OF_MEMORY, "memoryerror", "can't allocate memory", "alloc_failed", 
 ENDING, ENDING_SOON = 60, 10
 
 
+# Bytes that a child may keep between steps; to fetch less anew would only show in its time.
+KEEPS = 2**30
+
+
 class Failed(SystemExit):
     """A child process has failed or is late; uncaught, it ends the run with one line."""
 
@@ -115,8 +119,10 @@ def serve(
         step()
         synchronize(device)
         seconds = time.perf_counter() - begun
-        give_memory_back()
-        serving.tell(seconds=seconds, memory=peak_bytes(device) - base)
+        memory = peak_bytes(device) - base
+        if memory > KEEPS:
+            give_memory_back()
+        serving.tell(seconds=seconds, memory=memory)
 
 
 def give_memory_back() -> None:

@@ -290,7 +290,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-RATE_STEPS = 3
+RATE_STEPS = 2
 SHOWN = ("device", "threads", "batch", "image_size", "classes", "backbone", "projection_dim")
 
 
