@@ -137,6 +137,7 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
         projector_options=model.projector_options,
         decoder_options=model.decoder_options,
     )
+    student.backbone.model.set_grad_checkpointing(model.grad_checkpointing)
     student.class_names = tuple(class_names)
     return student
 

@@ -73,6 +73,7 @@ class ModelConfig:
     backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"
     pretrained: bool | str = True
     backbone_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    grad_checkpointing: bool = False
     aux_block: int = -3
     aggregator: str = "mca"
     decoder: str = "largefov"

@@ -203,6 +203,20 @@ def test_data_workers_change_nothing(tiny: Path, whole: Path, tmp_path: Path) ->
     assert _losses(folder) == _losses(whole)
 
 
+def test_gradient_checkpointing_changes_nothing(
+    tiny: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    students = []
+    build = train.build_student
+    monkeypatch.setattr(
+        train, "build_student", lambda *args: students.append(build(*args)) or students[0]
+    )
+    folder = tmp_path / "run"
+    assert train.main(_arguments(tiny, folder, "model.grad_checkpointing=true", "steps=12")) == 0
+    assert students[0].backbone.model.grad_checkpointing
+    assert _losses(folder) == _losses(whole)
+
+
 def test_resuming_a_finished_run_repeats_its_table_only(
     tiny: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
