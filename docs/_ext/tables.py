@@ -1,0 +1,73 @@
+"""Directives that put tables into pages, made from data at build time.
+
+``preset-table`` shows the presets; ``benchmark-table:: NAME`` a table of ``benchmark_rows``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark_rows import TABLES
+from docutils import nodes
+from preset_rows import preset_rows
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+class Table(SphinxDirective):
+    """A table, built as nodes: text to be parsed would depend on the page's markup."""
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first; code stands between backticks."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        heading, *rows = self.rows()
+        group = nodes.tgroup(cols=len(heading))
+        group += [nodes.colspec(colwidth=1) for _ in heading]
+        group += nodes.thead("", _row(heading))
+        group += nodes.tbody("", *(_row(row) for row in rows))
+        return [nodes.table("", group)]
+
+
+class PresetTable(Table):
+    """The presets, setting by setting."""
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first."""
+        heading, *rows = preset_rows()
+        return [heading, *([f"`{name}`", *cells] for name, *cells in rows)]
+
+
+class BenchmarkTable(Table):
+    """What was measured."""
+
+    required_arguments = 1
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first."""
+        name = self.arguments[0]
+        if name not in TABLES:
+            raise self.error(f"benchmark-table: expected one of {sorted(TABLES)}, got {name!r}")
+        return TABLES[name]()
+
+
+def _row(cells: list[str]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", _paragraph(cell)) for cell in cells))
+
+
+def _paragraph(cell: str) -> nodes.paragraph:
+    """Every second piece between backticks is code."""
+    paragraph = nodes.paragraph()
+    for number, piece in enumerate(cell.split("`")):
+        if piece:
+            paragraph += nodes.literal(piece, piece) if number % 2 else nodes.Text(piece)
+    return paragraph
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("preset-table", PresetTable)
+    app.add_directive("benchmark-table", BenchmarkTable)
+    return {"parallel_read_safe": True}
