@@ -44,6 +44,7 @@ TOTAL_STEPS, STEP = 20_000, 10_000
 PIECES = {
     "_teacher_pass": "teacher forward",
     "_mask": "mask (and its CAM)",
+    "_cams_ahead": "CAM passes of view 1",
     "_student_pass": "student forward",
     "_pixel_labels": "pseudo labels (CAM, PAR)",
     "_token_labels": "token labels (CAM)",

@@ -37,7 +37,7 @@ def test_targets_carry_the_measured_figures(rows: Any) -> None:
     expected = step["fast, fp32"]["times_faster_than_released"]
     assert shown["`fast`, float32, a step"] == f"{expected:.1f}x"
     assert len(shown) == len(body) >= 12
-    for _, target, measured, script in body:
+    for _, target, measured, _, script in body:
         assert re.search(r"\d", target)
         assert re.fullmatch(r"[\d.]+(x|%)", measured)
         assert (ROOT / "benchmarks" / script).is_file()

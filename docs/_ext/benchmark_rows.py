@@ -19,76 +19,62 @@ def load(name: str) -> Any:
 
 
 def targets() -> Rows:
-    """Return what was aimed at beside what was measured."""
-    step = load("step")["variants"]
+    """Return what was aimed at beside what was measured; steps in two runs."""
+    runs = [load(name)["variants"] for name in STEPS]
     cases = {name: case["sides"] for name, case in load("components")["cases"].items()}
-    par, loss = cases["par"], cases["ptc"]
+    par, known = cases["par"]["released"], cases["ptc-known"]["released"]
     predictions = load("inference")["variants"]
-    fast = step["fast, fp32"]
-    ema = cases["ema"]["fsr"]["median_seconds"] / fast["median_seconds"]
+    ema = cases["ema"]["fsr"]["median_seconds"]
     rows = [
-        ["`reference`, float32, a step", "at least 2.5x", _speed(step["reference, fp32"]), STEP],
-        ["`fast`, float32, a step", "at least 4x", _speed(fast), STEP],
-        ["`fast`, bfloat16, a step", "at least 8x", _speed(step["fast, bf16"]), STEP],
-        *(
-            [
-                f"memory of a step, `{name.partition(',')[0]}`, {PRECISIONS[name[-4:]]}",
-                "at most 0.5x",
-                f"{row['memory_of_released']:.2f}x",
-                STEP,
-            ]
-            for name, row in step.items()
-            if "memory_of_released" in row and name != "released"
-        ),
-        [
-            "`fast`, float32: share of this machine's best product",
-            "at least 75%",
-            f"{fast['share_of_peak']:.0%}",
-            STEP,
-        ],
-        [
-            "PAR, batch 8, 224x224, 4 channels, 10 iterations",
-            "at least 6x",
-            f"{par['released']['ours_times_faster']:.1f}x",
-            PARTS,
-        ],
-        [
-            "the same: memory",
-            "at most 0.3x",
-            f"{par['released']['memory_of_ours']:.2f}x",
-            PARTS,
-        ],
-        [
-            "affinity and PTC, N 784, batch 8, a quarter unknown",
-            "at least 3x",
-            f"{loss['released']['ours_times_faster']:.1f}x",
-            PARTS,
-        ],
-        [
-            "the same, every token known",
-            "at least 3x",
-            f"{cases['ptc-known']['released']['ours_times_faster']:.1f}x",
-            PARTS,
-        ],
-        *(
-            [
-                f"prediction of 500x375 photographs, 3 scales and flips, {PRECISIONS[kind]}",
-                "at least 2.5x",
-                _speed(predictions[f"fsr,{kind}, batch 1"]),
-                "inference.py",
-            ]
-            for kind in PRECISIONS
-            if f"fsr,{kind}, batch 1" in predictions
-        ),
-        ["EMA update: share of a `fast` step", "below 1%", f"{ema:.1%}", PARTS],
+        [f"`{preset}`, {PRECISIONS[kind]}, a step", f"at least {aim}x", *cells, STEP]
+        for preset, kind, aim in (
+            ("reference", "fp32", 2.5),
+            ("fast", "fp32", 4),
+            ("fast", "bf16", 8),
+        )
+        for cells in [[_speed(run[f"{preset}, {kind}"]) for run in runs]]
     ]
-    return [["what", "target", "measured", "by"], *rows]
+    rows += [
+        [
+            f"memory of a step, `{preset}`, {PRECISIONS[kind]}",
+            "at most 0.5x",
+            *(f"{run[f'{preset}, {kind}']['memory_of_released']:.2f}x" for run in runs),
+            STEP,
+        ]
+        for preset, kind in (("reference", "fp32"), ("fast", "fp32"), ("fast", "bf16"))
+    ]
+    shares = [f"{run['fast, fp32']['share_of_peak']:.0%}" for run in runs]
+    rows.append(
+        ["`fast`, float32: share of this machine's best product", "at least 75%", *shares, STEP]
+    )
+    title = "PAR, batch 8, 224x224, 4 channels, 10 iterations"
+    rows += [
+        [title, "at least 6x", f"{par['ours_times_faster']:.1f}x", "", PARTS],
+        ["the same: memory", "at most 0.3x", f"{par['memory_of_ours']:.2f}x", "", PARTS],
+    ]
+    title = "affinity and PTC, N 784, batch 8"
+    partly = f"{cases['ptc']['released']['ours_times_faster']:.1f}x"
+    rows += [
+        [f"{title}, a quarter unknown", "at least 3x", partly, "", PARTS],
+        [f"{title}, all known", "at least 3x", f"{known['ours_times_faster']:.1f}x", "", PARTS],
+    ]
+    for kind, name in PRECISIONS.items():
+        title = f"prediction of 500x375 photographs, 3 scales and flips, {name}"
+        speed = _speed(predictions[f"fsr, {kind}, batch 1"])
+        rows.append([title, "at least 2.5x", speed, "", "inference.py"])
+    shares = [f"{ema / run['fast, fp32']['median_seconds']:.1%}" for run in runs]
+    rows.append(["EMA update: share of a `fast` step", "below 1%", *shares, PARTS])
+    return [["what", "target", "measured", "second run", "by"], *rows]
 
 
 def steps() -> Rows:
-    """Return time, memory and arithmetic of a training step."""
+    """Return time, memory and arithmetic of a training step, run by run."""
+    return [["step", *HEADING], *_steps("step"), ["second run"] + 5 * [""], *_steps("step_again")]
+
+
+def _steps(file: str) -> Rows:
     rows = []
-    for name, row in load("step")["variants"].items():
+    for name, row in load(file)["variants"].items():
         rows.append(
             [
                 name,
@@ -99,7 +85,7 @@ def steps() -> Rows:
                 _speed(row) if name != "released" else "1",
             ]
         )
-    return [["step", "seconds", "GiB", "TFLOP", "of the best product", "times as fast"], *rows]
+    return rows
 
 
 def pieces() -> Rows:
@@ -153,17 +139,21 @@ def loading() -> Rows:
 
 
 def scaling() -> Rows:
-    """Return seconds and memory along each sweep."""
+    """Return seconds and memory along each sweep, and how both grow."""
+    fields = {"batch": "batch", "size": "image_size", "classes": "classes"}
     rows = []
-    for sweep, points in load("scaling")["sweeps"].items():
-        for number, (value, point) in enumerate(points.items()):
-            if "median_seconds" in point:
-                seconds = f"{point['median_seconds']:.2f}"
-                memory = f"{point['memory_bytes'] / 2**30:.2f}"
-            else:
-                seconds, memory = point["failed"], ""
-            rows.append(["" if number else sweep, value, seconds, memory])
-    return [["sweep", "value", "seconds a step", "GiB"], *rows]
+    for sweep, found in load("scaling")["sweeps"].items():
+        for number, point in enumerate(found["points"]):
+            cells = [point.get("failure", ""), "", ""]
+            if "failure" not in point:
+                cells = [
+                    f"{point['median_seconds']:.2f}",
+                    f"{point['memory_bytes'] / 2**30:.2f}",
+                    f"{point['ratio_per_unit']:.2f}",
+                ]
+            value = str(point[fields.get(sweep, sweep)])
+            rows.append(["" if number else f"{sweep} (unit: {found['unit']})", value, *cells])
+    return [["sweep", "value", "seconds a step", "GiB", "cost a unit, first = 1"], *rows]
 
 
 def presets() -> Rows:
@@ -210,6 +200,8 @@ TABLES: dict[str, Callable[[], Rows]] = {
     )
 }
 STEP, PARTS = "step.py", "components.py"
+STEPS = ("step", "step_again")
+HEADING = ("seconds", "GiB", "TFLOP", "of the best product", "times as fast")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 
