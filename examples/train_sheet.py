@@ -107,7 +107,11 @@ def _maps(
     )
     source = auxiliary if preset.mask_cam.layer == "auxiliary" else cam
     masker = objective.masker
-    extra = {"images": pixels} if preset.mask_strategy == "edge" else {}
+    extra = {}
+    if preset.mask_strategy == "edge":
+        extra["images"] = pixels
+    elif preset.mask_strategy == "entropy":
+        extra["entropy"] = _entropy(objective, images, grid)
     return {
         "cam": (cam * present[:, :, None, None]).amax(1)[0],
         "pseudo": pseudo_labels(
@@ -122,6 +126,16 @@ def _maps(
         "mask": masker(source, present, grid=grid, generator=generator, **extra)[0],
         "prediction": student.predict(images, scales=scales).argmax(1)[0],
     }
+
+
+def _entropy(objective: TrainingObjective, images: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Return the teacher's entropy on a grid of patches, after its temperature's warm-up."""
+    network: Any = objective.teacher.module
+    size = [cells * side for cells, side in zip(grid, network.backbone.patch_size, strict=True)]
+    scaled = F.interpolate(images, size, mode="bilinear")
+    projections = objective.teacher(scaled, outputs=("projections",)).projections
+    temperature = objective.preset.teacher_temperature
+    return objective.token_entropy(projections, temperature).view(-1, *grid)
 
 
 def _labels(labels: Tensor, size: tuple[int, int]) -> Image.Image:

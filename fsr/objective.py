@@ -8,17 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from fsr._cam_sources import StepCAMs
+from fsr._checks import check_shape
 from fsr._networks import given, projection_width, set_masking
 from fsr._numerics import attached_zero
 from fsr._objective_output import ObjectiveOutput, total_loss
 from fsr._views import Pixels, check_block, check_views
 from fsr.cam import IGNORE, cam_to_labels
+from fsr.losses.boundary import boundary_weights
 from fsr.losses.classification import classification_loss
 from fsr.losses.dense_energy import DenseEnergyLoss
 from fsr.losses.ptc import PTCLoss
-from fsr.losses.reinforcement import SelfReinforcementLoss
+from fsr.losses.reinforcement import SelfReinforcementLoss, teacher_distribution
 from fsr.losses.segmentation import balanced_segmentation_loss
-from fsr.masking import UncertainMasker
+from fsr.masking import UncertainMasker, token_entropy
 from fsr.presets import CAM_STRATEGIES, CAMSource, Preset, get_preset
 from fsr.refine import PAR, pseudo_labels
 from fsr.segmenter import SingleStageSegmenter
@@ -101,6 +103,7 @@ class TrainingObjective(nn.Module):
         self.steps = preset.resolve(momentum=teacher.momentum)
         self.weights = preset.weight_schedules(self.steps)
         self.temperature = preset.temperature_schedule()
+        self.mask_ratio = preset.mask_ratio_schedule()
 
         self.masker = _masker(preset, preset.mask_strategy)
         self.random_masker = _masker(preset, "random")
@@ -137,6 +140,32 @@ class TrainingObjective(nn.Module):
     def mask_strategy(self, step: int) -> str:
         """Return how masks are chosen at a step: at random first, then as the preset says."""
         return "random" if step < self.steps["random_mask_until"] else self.preset.mask_strategy
+
+    @torch.no_grad()
+    def token_entropy(self, projections: Tensor, temperature: float) -> Tensor:
+        """Entropy of the teacher's distribution of each patch token, in nats.
+
+        The distributions are those that Eq. 8 takes as targets: centred and sharpened. Not in the
+        paper; read by ``mask_strategy="entropy"``.
+
+        Args:
+            projections: the teacher's projections before the softmax, ``(B, 1+N, K)``.
+            temperature: the teacher's temperature, above 0.
+
+        Returns:
+            Entropies in nats, 0 to ln K, ``(B, N)``.
+
+        Raises:
+            ShapeError: the projections have the wrong shape.
+            TypeError: they are not floating point.
+            ValueError: ``temperature`` is not above 0.
+
+        Source:
+            After Eq. 8.
+        """
+        check_shape("projections", projections, "B 1+N K")
+        center = self.reinforcement.patch_center.value
+        return token_entropy(teacher_distribution(projections[:, 1:], center, temperature))
 
     def forward(
         self,
@@ -176,8 +205,9 @@ class TrainingObjective(nn.Module):
         # Teacher: both views unmasked, P_1 and P_2 of Eq. 1 before the softmax.
         taught = self._teacher_pass(views, cams, weights)
         # Uncertain patches of view 2, Eq. 2-4.
-        mask = self._mask(cams, view2, labels, strategy, generator)
-        cams.make_ahead(view=1)
+        mask = self._mask(cams, view2, labels, step, taught, generator)
+        recovery = self._recovery_weights(cams, labels, step, taught)
+        self._cams_ahead(cams)
         # Student: view 1 plain, view 2 masked; Z_1, and the second view's side of Eq. 1.
         student = self._student_pass(views, mask, cams)
         # CAMs of view 1 become labels of its pixels and of its tokens.
@@ -189,7 +219,7 @@ class TrainingObjective(nn.Module):
             "auxiliary": classification_loss(student["aux_class_logits"], labels),
             "affinity": self._affinity(student["tokens"], token_labels, weights),
             **self._segment(student["segmentation"], pixel_labels, view1, weights),
-            **self._reinforce(student["projections"], taught, mask, temperature),
+            **self._reinforce(student["projections"], taught, mask, temperature, recovery),
         }
         return ObjectiveOutput(
             total=total_loss(terms, weights),
@@ -237,11 +267,12 @@ class TrainingObjective(nn.Module):
         cams: StepCAMs,
         view2: Tensor,
         labels: Tensor,
-        strategy: str,
+        step: int,
+        taught: tuple[Tensor, Tensor] | None,
         generator: torch.Generator | None,
     ) -> Tensor:
         """Return the patches of view 2 to hide from the student, ``(B, H, W)`` (Eq. 2-4)."""
-        grid = cams.grid
+        grid, strategy = cams.grid, self.mask_strategy(step)
         check_block(self.preset.mask_block, grid)
         if strategy in CAM_STRATEGIES:
             cam = cams.get(self.preset.mask_cam)
@@ -249,8 +280,23 @@ class TrainingObjective(nn.Module):
             cam = view2.new_zeros((view2.shape[0], labels.shape[1], *grid))
         masker = self.random_masker if strategy == "random" else self.masker
         images = self.pixels(view2) if strategy == "edge" else None
-        mask: Tensor = masker(cam, labels, grid=grid, images=images, generator=generator)
+        entropy = None
+        if strategy == "entropy" and taught is not None:
+            entropy = self.token_entropy(taught[1], self.temperature(step)).view(-1, *grid)
+        mask: Tensor = masker(
+            cam,
+            labels,
+            grid=grid,
+            images=images,
+            entropy=entropy,
+            ratio=self.mask_ratio(step),
+            generator=generator,
+        )
         return mask
+
+    def _cams_ahead(self, cams: StepCAMs) -> None:
+        """Make the CAM passes of view 1 that the step does not make anyway."""
+        cams.make_ahead(view=1)
 
     def _student_pass(self, views: Tensor, mask: Tensor, cams: StepCAMs) -> dict[str, Tensor]:
         """Return the one forward of the student: heads of view 1, projections of masked view 2."""
@@ -283,6 +329,23 @@ class TrainingObjective(nn.Module):
         low, high = self.preset.pseudo_low, self.preset.pseudo_high
         return cam_to_labels(cam, labels, low=low, high=high)
 
+    def _recovery_weights(
+        self,
+        cams: StepCAMs,
+        labels: Tensor,
+        step: int,
+        taught: tuple[Tensor, Tensor] | None,
+    ) -> Tensor | None:
+        """Return the weight of each token of view 2 in Eq. 8, ``(B, N)``, None if all are alike."""
+        weight = self.preset.uncertain_boundary_weight
+        # While masks are random no CAM of view 2 is trusted, nor made.
+        if taught is None or weight == 0 or step < self.steps["random_mask_until"]:
+            return None
+        cam = cams.get(self.preset.mask_cam, cams.grid)
+        low, high = self.preset.pseudo_low, self.preset.pseudo_high
+        token_labels = cam_to_labels(cam, labels, low=low, high=high)
+        return boundary_weights(token_labels, weight).flatten(1)
+
     def _affinity(self, tokens: Tensor, labels: Tensor, weights: dict[str, float]) -> Tensor:
         """Return L_aff of tokens ``(B, N, D)`` with labels ``(B, H, W)``."""
         if not weights["affinity"] > 0:
@@ -307,11 +370,14 @@ class TrainingObjective(nn.Module):
         taught: tuple[Tensor, Tensor] | None,
         mask: Tensor,
         temperature: float,
+        recovery: Tensor | None,
     ) -> dict[str, Tensor]:
         """Return L_u (Eq. 8) and L_c (Eq. 9) of the student's projections ``(B, 1+N, K)``."""
         if taught is None:
             return dict.fromkeys(("uncertain", "confident"), attached_zero(student))
-        uncertain, confident = self.reinforcement(student, *taught, mask.flatten(1), temperature)
+        uncertain, confident = self.reinforcement(
+            student, *taught, mask.flatten(1), temperature, weights=recovery
+        )
         return {"uncertain": uncertain, "confident": confident}
 
     def extra_repr(self) -> str:
@@ -333,4 +399,5 @@ def _masker(preset: Preset, strategy: str) -> UncertainMasker:
         strategy=strategy,
         block=preset.mask_block,
         rounding=preset.mask_rounding,
+        thresholds=preset.mask_thresholds,
     )

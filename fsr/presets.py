@@ -8,6 +8,7 @@ from typing import Any
 
 from fsr import schedules
 from fsr._checks import check_between, check_choice, check_positive_int
+from fsr.masking import STRATEGIES, THRESHOLDS
 from fsr.schedules import Schedule
 
 LOSS_TERMS = (
@@ -121,8 +122,14 @@ class Preset:
         mask_low: lower bound of the uncertain zone, beta_l of Eq. 3.
         mask_high: upper bound of the uncertain zone, beta_h of Eq. 3.
         mask_strategy: strategy of :class:`fsr.masking.UncertainMasker` after the random phase.
+            ``"entropy"`` (not in the paper) reads no CAM but the teacher's projections of view 2,
+            and waits for the teacher as its CAMs do.
         mask_block: side of one masked block, in patches.
         mask_rounding: ``"floor"`` or ``"ceil"`` of ratio times blocks.
+        mask_thresholds: ``"fixed"``, or ``"otsu"`` for thresholds of every class of every image
+            (not in the paper); see :class:`fsr.masking.UncertainMasker`.
+        mask_ratio_start: ratio at step 0, from which it goes to ``mask_ratio`` at the last step in
+            a straight line, whatever the phase (not in the paper); None keeps ``mask_ratio``.
         random_mask_until: masks are random before this fraction of the run.
         masking: how the aggregator treats masked tokens, ``"exclude"``, ``"scale"`` or
             ``"ignore"``; the objective writes it into both networks. None leaves them as built.
@@ -133,6 +140,9 @@ class Preset:
         affinity_weight: lambda_2 of Eq. 10.
         segmentation_weight: lambda_3 of Eq. 10.
         uncertain_weight: lambda_4 of Eq. 10.
+        uncertain_boundary_weight: what masked patches on a boundary of the token labels of view 2
+            count more in Eq. 8, once masks are no longer random (not in the paper); these labels
+            are made from ``mask_cam`` as those of view 1 are from ``affinity_cam``.
         confident_weight: lambda_5 of Eq. 10.
         energy_weight: weight of the dense energy loss, which Eq. 10 does not have.
         segmentation_from: fraction of the run at which segmentation and dense energy start.
@@ -169,6 +179,8 @@ class Preset:
     mask_strategy: str = "uncertain"
     mask_block: int = 4
     mask_rounding: str = "ceil"
+    mask_thresholds: str = "fixed"
+    mask_ratio_start: float | None = None
     random_mask_until: float = 0.2
     masking: str | None = "ignore"
     pseudo_low: float = 0.25
@@ -178,6 +190,7 @@ class Preset:
     affinity_weight: float = 0.2
     segmentation_weight: float = 0.1
     uncertain_weight: float = 0.1
+    uncertain_boundary_weight: float = 0.0
     confident_weight: float = 0.1
     energy_weight: float = 0.05
     segmentation_from: float = 0.1
@@ -204,8 +217,22 @@ class Preset:
         for term in LOSS_TERMS:
             name = f"{term}_weight"
             check_between(name, getattr(self, name), 0.0, float("inf"))
+        check_between(
+            "uncertain_boundary_weight", self.uncertain_boundary_weight, 0.0, float("inf")
+        )
         for name in ("momentum", "final_momentum", "drop_path_rate"):
             check_between(name, getattr(self, name), 0.0, 1.0)
+        check_choice("mask_strategy", self.mask_strategy, STRATEGIES)
+        check_choice("mask_thresholds", self.mask_thresholds, THRESHOLDS)
+        check_between("mask_ratio", self.mask_ratio, 0.0, 1.0, inclusive=False)
+        if self.mask_ratio_start is not None:
+            check_between("mask_ratio_start", self.mask_ratio_start, 0.0, 1.0, inclusive=False)
+        if self.mask_strategy == "entropy" and not (self.uncertain_weight or self.confident_weight):
+            raise ValueError(
+                "mask_strategy: 'entropy' reads projections of the teacher, which are made for "
+                "self-reinforcement only: expected uncertain_weight or confident_weight above 0, "
+                "got 0 for both"
+            )
         if self.masking is not None:
             check_choice("masking", self.masking, ("exclude", "scale", "ignore"))
         for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):
@@ -233,7 +260,8 @@ class Preset:
         """Return the step at which each phase ends or starts, by field name.
 
         ``teacher_source_from`` is added (see :func:`teacher_source_step`), and no phase that reads
-        a CAM of the teacher starts before it: until then masks are random and the term waits.
+        a CAM or entropies of the teacher starts before it: until then masks are random and the term
+        waits.
 
         Args:
             total_steps: length of the run in steps; the preset's own by default.
@@ -247,11 +275,13 @@ class Preset:
         steps = {name: round(getattr(self, name) * total) for name in PHASES}
         ready = steps["teacher_source_from"] = teacher_source_step(momentum, total)
         sources = {"segmentation_from": self.segmentation_cam, "affinity_from": self.affinity_cam}
-        if self.mask_strategy in CAM_STRATEGIES:
+        if self.mask_strategy in CAM_STRATEGIES or self.uncertain_boundary_weight > 0:
             sources["random_mask_until"] = self.mask_cam
-        for phase, source in sources.items():
-            if source.network == "teacher":
-                steps[phase] = max(steps[phase], ready)
+        waiting = {phase for phase, source in sources.items() if source.network == "teacher"}
+        if self.mask_strategy == "entropy":
+            waiting.add("random_mask_until")
+        for phase in waiting:
+            steps[phase] = max(steps[phase], ready)
         return steps
 
     def weight_schedules(self, steps: Mapping[str, int] | None = None) -> dict[str, Schedule]:
@@ -280,6 +310,14 @@ class Preset:
         warmup = round(self.teacher_temperature_warmup * self.total_steps)
         start, end = self.teacher_temperature_start, self.teacher_temperature
         return schedules.linear_warmup(start, end, warmup)
+
+    def mask_ratio_schedule(self) -> Schedule:
+        """Return the share of patches to mask as a function of the step."""
+        start, end = self.mask_ratio_start, self.mask_ratio
+        # Where the two agree a sum of shares of them could round to another number of patches.
+        if start is None or start == end:
+            return schedules.constant(end)
+        return schedules.linear_warmup(start, end, self.total_steps)
 
     def describe(self) -> str:
         """Return a readable table: CAM sources, every constant, the step of every phase."""

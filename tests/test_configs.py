@@ -207,6 +207,20 @@ def test_preset_fields_change_through_the_options() -> None:
     assert preset.masking == "exclude"
 
 
+def test_the_switches_that_are_not_in_the_paper_are_options() -> None:
+    preset = build_preset(
+        _default(
+            "preset.mask_strategy=entropy",
+            "preset.mask_thresholds=otsu",
+            "preset.mask_ratio_start=0.1",
+            "preset.uncertain_boundary_weight=1.0",
+        )
+    )
+    assert (preset.mask_strategy, preset.mask_thresholds) == ("entropy", "otsu")
+    assert (preset.mask_ratio_start, preset.uncertain_boundary_weight) == (0.1, 1.0)
+    assert build_preset(_default("preset.mask_ratio_start=null")).mask_ratio_start is None
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -232,6 +246,10 @@ def test_preset_fields_change_through_the_options() -> None:
         ("optim.mixed_precision=fp8", r"optim\.mixed_precision: expected one of"),
         ("preset.base=fats", r"preset: .*did you mean 'fast'"),
         ("preset.mask_low=0.9", r"preset: mask_low: expected less than mask_high"),
+        ("preset.mask_strategy=entropie", r"preset: mask_strategy: .*did you mean 'entropy'"),
+        ("preset.mask_thresholds=otso", r"preset: mask_thresholds: .*did you mean 'otsu'"),
+        ("preset.mask_ratio_start=2", r"preset: mask_ratio_start: expected a number in \(0\.0, 1"),
+        ("preset.uncertain_boundary_weight=-1", r"preset: uncertain_boundary_weight: expected"),
         ("preset.mask_cam.layer=last", r"preset: layer: expected one of"),
         ("preset.learning_rate_warmup=1.0", r"preset\.learning_rate_warmup: warmup_steps"),
         ("data.name=voc", r"data\.root: the data set 'voc' needs a folder"),

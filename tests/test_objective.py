@@ -293,7 +293,7 @@ def test_a_step_makes_no_pass_that_it_does_not_use(preset: str, step: int, own: 
 def test_a_pass_for_the_auxiliary_cam_alone_ends_at_its_block() -> None:
     objective = build("reference")
     student: Any = objective.student
-    runs = {index: 0 for index in range(len(student.backbone.model.blocks))}
+    runs = dict.fromkeys(range(len(student.backbone.model.blocks)), 0)
     for index, block in enumerate(student.backbone.model.blocks):
         block.register_forward_hook(
             lambda *_, index=index: runs.__setitem__(index, runs[index] + 1)

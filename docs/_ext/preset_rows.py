@@ -17,7 +17,9 @@ def spell(name: str, value: Any) -> str:
         return f"{100 * value:g}% of the run"
     if isinstance(value, float):
         return f"{value:g}"
-    return "as built" if value is None else str(value)
+    if value is None:
+        return "as built" if name == "masking" else "off"
+    return str(value)
 
 
 def preset_rows(presets: Mapping[str, Preset] = PRESETS) -> list[list[str]]:

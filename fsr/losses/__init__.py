@@ -1,5 +1,6 @@
 """Loss terms of the training objective (Eq. 8-10): pure functions, and modules over them."""
 
+from fsr.losses.boundary import boundary_weights, label_boundary
 from fsr.losses.center import Center
 from fsr.losses.classification import classification_loss
 from fsr.losses.dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
@@ -20,9 +21,11 @@ __all__ = [
     "ReinforcementLosses",
     "SelfReinforcementLoss",
     "balanced_segmentation_loss",
+    "boundary_weights",
     "classification_loss",
     "confident_loss",
     "gated_dense_energy",
+    "label_boundary",
     "patch_token_contrast",
     "teacher_distribution",
     "uncertain_loss",

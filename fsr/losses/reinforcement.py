@@ -58,18 +58,28 @@ def teacher_distribution(outputs: Tensor, center: Tensor, temperature: float) ->
 
 
 def uncertain_loss(
-    student: Tensor, teacher: Tensor, mask: Tensor, temperature: float = 0.1
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor,
+    temperature: float = 0.1,
+    *,
+    weights: Tensor | None = None,
 ) -> Tensor:
     r"""Loss :math:`L_u` of the uncertain tokens, Eq. 8, averaged over tokens and images.
 
     .. math:: L_u = -\frac1B \sum_b \frac{1}{\max(1, |M_b|)} \sum_{i \in M_b} P^{(i)}
               \log \sigma(s^{(i)} / \tau)
 
+    With ``weights`` the mean over an image's masked tokens becomes their weighted mean, so that the
+    loss keeps its scale (not in the paper).
+
     Args:
         student: projector outputs s of the student's masked view, before softmax, ``(B, N, K)``.
         teacher: distributions P of the teacher's same view, ``(B, N, K)``; constants.
         mask: True where a patch was masked, ``(B, N)`` boolean.
         temperature: the student's :math:`\tau > 0`.
+        weights: how much each token counts beside the others, ``(B, N)``, finite and at least 0,
+            constants; see :func:`fsr.losses.boundary.boundary_weights`. None: all alike.
 
     Returns:
         Scalar of at least 0, in at least float32. An image without a masked token counts as 0; so
@@ -77,8 +87,9 @@ def uncertain_loss(
 
     Raises:
         ShapeError: a shape is wrong or does not fit the others.
-        TypeError: ``student`` or ``teacher`` is not floating point, or ``mask`` not boolean.
-        ValueError: ``temperature`` is not above 0.
+        TypeError: ``student``, ``teacher`` or ``weights`` is not floating point, or ``mask`` not
+            boolean.
+        ValueError: ``temperature`` is not above 0, or a weight is negative, infinite or NaN.
 
     Source:
         Section "Feature Self-reinforcement", Eq. 8.
@@ -94,8 +105,15 @@ def uncertain_loss(
     # Every token's cross entropy, masked or not: picking rows by mask would make shapes depend on
     # values, which costs a synchronisation on a GPU and a graph break in torch.compile.
     entropy = _cross_entropy(student, teacher, temperature)
-    masked = mask.sum(dim=1).clamp(min=1)
-    return ((entropy * mask).sum(dim=1) / masked).mean()
+    if weights is None:
+        masked = mask.sum(dim=1).clamp(min=1)
+        return ((entropy * mask).sum(dim=1) / masked).mean()
+    check_shape("weights", weights, "B N", B=batch, N=count)
+    check_floating("weights", weights)
+    _check_weights(weights)
+    share = weights.detach().to(entropy.dtype) * mask
+    total = share.sum(dim=1)
+    return ((entropy * share).sum(dim=1) / total.masked_fill(total == 0, 1)).mean()
 
 
 def confident_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
@@ -178,6 +196,8 @@ class SelfReinforcementLoss(nn.Module):
         teacher_view2: Tensor,
         mask: Tensor,
         teacher_temperature: float = 0.07,
+        *,
+        weights: Tensor | None = None,
     ) -> ReinforcementLosses:
         """Return both losses; in training mode, move the centres afterwards.
 
@@ -188,6 +208,8 @@ class SelfReinforcementLoss(nn.Module):
             teacher_view2: the teacher's for the whole view 2, ``(B, 1+N, K)``.
             mask: True where view 2 was masked for the student, ``(B, N)`` boolean.
             teacher_temperature: the teacher's temperature at this step, above 0.
+            weights: how much each patch token counts in Eq. 8, ``(B, N)``, finite and at least 0;
+                see :func:`uncertain_loss`.
 
         Returns:
             Named pair ``(uncertain, confident)`` of scalars in at least float32.
@@ -195,7 +217,7 @@ class SelfReinforcementLoss(nn.Module):
         Raises:
             ShapeError: a shape is wrong or does not fit the others.
             TypeError: an input is not floating point, or ``mask`` not boolean.
-            ValueError: ``teacher_temperature`` is not above 0.
+            ValueError: ``teacher_temperature`` is not above 0, or ``weights`` are not as said.
         """
         width = self.class_center.value.shape[0]
         batch, rows, _ = check_shape("student", student, "B 1+N K", K=width)
@@ -219,7 +241,9 @@ class SelfReinforcementLoss(nn.Module):
             patch_outputs, self.patch_center.value, teacher_temperature
         )
         losses = ReinforcementLosses(
-            uncertain=uncertain_loss(student[:, 1:], patch_target, mask, self.student_temperature),
+            uncertain=uncertain_loss(
+                student[:, 1:], patch_target, mask, self.student_temperature, weights=weights
+            ),
             confident=confident_loss(student[:, 0], class_target, self.student_temperature),
         )
         if self.training:
@@ -242,6 +266,16 @@ def _cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tens
     _check_temperature("temperature", temperature)
     log_student = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
     return -(teacher.detach() * log_student).sum(dim=-1)
+
+
+def _check_weights(weights: Tensor) -> None:
+    """Raise unless all weights are finite and at least 0; steps aside under ``torch.compile``."""
+    if torch.compiler.is_compiling() or bool((torch.isfinite(weights) & (weights >= 0)).all()):
+        return
+    raise ValueError(
+        f"weights: expected finite numbers of at least 0, got values from {weights.min().item():g} "
+        f"to {weights.max().item():g}"
+    )
 
 
 def _check_temperature(name: str, value: float) -> None:

@@ -46,13 +46,14 @@ def mask_count(ratio: float, total: int, rounding: str = "floor") -> int:
     return -(-numerator * total // denominator)
 
 
-def uncertain_zone(score: Tensor, low: float, high: float) -> Tensor:
+def uncertain_zone(score: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
     r"""Condition of Eq. 3: :math:`\beta_l < \max_c M_c < \beta_h`, both strict.
 
     Args:
         score: maximum of the normalised CAM over the present classes, any shape, 0 to 1.
-        low: :math:`\beta_l`; a score of at most this is surely background.
-        high: :math:`\beta_h`; a score of at least this is surely foreground.
+        low: :math:`\beta_l`; a score of at most this is surely background. A number, or one for
+            each score, in at least float32.
+        high: :math:`\beta_h`; a score of at least this is surely foreground. Likewise.
 
     Returns:
         Boolean of the same shape, True = uncertain.

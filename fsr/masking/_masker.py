@@ -6,19 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._checks import (
-    ShapeError,
-    check_between,
-    check_choice,
-    check_finite,
-    check_floating,
-    check_grid,
-    check_positive_int,
-    check_shape,
-    check_unit_interval,
-)
+from fsr._checks import check_between, check_choice, check_positive_int, check_unit_interval
 from fsr._optional import import_extra
 from fsr.masking._edges import canny_edges, count_per_cell
+from fsr.masking._entropy import block_mean, entropy_soft_mask
 from fsr.masking._equations import (
     ROUNDINGS,
     keep_one,
@@ -27,8 +18,18 @@ from fsr.masking._equations import (
     top_k_mask,
     uncertain_zone,
 )
+from fsr.masking._inputs import (
+    block_grid,
+    block_noise,
+    checked_images,
+    patch_entropy,
+    to_patches,
+)
+from fsr.masking._otsu import otsu_thresholds, strongest_with_thresholds
 
-STRATEGIES = ("uncertain", "random", "strict", "edge")
+# The first four are those of Table 3.
+STRATEGIES = ("uncertain", "random", "strict", "edge", "entropy")
+THRESHOLDS = ("fixed", "otsu")
 # A patch is an edge patch if at least this share of its pixels lies on an edge.
 EDGE_SHARE = 0.05
 
@@ -43,14 +44,22 @@ class UncertainMasker(nn.Module):
     lies closest to a threshold for ``"strict"``, and the one with the fewest edge pixels for
     ``"edge"``. An image without any class has an empty zone.
 
+    Two choices are not in the paper. Strategy ``"entropy"`` reads no CAM: it takes the blocks of
+    highest mean ``entropy`` first, by :func:`entropy_soft_mask`. ``thresholds="otsu"`` finds
+    :math:`\beta_l` and :math:`\beta_h` for every present class of every image by
+    :func:`otsu_thresholds`; a patch is uncertain if the score of its strongest class lies between
+    the thresholds of that class.
+
     Args:
-        ratio: share r of patches to mask, in (0, 1), for ``"uncertain"`` and ``"random"``.
+        ratio: share r of patches to mask, in (0, 1); ``"strict"`` and ``"edge"`` have no ratio.
         low: threshold :math:`\beta_l`, 0 to 1, below ``high``.
         high: threshold :math:`\beta_h`, 0 to 1.
-        strategy: one of the four above.
+        strategy: one of the five above.
         block: side of the square of patches that is masked as one, in patches.
         rounding: ``"floor"`` (Eq. 4) or ``"ceil"`` of ratio times the number of blocks. The
             released code uses ``block=4, rounding="ceil"``.
+        thresholds: ``"fixed"``, ``low`` and ``high`` for all, or ``"otsu"``; a map in which Otsu
+            finds no three groups keeps ``low`` and ``high``.
 
     Raises:
         ImportError: ``strategy="edge"`` without scikit-image (extra ``edge``).
@@ -77,6 +86,7 @@ class UncertainMasker(nn.Module):
         strategy: str = "uncertain",
         block: int = 1,
         rounding: str = "floor",
+        thresholds: str = "fixed",
     ) -> None:
         super().__init__()
         check_between("ratio", ratio, 0, 1, inclusive=False)
@@ -87,6 +97,7 @@ class UncertainMasker(nn.Module):
         check_choice("strategy", strategy, STRATEGIES)
         check_positive_int("block", block)
         check_choice("rounding", rounding, ROUNDINGS)
+        check_choice("thresholds", thresholds, THRESHOLDS)
         if strategy == "edge":
             # Now rather than in the middle of a run.
             import_extra("skimage.feature", "edge", "UncertainMasker(strategy='edge')")
@@ -96,6 +107,7 @@ class UncertainMasker(nn.Module):
         self.strategy = strategy
         self.block = block
         self.rounding = rounding
+        self.thresholds = thresholds
 
     @torch.no_grad()
     def forward(
@@ -105,6 +117,8 @@ class UncertainMasker(nn.Module):
         *,
         grid: tuple[int, int] | None = None,
         images: Tensor | None = None,
+        entropy: Tensor | None = None,
+        ratio: float | None = None,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -115,6 +129,9 @@ class UncertainMasker(nn.Module):
             labels: multi-hot image-level labels, ``(B, C)``; absent classes do not count.
             grid: patch grid ``(H, W)``; the CAM's size if not given.
             images: ``(B, 3, height, width)``, needed by ``"edge"`` only.
+            entropy: entropy of every patch in nats, ``(B, H, W)``, needed by ``"entropy"`` only;
+                see :func:`token_entropy`.
+            ratio: share of patches to mask in this call, in (0, 1); the masker's own if None.
             noise: the u of Eq. 3 per block, ``(B, H / block, W / block)``, 0 to 1.
             generator: where to draw the noise from, on any device; torch's default generator if
                 neither it nor ``noise`` is given. ``"strict"`` and ``"edge"`` draw nothing.
@@ -125,23 +142,26 @@ class UncertainMasker(nn.Module):
         Raises:
             ShapeError: a shape is wrong, ``block`` does not divide the grid, or the grid of
                 blocks does not divide the images.
-            TypeError: a tensor is not floating point, or ``grid`` is no pair of integers.
-            ValueError: the CAM or the noise holds NaN or values outside 0 to 1, ``images`` are
-                missing, or both ``noise`` and ``generator`` are given.
+            TypeError: a tensor is not floating point, ``grid`` is no pair of integers, or ``ratio``
+                no number.
+            ValueError: the CAM or the noise holds NaN or values outside 0 to 1, ``entropy`` or
+                ``images`` hold NaN or infinity or are missing, ``ratio`` lies outside (0, 1), or
+                both ``noise`` and ``generator`` are given.
         """
-        blocks = self._blocks(cam, labels, grid)
+        blocks = block_grid(cam, labels, grid, self.block)
+        if ratio is not None:
+            check_between("ratio", ratio, 0, 1, inclusive=False)
         if self.strategy == "edge":
-            return self._to_patches(self._edge_mask(cam, images, blocks))
+            return to_patches(self._edge_mask(cam, images, blocks), self.block)
         if self.strategy == "strict":
             check_unit_interval(cam=cam)
-            return self._to_patches(self._strict_mask(self._score(cam, labels, blocks)))
-        noise = self._noise(cam, blocks, noise, generator)
+            return to_patches(self._strict_mask(cam, labels, blocks), self.block)
+        noise = block_noise(cam, blocks, noise, generator)
         check_unit_interval(cam=cam, noise=noise)
-        if self.strategy == "uncertain":
-            zone = uncertain_zone(self._score(cam, labels, blocks), self.low, self.high)
-            noise = soft_mask(zone, noise)
-        count = mask_count(self.ratio, blocks[0] * blocks[1], self.rounding)
-        return self._to_patches(top_k_mask(noise.flatten(1), count).view_as(noise))
+        soft = self._soft_mask(cam, labels, entropy, noise).flatten(1)
+        share = self.ratio if ratio is None else ratio
+        count = mask_count(share, blocks[0] * blocks[1], self.rounding)
+        return to_patches(top_k_mask(soft, count).view_as(noise), self.block)
 
     @torch.no_grad()
     def uncertain_zone(
@@ -166,88 +186,60 @@ class UncertainMasker(nn.Module):
             TypeError: the CAM is not floating point, or ``grid`` is no pair of integers.
             ValueError: the CAM holds NaN or values outside 0 to 1.
         """
-        blocks = self._blocks(cam, labels, grid)
+        blocks = block_grid(cam, labels, grid, self.block)
         check_unit_interval(cam=cam)
-        score = self._score(cam, labels, blocks)
-        return self._to_patches(uncertain_zone(score, self.low, self.high))
+        return to_patches(uncertain_zone(*self._score(cam, labels, blocks)), self.block)
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""
         return (
             f"ratio={self.ratio}, low={self.low}, high={self.high}, strategy={self.strategy!r}, "
-            f"block={self.block}, rounding={self.rounding!r}"
+            f"block={self.block}, rounding={self.rounding!r}, thresholds={self.thresholds!r}"
         )
 
-    def _blocks(
-        self, cam: Tensor, labels: Tensor | None, grid: tuple[int, int] | None
-    ) -> tuple[int, int]:
-        """Check the shapes and return the grid of blocks."""
-        batch, classes, height, width = check_shape("cam", cam, "B C h w")
-        check_floating("cam", cam)
-        if min(classes, height, width) < 1:
-            raise ShapeError(
-                f"cam: expected at least one class and one pixel, got {tuple(cam.shape)}"
-            )
-        if labels is not None:
-            check_shape("labels", labels, "B C", B=batch, C=classes)
-        rows, columns = (height, width) if grid is None else check_grid("grid", grid)
-        if rows % self.block or columns % self.block:
-            raise ShapeError(
-                f"grid: expected multiples of block={self.block}, got {(rows, columns)}"
-            )
-        return rows // self.block, columns // self.block
-
-    def _score(self, cam: Tensor, labels: Tensor | None, blocks: tuple[int, int]) -> Tensor:
-        """Return the maximum over present classes, sampled at the blocks: ``(B, rows, columns)``.
+    def _score(
+        self, cam: Tensor, labels: Tensor | None, blocks: tuple[int, int]
+    ) -> tuple[Tensor, float | Tensor, float | Tensor]:
+        """Return the maximum over present classes at the blocks, ``(B, rows, columns)``, low, high.
 
         Nearest sampling copies single pixels, so thresholds may be applied before or after it.
         """
         if labels is not None:
             cam = cam.masked_fill((labels <= 0)[:, :, None, None], 0.0)
-        score = cam.amax(dim=1, keepdim=True)
-        return F.interpolate(score, size=blocks, mode="nearest").squeeze(1)
+        if self.thresholds == "fixed":
+            score = cam.amax(dim=1, keepdim=True)
+            return F.interpolate(score, size=blocks, mode="nearest").squeeze(1), self.low, self.high
+        lows, highs = otsu_thresholds(cam, self.low, self.high)
+        sampled = F.interpolate(cam, size=blocks, mode="nearest")
+        return strongest_with_thresholds(sampled, lows, highs)
 
-    def _noise(
-        self,
-        cam: Tensor,
-        blocks: tuple[int, int],
-        noise: Tensor | None,
-        generator: torch.Generator | None,
+    def _soft_mask(
+        self, cam: Tensor, labels: Tensor | None, entropy: Tensor | None, noise: Tensor
     ) -> Tensor:
-        """Return the u of Eq. 3 at the blocks on the CAM's device, given or drawn."""
-        if noise is None:
-            # A generator draws on its own device only: move the numbers, so that any will do.
-            source = cam.device if generator is None else generator.device
-            return torch.rand(cam.shape[0], *blocks, generator=generator, device=source).to(
-                cam.device
-            )
-        if generator is not None:
-            raise ValueError("generator: expected None beside noise=, got both")
-        check_shape("noise", noise, "B H W", B=cam.shape[0], H=blocks[0], W=blocks[1])
-        check_floating("noise", noise)
-        return noise.to(cam.device)
+        """Return the soft mask of the strategies that have a ratio, in the shape of the noise."""
+        blocks = (noise.shape[1], noise.shape[2])
+        if self.strategy == "uncertain":
+            return soft_mask(uncertain_zone(*self._score(cam, labels, blocks)), noise)
+        if self.strategy == "entropy":
+            means = block_mean(patch_entropy(cam, entropy, blocks, self.block), self.block)
+            return entropy_soft_mask(means.flatten(1), noise.flatten(1))
+        return noise
 
-    def _strict_mask(self, score: Tensor) -> Tensor:
+    def _strict_mask(self, cam: Tensor, labels: Tensor | None, blocks: tuple[int, int]) -> Tensor:
         """Return exactly the zone, but for the block whose score is closest to leaving it."""
-        zone = uncertain_zone(score, self.low, self.high)
-        certainty = (score - (self.low + self.high) / 2).abs()
+        score, low, high = self._score(cam, labels, blocks)
+        zone = uncertain_zone(score, low, high)
+        certainty = (score - (low + high) / 2).abs()
+        if self.thresholds == "otsu":
+            # Zones of different widths: the distance to the border counts, not that to the middle.
+            certainty = certainty - (high - low) / 2
         return keep_one(zone.flatten(1), certainty.flatten(1)).view_as(zone)
 
     def _edge_mask(self, cam: Tensor, images: Tensor | None, blocks: tuple[int, int]) -> Tensor:
         """Return the blocks on edges, but for the one with the fewest edge pixels."""
-        if images is None:
-            raise ValueError("images: expected a tensor for strategy='edge', got None")
-        _, _, height, width = check_shape(
-            "images", images, "B 3 height width", B=cam.shape[0], **{"3": 3}
-        )
-        check_floating("images", images)
         check_unit_interval(cam=cam)
-        check_finite("images", images)
+        images = checked_images(cam, images)
         edges = count_per_cell(canny_edges(images), blocks).to(cam.device)
-        pixels = height * width // (blocks[0] * blocks[1])
+        pixels = images.shape[2] * images.shape[3] // (blocks[0] * blocks[1])
         mask = edges >= mask_count(EDGE_SHARE, pixels, "ceil")
         return keep_one(mask.flatten(1), -edges.flatten(1)).view_as(mask)
-
-    def _to_patches(self, blocks: Tensor) -> Tensor:
-        """Repeat every block over its patches: ``(B, H / block, W / block)`` to ``(B, H, W)``."""
-        return blocks.repeat_interleave(self.block, 1).repeat_interleave(self.block, 2)
