@@ -187,6 +187,12 @@ _BEYOND = (
     Variant("entropy", 3, ("preset.mask_strategy=entropy",), "mask by the teacher's entropy"),
     Variant("otsu", 3, ("preset.mask_thresholds=otsu",), "thresholds by each CAM's histogram"),
     Variant("ratio-from-0.1", 3, ("preset.mask_ratio_start=0.1",), "ratio rises from 0.1"),
+    Variant(
+        "boundary-weight",
+        3,
+        ("preset.uncertain_boundary_weight=1",),
+        "patches on label boundaries count twice in L_u",
+    ),
 )
 
 VARIANTS = {v.name: v for v in (*_TABLE4, *_TABLE3, *_OURS, *_TABLE5, *_BEYOND)}

@@ -176,12 +176,9 @@ def presets() -> Rows:
 def machine() -> Rows:
     """Return the machine that each file was measured on."""
     rows = []
-    for path in sorted(RESULTS.glob("*.json")):
-        measured = json.loads(path.read_text())
-        if "machine" in measured:
-            named = measured["machine"]
-            cells = [named.get("gpu", named["processor"]), str(named["cores"]), named["torch"]]
-            rows.append([path.name, *cells])
+    for name in (*STEPS, "components", "inference", "loading", "scaling"):
+        named = load(name)["machine"]
+        rows.append([f"{name}.json", named["processor"], str(named["cores"]), named["torch"]])
     return [["file", "processor", "cores", "torch"], *rows]
 
 
