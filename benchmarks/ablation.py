@@ -60,7 +60,7 @@ def run_missing(options: argparse.Namespace, setting: Setting, log: ResultLog) -
     finished = 0
 
     def may_start() -> bool:
-        return time.monotonic() - begun + longest <= 3600 * options.hours
+        return time.monotonic() - begun + longest <= 3600 * float(options.hours)
 
     def keep(row: Row) -> None:
         nonlocal longest, finished
