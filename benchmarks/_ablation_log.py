@@ -6,15 +6,14 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from _ablation_scores import Row
 from _ablation_setting import Setting, changed
 from _ablation_variants import Variant
 from _machine import write_json
-
-Row = dict[str, Any]
 
 
 class ResultLog:
@@ -102,20 +101,3 @@ class ResultLog:
             f"{name} {recorded[name]!r}, now {setting.options.get(name)!r}" for name in names[:3]
         )
         return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def scores_by_seed(rows: Sequence[Row], variant: str, network: str, score: str) -> dict[int, float]:
-    """Return one score of a variant by seed; runs without it are left out.
-
-    Args:
-        rows: finished runs.
-        variant: its name.
-        network: "student" or "teacher".
-        score: name of the score.
-    """
-    found = {}
-    for row in rows:
-        value = (row["scores"] or {}).get(network, {}).get(score)
-        if row["variant"] == variant and value is not None:
-            found[row["seed"]] = value
-    return found

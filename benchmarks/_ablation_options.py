@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from _ablation_scores import SCORES
 from _ablation_setting import SPLITS
 from _ablation_variants import (
     BASELINE,
@@ -16,7 +17,6 @@ from _ablation_variants import (
     VARIANTS,
     Variant,
 )
-from _ablation_worker import SCORES
 
 RESULTS = Path(__file__).resolve().parent / "results" / "ablation"
 
@@ -44,6 +44,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", metavar="A-B", help="instead of the tier's")
     parser.add_argument("--name", help="of the results: design, final or confirmation")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep the networks, for ablation_figures.py"
+    )
     parser.add_argument("--hours", type=float, default=math.inf, help="end within so long")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     parser.add_argument("--threads", type=int, default=1, help="threads of each run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -17,8 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from _ablation_log import Row
 from _ablation_runs import RunFailed, Task
+from _ablation_scores import Row
 from _ablation_setting import Setting
 from _ablation_variants import Variant
 
@@ -78,8 +79,17 @@ class Children:
                     os.killpg(child.pid, signal.SIGKILL)
 
 
-def make_run(task: Task, setting: Setting, children: Children, threads: int) -> Row:
+def make_run(
+    task: Task, setting: Setting, children: Children, threads: int, keep: Path | None = None
+) -> Row:
     """Train and score once, and return the line to keep.
+
+    Args:
+        task: variant and seed.
+        setting: what all runs share.
+        children: where the processes are started.
+        threads: of each process.
+        keep: where the networks are put, see :func:`kept_networks`; None throws them away.
 
     Raises:
         RunFailed: something that may go well another time.
@@ -115,7 +125,17 @@ def make_run(task: Task, setting: Setting, children: Children, threads: int) -> 
         children.run(worker, threads, Path(name) / "worker.txt")
         # The trainer's own seconds stand where it trained.
         row = {**json.loads((folder / "scores.json").read_text()), **row}
+        if keep is not None:
+            target = kept_networks(keep, setting, variant.name, seed)
+            target.mkdir(parents=True, exist_ok=True)
+            for network in folder.glob("*.safetensors"):
+                shutil.copy2(network, target)
     return {**row, "seconds": _since(begun)}
+
+
+def kept_networks(keep: Path, setting: Setting, variant: str, seed: int) -> Path:
+    """Return where the networks of a run are kept: another setting has another folder."""
+    return keep / setting.hash / f"{variant}-{seed}"
 
 
 def _quiet(setting: Setting, variant: Variant, folder: Path) -> list[str]:

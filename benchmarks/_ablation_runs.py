@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
 from typing import NamedTuple
 
-from _ablation_log import Row
+from _ablation_scores import Row
 from _ablation_variants import Variant
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _ablation_scores import TRIMAP_WIDTH
 from _ablation_variants import Variant
 
 # The package of this checkout, whichever is installed, and its examples.
@@ -32,7 +33,6 @@ OPTIONS = Path(__file__).with_name("ablation.yaml")
 # scored the first 120 test scenes, so those of the ablation start behind them.
 SPLITS = {"design": "tune", "test": "test"}
 FIRST_SCENE = {"tune": 0, "test": 200}
-TRIMAP_WIDTH = 3
 # Where else CAMs are scored; the tables show `eval.cam_threshold` alone.
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 15))
 # Options that change no score, or that the script sets itself.

@@ -6,10 +6,9 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 
-from _ablation_log import Row, scores_by_seed
 from _ablation_runs import Task
+from _ablation_scores import SCORES, Row, scores_by_seed
 from _ablation_variants import BASELINE, VARIANTS, Variant
-from _ablation_worker import SCORES
 from _paired import Comparison, agree, compare
 
 Cells = list[list[str]]

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _ablation_setting import FIRST_SCENE, SPLITS, THRESHOLDS, TRIMAP_WIDTH
+from _ablation_scores import OF_MASKS, TRIMAP_WIDTH
+from _ablation_setting import FIRST_SCENE, SPLITS, THRESHOLDS
 from _machine import machine, write_json
 from train_config import Config, build_preset, load_config
 
@@ -24,17 +25,6 @@ from fsr.inference import PseudoLabelOptions, evaluate
 from fsr.inference.provenance import versions
 from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
-
-SCORES = {
-    "cam": "CAM mIoU",
-    "prediction": "prediction mIoU",
-    "trimap": f"prediction mIoU within {TRIMAP_WIDTH} px of a boundary",
-    "pseudo": "refined pseudo label mIoU where decided",
-    "pseudo_decided": "pixels that the refined pseudo label decides",
-    "label_f1": "label F1",
-}
-# The bound trains encoder and decoder; its classifiers stay as they were drawn.
-OF_MASKS = ("prediction", "trimap")
 
 
 class SceneRange:

@@ -25,10 +25,11 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from _ablation_log import ResultLog, Row
+from _ablation_log import ResultLog
 from _ablation_options import parse_arguments, seeds
 from _ablation_processes import Children, make_run, revision
 from _ablation_runs import plan, work_through
+from _ablation_scores import Row
 from _ablation_setting import Setting, refusal
 from _ablation_tables import (
     agreement_table,
@@ -79,7 +80,7 @@ def run_missing(options: argparse.Namespace, setting: Setting, log: ResultLog) -
     children = Children()
     failures = work_through(
         tasks,
-        lambda task: make_run(task, setting, children, options.threads),
+        lambda task: make_run(task, setting, children, options.threads, options.keep),
         keep,
         jobs=options.jobs,
         may_start=may_start,

@@ -521,11 +521,16 @@ def test_scored_scenes_start_behind_those_that_were_scored_before(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["both", "full-masks"])
-def test_one_run_from_end_to_end(load: Callable[[str], Any], tiny: Path, name: str) -> None:
+def test_one_run_from_end_to_end(
+    load: Callable[[str], Any], tiny: Path, tmp_path: Path, name: str
+) -> None:
     processes, runs = load("_ablation_processes"), load("_ablation_runs")
     setting = load("_ablation_setting").Setting("design", (), tiny)
     variant = load("_ablation_variants").VARIANTS[name]
-    row = processes.make_run(runs.Task(variant, 100), setting, processes.Children(), 1)
+    keep = tmp_path / "networks"
+    row = processes.make_run(runs.Task(variant, 100), setting, processes.Children(), 1, keep)
+    kept = {path.stem for path in processes.kept_networks(keep, setting, name, 100).iterdir()}
+    assert kept == set(row["scores"])
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert (row["variant"], row["seed"], row["setting"]) == (name, 100, setting.hash)
     assert row["machine"]["threads"] == 1
@@ -535,7 +540,7 @@ def test_one_run_from_end_to_end(load: Callable[[str], Any], tiny: Path, name: s
         return
     assert set(row["scores"]) == {"student", "teacher"}
     for found in row["scores"].values():
-        assert set(found) == {*load("_ablation_worker").SCORES, "cam_sweep"}
+        assert set(found) == {*load("_ablation_scores").SCORES, "cam_sweep"}
         assert found["cam_sweep"]["0.2"] == found["cam"]
         assert 0 <= found["prediction"] <= 1
     assert set(row["curve"]) == {"1", "2", "3", "4"}

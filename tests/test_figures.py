@@ -212,7 +212,7 @@ def test_one_model_stands_on_its_layers_and_units_are_named() -> None:
     figure = plot_attention_entropy({"one": torch.rand(3, 2).bfloat16()}, normalized=True)
     (axes,) = figure.axes
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [0, 1, 2])
-    assert axes.get_ylabel() == "mean attention entropy (log of the number of tokens)"
+    assert axes.get_ylabel() == "mean attention entropy (share of ln L)"
 
 
 # -- no global state ------------------------------------------------------------------------------

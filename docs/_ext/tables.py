@@ -1,12 +1,14 @@
 """Directives that put tables into pages, made from data at build time.
 
-``preset-table`` shows the presets; ``benchmark-table:: NAME`` a table of ``benchmark_rows``.
+``preset-table`` shows the presets; ``benchmark-table:: NAME`` a table of ``benchmark_rows``;
+``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import ablation_rows
 from benchmark_rows import TABLES
 from docutils import nodes
 from preset_rows import preset_rows
@@ -53,6 +55,21 @@ class BenchmarkTable(Table):
         return TABLES[name]()
 
 
+class AblationTable(Table):
+    """What the ablation found."""
+
+    required_arguments = 1
+    optional_arguments = 3
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first."""
+        name, *arguments = self.arguments
+        try:
+            return ablation_rows.TABLES[name](*arguments)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self.error(f"ablation-table: {self.arguments}: {error!r}") from error
+
+
 def _row(cells: list[str]) -> nodes.row:
     return nodes.row("", *(nodes.entry("", _paragraph(cell)) for cell in cells))
 
@@ -70,4 +87,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("preset-table", PresetTable)
     app.add_directive("benchmark-table", BenchmarkTable)
+    app.add_directive("ablation-table", AblationTable)
     return {"parallel_read_safe": True}

@@ -71,7 +71,7 @@ def plot_attention_entropy(
         )
     axes.set_xticks(range(deepest))
     axes.set_xlabel("layer")
-    unit = "log of the number of tokens" if normalized else "nats"
+    unit = "share of ln L" if normalized else "nats"
     axes.set_ylabel(f"mean attention entropy ({unit})")
     axes.set_title(title)
     axes.grid(axis="y", alpha=0.3)

@@ -1,0 +1,103 @@
+"""Tables of the ablation, from the lines that ``benchmarks/ablation.py`` wrote; without Sphinx."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = BENCHMARKS / "results" / "ablation"
+if str(BENCHMARKS) not in sys.path:
+    sys.path.append(str(BENCHMARKS))
+
+from _ablation_scores import SCORES  # noqa: E402
+from _ablation_tables import agreement_table, score_table  # noqa: E402
+from _ablation_variants import BASELINE, VARIANTS, Variant  # noqa: E402
+
+Rows = list[list[str]]
+NETWORKS = ("student", "teacher")
+
+
+def runs(name: str) -> list[dict[str, Any]]:
+    """Return the runs of a file, those of the setting of its last line; the first of a kind."""
+    path = RESULTS / f"{name}.jsonl"
+    if not path.exists():
+        return []
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line]
+    kept: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in lines:
+        variant = VARIANTS.get(line["variant"])
+        same = variant is not None and list(variant.overrides) == line["overrides"]
+        if same and line["setting"] == lines[-1]["setting"]:
+            kept.setdefault((line["variant"], line["seed"]), line)
+    return list(kept.values())
+
+
+def of_tiers(tiers: str) -> list[Variant]:
+    """Return the variants of tiers such as "1" or "2,3", the baseline always among them."""
+    wanted = {int(tier) for tier in tiers.split(",")}
+    return [v for v in VARIANTS.values() if v.tier in wanted or v.name == BASELINE]
+
+
+def scores(tiers: str, network: str, score: str) -> Rows:
+    """Return one score of the variants of some tiers, with differences to the baseline."""
+    if network not in NETWORKS or score not in SCORES:
+        raise ValueError(f"expected one of {NETWORKS} and {tuple(SCORES)}, got {network} {score}")
+    heading, *body = score_table(runs("final"), of_tiers(tiers), network, score)
+    return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
+
+
+def agreement() -> Rows:
+    """Return the differences of tier 1 on its own seeds and on those of the confirmation."""
+    heading, *body = agreement_table(runs("final"), runs("confirmation"), of_tiers("1"))
+    return [heading, *([score, f"`{name}`", *cells] for score, name, *cells in body)]
+
+
+def variants(tiers: str) -> Rows:
+    """Return what the variants of some tiers are, and by which options."""
+    done = runs("final")
+    rows = []
+    for variant in of_tiers(tiers):
+        seeds = sum(run["variant"] == variant.name for run in done)
+        options = " ".join(f"`{option}`" for option in variant.overrides) or "none"
+        rows.append([f"`{variant.name}`", variant.about, options, str(seeds)])
+    return [["variant", "what it is", "options over `ablation.yaml`", "seeds run"], *rows]
+
+
+def costs() -> Rows:
+    """Return seconds a step of every variant that was run."""
+    rows = []
+    for name in VARIANTS:
+        mine = [run["step_seconds"] for run in runs("final") if run["variant"] == name]
+        if mine:
+            rows.append([f"`{name}`", f"{statistics.median(mine):.2f}"])
+    return [["variant", "seconds a step, one thread"], *rows]
+
+
+def targets() -> Rows:
+    """Return what the teacher's targets said in runs of other temperatures, half-way and last."""
+    path = RESULTS / "targets.json"
+    rows = []
+    for name, run in (json.loads(path.read_text()) if path.exists() else {}).items():
+        records = run["records"]
+        for record in (records[0], records[len(records) // 2], records[-1]):
+            cells = [f"{record[key]:.2f}" for key in ("uncertain", "confident")]
+            for kind in ("patch", "aggregate"):
+                single, mean = (record[f"{kind}_{k}"] for k in ("entropy", "mean_entropy"))
+                cells += [f"{single:.2f}", f"{mean - single:.2f}"]
+            rows.append([name, str(record["step"] + 1), *cells])
+    heading = ["run", "step", "L_u", "L_c", "entropy of a patch's target", "what it tells apart"]
+    return [[*heading, "entropy of the aggregate's target", "what it tells apart"], *rows]
+
+
+TABLES: dict[str, Callable[..., Rows]] = {
+    "scores": scores,
+    "agreement": agreement,
+    "variants": variants,
+    "costs": costs,
+    "targets": targets,
+}
