@@ -176,6 +176,12 @@ _OURS = (
     Variant("block-4", 3, ("preset.mask_block=4",), "masks of 4 x 4 patches"),
     Variant("no-energy", 3, ("preset.energy_weight=0",), "FSR without dense energy"),
     Variant("no-ptc", 3, ("preset.affinity_weight=0",), "FSR without PTC"),
+    Variant(
+        "sharp-teacher",
+        3,
+        ("preset.teacher_temperature_start=0.01", "preset.teacher_temperature=0.02"),
+        "teacher's temperature 0.01 to 0.02 instead of 0.04 to 0.07",
+    ),
     Variant("momentum-0.99", 3, ("preset.momentum=0.99",), "teacher's momentum"),
     Variant("momentum-0.999", 3, ("preset.momentum=0.999",), "teacher's momentum"),
     Variant("momentum-0.9995", 3, ("preset.momentum=0.9995",), "the paper's, at 20,000 steps"),
