@@ -72,7 +72,8 @@ def costs() -> Rows:
     """Return seconds a step of every variant that was run."""
     rows = []
     for name in VARIANTS:
-        mine = [run["step_seconds"] for run in runs("final") if run["variant"] == name]
+        found = (run.get("step_seconds") for run in runs("final") if run["variant"] == name)
+        mine = [seconds for seconds in found if seconds is not None]
         if mine:
             rows.append([f"`{name}`", f"{statistics.median(mine):.2f}"])
     return [["variant", "seconds a step, one thread"], *rows]

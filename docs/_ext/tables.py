@@ -24,8 +24,10 @@ class Table(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        """Return the table."""
+        """Return the table, or a line in its place where nothing was measured."""
         heading, *rows = self.rows()
+        if not rows:
+            return [nodes.paragraph("", "Not run yet.")]
         group = nodes.tgroup(cols=len(heading))
         group += [nodes.colspec(colwidth=1) for _ in heading]
         group += nodes.thead("", _row(heading))

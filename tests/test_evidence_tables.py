@@ -1,0 +1,109 @@
+"""The tables of the documentation's page on evidence, from lines that the ablation wrote."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    return importlib.import_module("ablation_rows")
+
+
+def _line(tables: Any, name: str, seed: int, cam: float, **changed: Any) -> dict[str, Any]:
+    scores = {"student": {"cam": cam, "prediction": cam / 2}}
+    line = {"variant": name, "seed": seed, "setting": "now", "scores": scores, "step_seconds": 0.5}
+    return {**line, "overrides": list(tables.VARIANTS[name].overrides), **changed}
+
+
+def _write(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def written(tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    final = [
+        _line(tables, "both", 0, 0.1, setting="earlier"),
+        _line(tables, "baseline", 0, 0.40),
+        _line(tables, "both", 0, 0.9, overrides=["seed=5"]),
+        _line(tables, "both", 0, 0.42),
+        _line(tables, "both", 0, 0.99),
+        _line(tables, "baseline", 1, 0.50),
+        _line(tables, "both", 1, 0.53),
+    ]
+    _write(tmp_path / "final.jsonl", final)
+    _write(
+        tmp_path / "confirmation.jsonl",
+        [
+            _line(tables, n, s, c)
+            for s in (8, 9)
+            for n, c in (("baseline", 0.4), ("both", 0.41 + s / 1e3))
+        ],
+    )
+    return tables
+
+
+def test_a_run_counts_once_and_those_of_other_options_do_not(written: Any) -> None:
+    kept = {(run["variant"], run["seed"]): run for run in written.runs("final")}
+    assert len(kept) == 4
+    assert kept["both", 0]["scores"]["student"]["cam"] == 0.42
+
+
+def test_differences_are_paired_and_in_per_cent(written: Any) -> None:
+    heading, baseline, both = written.scores("1", "student", "cam")
+    assert dict(zip(heading, baseline, strict=True))["mean"] == "45.0"
+    cells = dict(zip(heading, both, strict=True))
+    assert (cells["variant"], cells["mean"], cells["pairs"]) == ("`both`", "47.5", "2")
+    assert cells["difference"] == "+2.5"
+    assert cells["paper"] == "75.7 (Table 4)"
+
+
+def test_the_confirmation_stands_beside_the_first_runs(written: Any) -> None:
+    heading, *body = written.agreement()
+    assert [row[:3] for row in body] == [
+        ["student, CAM mIoU", "`both`", "+2.5"],
+        ["student, prediction mIoU", "`both`", "+1.2"],
+    ]
+    assert all(len(row) == len(heading) for row in body)
+
+
+def test_costs_and_variants_count_what_was_run(written: Any) -> None:
+    assert ["`both`", "0.50"] in written.costs()
+    both = next(row for row in written.variants("1") if row[0] == "`both`")
+    assert both[2:] == ["none", "2"]
+    bound = next(row for row in written.variants("1") if row[0] == "`full-masks`")
+    assert bound[2:] == ["`optim.lr=1e-3`", "0"]
+
+
+def test_nothing_measured_is_an_empty_table(
+    tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert len(tables.scores("1", "student", "cam")) == 1
+    assert len(tables.targets()) == 1
+
+
+def test_an_unknown_score_is_refused(tables: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected one of .*, got student miou"):
+        tables.scores("1", "student", "miou")
+
+
+def test_every_table_of_the_page_can_be_made(tables: Any) -> None:
+    page = (ROOT / "docs" / "evidence.md").read_text()
+    named = [line.split() for line in re.findall(r"\{ablation-table\} (.+)", page)]
+    assert {name for name, *_ in named} <= set(tables.TABLES)
+    for name, *arguments in named:
+        heading, *body = tables.TABLES[name](*arguments)
+        assert all(len(row) == len(heading) for row in body)
+        assert all(isinstance(cell, str) for row in body for cell in row)
