@@ -108,7 +108,7 @@ class TrainingObjective(nn.Module):
         self.masker = _masker(preset, preset.mask_strategy)
         self.random_masker = _masker(preset, "random")
         self.affinity = PTCLoss(ignore_index=IGNORE)
-        self.refinement = PAR()
+        self.refinement = PAR() if preset.refine_labels else _unrefined
         self.reinforcement = SelfReinforcementLoss(
             projection_width(network),
             student_temperature=preset.student_temperature,
@@ -388,6 +388,11 @@ class TrainingObjective(nn.Module):
         """Move the objective's own buffers to the views' device; networks move without telling."""
         if self.pixels.mean.device != view.device:
             self.to(view.device)
+
+
+def _unrefined(images: Tensor, masks: Tensor) -> Tensor:
+    """Return the masks, which have the size of the images: the place of PAR, switched off."""
+    return masks
 
 
 def _masker(preset: Preset, strategy: str) -> UncertainMasker:

@@ -135,6 +135,8 @@ class Preset:
             ``"ignore"``; the objective writes it into both networks. None leaves them as built.
         pseudo_low: CAM scores up to this are background in labels made from CAMs.
         pseudo_high: CAM scores above this are foreground; between the two is ignored.
+        refine_labels: refine pseudo labels along image edges with :class:`fsr.refine.PAR`; False
+            takes the CAMs as they are (every recipe refines).
         classification_weight: lambda_1 of Eq. 10.
         auxiliary_weight: weight of the classifier on the auxiliary block.
         affinity_weight: lambda_2 of Eq. 10.
@@ -185,6 +187,7 @@ class Preset:
     masking: str | None = "ignore"
     pseudo_low: float = 0.25
     pseudo_high: float = 0.7
+    refine_labels: bool = True
     classification_weight: float = 1.0
     auxiliary_weight: float = 1.0
     affinity_weight: float = 0.2
@@ -222,6 +225,10 @@ class Preset:
         )
         for name in ("momentum", "final_momentum", "drop_path_rate"):
             check_between(name, getattr(self, name), 0.0, 1.0)
+        if not isinstance(self.refine_labels, bool):
+            raise TypeError(
+                f"refine_labels: expected True or False, got {type(self.refine_labels).__name__}"
+            )
         check_choice("mask_strategy", self.mask_strategy, STRATEGIES)
         check_choice("mask_thresholds", self.mask_thresholds, THRESHOLDS)
         check_between("mask_ratio", self.mask_ratio, 0.0, 1.0, inclusive=False)

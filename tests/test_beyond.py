@@ -22,6 +22,7 @@ from test_objective import (
     views,
 )
 from torch import Tensor
+from torch.nn import functional as F
 
 from fsr import schedules
 from fsr.cam import cam_to_labels
@@ -35,12 +36,14 @@ OFF: dict[str, Any] = {
     "mask_thresholds": "fixed",
     "mask_ratio_start": None,
     "uncertain_boundary_weight": 0.0,
+    "refine_labels": True,
 }
 SWITCHES: list[dict[str, Any]] = [
     {"mask_strategy": "entropy"},
     {"mask_thresholds": "otsu"},
     {"mask_ratio_start": 0.1},
     {"uncertain_boundary_weight": 1.0},
+    {"refine_labels": False},
     {"mask_strategy": "entropy", "mask_ratio_start": 0.1, "mask_block": 1},
     {"mask_strategy": "strict", "mask_thresholds": "otsu", "mask_block": 1},
 ]
@@ -303,6 +306,37 @@ def test_without_self_reinforcement_no_boundary_is_sought() -> None:
     assert output.uncertain.item() == 0
 
 
+# -- labels as they are ---------------------------------------------------------------------------
+
+
+def test_without_refinement_the_labels_are_the_thresholded_cam(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refined, plain = build("reference"), build("reference", refine_labels=False)
+    for part in ("student", "teacher"):
+        getattr(plain, part).load_state_dict(getattr(refined, part).state_dict())
+    filtered = run(refined, 60).pseudo_labels
+    monkeypatch.setattr("fsr.refine.PAR.forward", None)
+    output = run(plain, 60)
+    assert not torch.equal(output.pseudo_labels, filtered)
+    assert output.cam is not None
+    _, _, labels = views()
+    found = set()
+    for cam, present, label in zip(output.cam, labels, output.pseudo_labels, strict=True):
+        half = F.interpolate(cam[None, present > 0], scale_factor=0.5, mode="bilinear")
+        won = {}
+        for level in (plain.preset.pseudo_low, plain.preset.pseudo_high):
+            scores = torch.cat([torch.full_like(half[:, :1], level), half], dim=1).softmax(1)
+            sized = F.interpolate(scores, label.shape, mode="bilinear")
+            names = torch.cat([torch.zeros(1), present.nonzero()[:, 0] + 1])
+            won[level] = names[sized.argmax(1)[0]].long()
+        lenient, strict = won.values()
+        unknown = (strict == 0) & (lenient != 0)
+        assert torch.equal(label, torch.where(unknown, 255, strict))
+        found |= set(label.unique().tolist())
+    assert len(found) > 1
+
+
 # -- all of them ----------------------------------------------------------------------------------
 
 
@@ -422,6 +456,7 @@ def test_the_description_shows_the_switches() -> None:
             ValueError,
             r"uncertain_boundary_weight: expected a number in \[0.0, inf\], got -0.5",
         ),
+        ({"refine_labels": "no"}, TypeError, r"refine_labels: expected True or False, got str"),
         ({"mask_ratio": None}, TypeError, r"mask_ratio: expected a number, got NoneType"),
     ],
 )
