@@ -2,13 +2,16 @@
 
     python benchmarks/teacher_targets.py --name paper
     python benchmarks/teacher_targets.py --name sharp --set preset.teacher_temperature=0.02 ...
+    python benchmarks/teacher_targets.py --initial
 
 A run of the ablation's setting (`ablation.yaml`, design seed 100) without evaluation. Every few
 steps one record: the mean entropy of the teacher's distribution of a patch token (Eq. 8) and of the
 aggregated token (Eq. 9), the entropy of the mean distribution over the batch's tokens, and the
 losses. The targets tell tokens apart by the difference of the last two (their mutual information
 with the token); where it is near 0 the teacher says the same of every token, and L_u and L_c teach
-nothing. `results/ablation/targets.json` holds the records by name.
+nothing. `results/ablation/targets.json` holds the records by name. `--initial` looks at untrained
+heads on the pretrained encoder instead, small ones and those of the paper's size:
+`targets_initial.json`.
 """
 
 from __future__ import annotations
@@ -25,21 +28,61 @@ from _ablation_processes import revision
 from _ablation_setting import OPTIONS
 from _machine import machine, write_json
 from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as TF
 from train import build_accelerator, build_parts, build_student, train_step
 from train_config import Config, load_config
 from train_data import build_datasets, build_views
 from train_loading import micro_batches
 
+from fsr.data import SCENE_SEEDS, Scenes
 from fsr.data.stream import ViewStream
 from fsr.losses.reinforcement import teacher_distribution
+from fsr.segmenter import SingleStageSegmenter
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "ablation" / "targets.json"
+# Prototypes and other sizes of the projector: the default configuration's, and the paper's.
+HEADS: tuple[tuple[int, dict[str, int]], ...] = (
+    (256, {"hidden_dim": 256, "bottleneck_dim": 64}),
+    (4096, {"hidden_dim": 2048, "bottleneck_dim": 256}),
+)
+TEMPERATURES = (0.04, 0.07, 0.02)
 KEPT = ("uncertain", "confident", "classification", "affinity", "segmentation", "mask_strategy")
 
 
 def entropy(distributions: Tensor) -> float:
     """Return the mean entropy of distributions `(..., K)` in nats."""
     return float(torch.special.entr(distributions).sum(-1).mean())
+
+
+def told_apart(projections: Tensor, temperature: float) -> dict[str, float]:
+    """Return entropy of the targets of projections `(n, K)`, centred, and of their mean."""
+    targets = ((projections - projections.mean(0)) / temperature).softmax(-1)
+    return {"entropy": entropy(targets), "mean_entropy": entropy(targets.mean(0))}
+
+
+def initial_targets(scenes: int = 64, image_size: int = 96) -> list[dict[str, Any]]:
+    """Return what the targets of fresh heads on the pretrained encoder tell apart."""
+    drawn = Scenes(scenes, seed=SCENE_SEEDS.train, image_size=image_size, masks=False)
+    pixels = torch.stack([TF.pil_to_tensor(drawn[i].image) for i in range(scenes)]) / 255
+    records = []
+    for prototypes, options in HEADS:
+        torch.manual_seed(100)
+        network = SingleStageSegmenter(
+            len(drawn.class_names),
+            "fsr_scenes_tiny",
+            pretrained=True,
+            image_size=image_size,
+            projection_dim=prototypes,
+            projector_options=options,
+        ).eval()
+        images = TF.normalize(pixels, list(network.backbone.mean), list(network.backbone.std))
+        with torch.no_grad():
+            found = network(images, outputs=("projections",)).projections
+        for temperature in TEMPERATURES:
+            for kind, part in (("patch", found[:, 1:].flatten(0, 1)), ("aggregate", found[:, 0])):
+                record = {"prototypes": prototypes, "temperature": temperature, "of": kind}
+                records.append({**record, **told_apart(part, temperature)})
+    return records
 
 
 class Targets:
@@ -93,11 +136,15 @@ def record_run(config: Config, every: int) -> list[dict[str, Any]]:
 def main(argv: list[str] | None = None) -> int:
     """Train once and add the records to the file."""
     parser = argparse.ArgumentParser(description="Entropy of the teacher's targets over a run.")
-    parser.add_argument("--name", required=True, help="what to call the run in the file")
+    parser.add_argument("--name", default="run", help="what to call the run in the file")
+    parser.add_argument("--initial", action="store_true", help="look at untrained heads instead")
     parser.add_argument("--set", nargs="+", default=[], metavar="option=value")
     parser.add_argument("--every", type=int, default=25, help="steps between records")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args(argv)
+    if options.initial:
+        write_json(options.output.with_stem("targets_initial"), initial_targets())
+        return 0
     config = load_config([str(OPTIONS)], ["seed=100", *options.set, "run.upper_bound=null"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable
@@ -95,10 +96,29 @@ def targets() -> Rows:
     return [[*heading, "entropy of the aggregate's target", "what it tells apart"], *rows]
 
 
+def initial_targets() -> Rows:
+    """Return what the targets of untrained heads tell apart."""
+    path = RESULTS / "targets_initial.json"
+    records = json.loads(path.read_text()) if path.exists() else []
+    rows = [
+        [
+            str(record["prototypes"]),
+            f"{record['temperature']:g}",
+            record["of"],
+            f"{math.log(record['prototypes']):.2f}",
+            f"{record['entropy']:.2f}",
+            f"{record['mean_entropy'] - record['entropy']:.2f}",
+        ]
+        for record in records
+    ]
+    return [["prototypes", "temperature", "of", "uniform", "entropy", "what it tells apart"], *rows]
+
+
 TABLES: dict[str, Callable[..., Rows]] = {
     "scores": scores,
     "agreement": agreement,
     "variants": variants,
     "costs": costs,
     "targets": targets,
+    "initial_targets": initial_targets,
 }
