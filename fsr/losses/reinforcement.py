@@ -153,6 +153,9 @@ class SelfReinforcementLoss(nn.Module):
     mean that :func:`teacher_distribution` subtracts. In training mode the centres move after the
     value is computed, by the mean over the batch of all processes; in eval mode they rest.
 
+    A loss that stays near ln K means targets near the uniform distribution, which teach little: a
+    sharper teacher (a smaller ``teacher_temperature``) tells tokens apart.
+
     Args:
         dim: projection width K.
         student_temperature: temperature of the student's softmax, above 0.
