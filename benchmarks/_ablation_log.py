@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from _ablation_scores import Row
-from _ablation_setting import Setting, changed
+from _ablation_scores import Row, changed
+from _ablation_setting import Setting
 from _ablation_variants import Variant
 from _machine import write_json
 

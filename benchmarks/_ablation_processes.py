@@ -22,6 +22,7 @@ from _ablation_runs import RunFailed, Task
 from _ablation_scores import Row
 from _ablation_setting import Setting
 from _ablation_variants import Variant
+from _machine import write_json
 
 from fsr.presets import LOSS_TERMS
 
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 TRAINER, WORKER = HERE.parent / "examples" / "train.py", HERE / "_ablation_worker.py"
 # The trainer's own status for a loss that is not finite: a result, not an accident.
 NOT_FINITE = 3
+KEPT_SETTING = "setting.json"
 # In how many parts of the run losses are averaged, and a design run is evaluated.
 PARTS, LOOKS = 10, 4
 
@@ -126,16 +128,17 @@ def make_run(
         # The trainer's own seconds stand where it trained.
         row = {**json.loads((folder / "scores.json").read_text()), **row}
         if keep is not None:
-            target = kept_networks(keep, setting, variant.name, seed)
+            target = kept_networks(keep, variant.name, seed)
             target.mkdir(parents=True, exist_ok=True)
+            write_json(target / KEPT_SETTING, dict(setting.options))
             for network in folder.glob("*.safetensors"):
                 shutil.copy2(network, target)
     return {**row, "seconds": _since(begun)}
 
 
-def kept_networks(keep: Path, setting: Setting, variant: str, seed: int) -> Path:
-    """Return where the networks of a run are kept: another setting has another folder."""
-    return keep / setting.hash / f"{variant}-{seed}"
+def kept_networks(keep: Path, variant: str, seed: int) -> Path:
+    """Return where the networks of a run are kept, with the setting that made them."""
+    return keep / f"{variant}-{seed}"
 
 
 def _quiet(setting: Setting, variant: Variant, folder: Path) -> list[str]:

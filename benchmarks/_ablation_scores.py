@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
@@ -34,3 +35,13 @@ def scores_by_seed(rows: Sequence[Row], variant: str, network: str, score: str) 
         if row["variant"] == variant and value is not None:
             found[row["seed"]] = value
     return found
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the options of a recorded setting that have another value now.
+
+    One that the record lacks did not exist then, so it was not set; it counts as unchanged.
+    """
+    # Through JSON, where a record has been: tuples become lists.
+    then, current = (json.loads(json.dumps(dict(options))) for options in (before, now))
+    return [name for name, value in then.items() if current.get(name) != value]

@@ -119,16 +119,6 @@ def refusal(setting: Setting, variant: Variant) -> str:
     return ""
 
 
-def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the options of a recorded setting that have another value now.
-
-    One that the record lacks did not exist then, so it was not set; it counts as unchanged.
-    """
-    # Through JSON, where a record has been: tuples become lists.
-    then, current = (json.loads(json.dumps(dict(options))) for options in (before, now))
-    return [name for name, value in then.items() if current.get(name) != value]
-
-
 def _flat(options: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in options.items():
         if isinstance(value, Mapping) and value:

@@ -12,11 +12,13 @@ hold two classes or more, whatever they show; the entropy is the mean over `--im
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 import torch
-from _ablation_processes import kept_networks
+from _ablation_processes import KEPT_SETTING, kept_networks
+from _ablation_scores import changed
 from _ablation_setting import SPLITS, Setting
 from _ablation_variants import BASELINE, FULL, VARIANTS
 from _ablation_worker import scored_scenes
@@ -45,6 +47,14 @@ def network_input(network: SingleStageSegmenter, sample: Sample) -> Tensor:
     """Return a scene as the network takes it, `(1, 3, height, width)`."""
     pixels = TF.to_dtype(TF.pil_to_tensor(sample.image), torch.float32, scale=True)
     return TF.normalize(pixels, list(network.backbone.mean), list(network.backbone.std))[None]
+
+
+def unfit(folder: Path, setting: Setting) -> str:
+    """Return why the networks of a folder cannot be drawn; empty if they can."""
+    if not (folder / "student.safetensors").exists():
+        return "no network; ablation.py --keep makes it"
+    others = changed(json.loads((folder / KEPT_SETTING).read_text()), setting.options)
+    return f"made with another {', '.join(others)}" if others else ""
 
 
 def maps(network: SingleStageSegmenter, sample: Sample) -> tuple[Tensor, Tensor]:
@@ -128,13 +138,9 @@ def main(argv: list[str] | None = None) -> int:
     setting = Setting(options.scenes, tuple(options.set))
     networks = {}
     for name in (BASELINE, UNCERTAIN, FULL):
-        folder = kept_networks(options.networks, setting, name, options.seed)
-        if not (folder / "student.safetensors").exists():
-            print(
-                f"ablation_figures.py: error: no network in {folder}; make it with "
-                f"ablation.py --keep {options.networks}",
-                file=sys.stderr,
-            )
+        folder = kept_networks(options.networks, name, options.seed)
+        if reason := unfit(folder, setting):
+            print(f"ablation_figures.py: error: {folder}: {reason}", file=sys.stderr)
             return 2
         networks[name] = SingleStageSegmenter.load(folder / "student.safetensors").eval()
     scenes = scored_scenes(setting.config(VARIANTS[FULL]), options.scenes)

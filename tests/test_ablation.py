@@ -251,14 +251,15 @@ def test_a_changed_recipe_or_drawing_is_another_setting(
     load: Callable[[str], Any], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = load("_ablation_setting")
+    changed = load("_ablation_scores").changed
     base = module.Setting("design", (), tiny)
     with monkeypatch.context() as patch:
         patch.setitem(PRESETS, "fast", replace(PRESETS["fast"], masking="exclude"))
         moved = module.Setting("design", (), tiny)
-    assert module.changed(base.options, moved.options) == ["preset.masking"]
+    assert changed(base.options, moved.options) == ["preset.masking"]
     assert moved.hash != base.hash
     monkeypatch.setattr(module, "_fingerprint", lambda *_: [0.0])
-    drawn = module.changed(base.options, module.Setting("design", (), tiny).options)
+    drawn = changed(base.options, module.Setting("design", (), tiny).options)
     assert drawn == ["drawn.scored", "drawn.train"]
 
 
@@ -529,8 +530,8 @@ def test_one_run_from_end_to_end(
     variant = load("_ablation_variants").VARIANTS[name]
     keep = tmp_path / "networks"
     row = processes.make_run(runs.Task(variant, 100), setting, processes.Children(), 1, keep)
-    kept = {path.stem for path in processes.kept_networks(keep, setting, name, 100).iterdir()}
-    assert kept == set(row["scores"])
+    kept = {path.stem for path in processes.kept_networks(keep, name, 100).iterdir()}
+    assert kept == {*row["scores"], "setting"}
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert (row["variant"], row["seed"], row["setting"]) == (name, 100, setting.hash)
     assert row["machine"]["threads"] == 1

@@ -42,7 +42,15 @@ def written(tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
         _line(tables, "baseline", 1, 0.50),
         _line(tables, "both", 1, 0.53),
     ]
+    final[1]["setting"] = "before an option was added"
     _write(tmp_path / "final.jsonl", final)
+    settings = {
+        "earlier": {"steps": 400},
+        "before an option was added": {"steps": 600},
+        "now": {"steps": 600, "preset.new": True},
+    }
+    for name in ("final", "confirmation"):
+        (tmp_path / f"{name}.settings.json").write_text(json.dumps(settings))
     _write(
         tmp_path / "confirmation.jsonl",
         [

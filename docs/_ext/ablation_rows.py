@@ -15,7 +15,7 @@ RESULTS = BENCHMARKS / "results" / "ablation"
 if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))
 
-from _ablation_scores import SCORES  # noqa: E402
+from _ablation_scores import SCORES, changed  # noqa: E402
 from _ablation_tables import agreement_table, score_table  # noqa: E402
 from _ablation_variants import BASELINE, VARIANTS, Variant  # noqa: E402
 
@@ -24,16 +24,20 @@ NETWORKS = ("student", "teacher")
 
 
 def runs(name: str) -> list[dict[str, Any]]:
-    """Return the runs of a file, those of the setting of its last line; the first of a kind."""
+    """Return the runs of a file, those of the setting of its last line; the first of a kind.
+
+    An option that came later does not make another setting of what was run before.
+    """
     path = RESULTS / f"{name}.jsonl"
     if not path.exists():
         return []
+    settings = json.loads(path.with_name(f"{name}.settings.json").read_text())
     lines = [json.loads(line) for line in path.read_text().splitlines() if line]
     kept: dict[tuple[str, int], dict[str, Any]] = {}
     for line in lines:
         variant = VARIANTS.get(line["variant"])
         same = variant is not None and list(variant.overrides) == line["overrides"]
-        if same and line["setting"] == lines[-1]["setting"]:
+        if same and not changed(settings[line["setting"]], settings[lines[-1]["setting"]]):
             kept.setdefault((line["variant"], line["seed"]), line)
     return list(kept.values())
 
