@@ -153,8 +153,8 @@ class SelfReinforcementLoss(nn.Module):
     mean that :func:`teacher_distribution` subtracts. In training mode the centres move after the
     value is computed, by the mean over the batch of all processes; in eval mode they rest.
 
-    A loss that stays near ln K means targets near the uniform distribution, which teach little: a
-    sharper teacher (a smaller ``teacher_temperature``) tells tokens apart.
+    A loss that stays near ln K means that the student or the targets are near the uniform
+    distribution. Uniform targets teach little; a smaller ``teacher_temperature`` sharpens them.
 
     Args:
         dim: projection width K.
