@@ -103,8 +103,16 @@ def test_nothing_measured_is_an_empty_table(
 
 
 def test_an_unknown_score_is_refused(tables: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected one of .*, got student miou"):
-        tables.scores("1", "student", "miou")
+    for arguments in (("miou", "cam"), ("student", "miou"), ("student", "cam", "miou")):
+        with pytest.raises(ValueError, match=r"expected one of .*, got miou"):
+            tables.scores("1", *arguments)
+
+
+def test_differences_can_be_taken_to_another_variant(written: Any) -> None:
+    _, both = written.scores("3", "student", "cam", "both")
+    assert both[0] == "`both`"
+    heading, baseline, _ = written.scores("1", "student", "cam", "both")
+    assert dict(zip(heading, baseline, strict=True))["difference"] == "-2.5"
 
 
 def test_every_table_of_the_page_can_be_made(tables: Any) -> None:

@@ -42,17 +42,19 @@ def runs(name: str) -> list[dict[str, Any]]:
     return list(kept.values())
 
 
-def of_tiers(tiers: str) -> list[Variant]:
-    """Return the variants of tiers such as "1" or "2,3", the baseline always among them."""
+def of_tiers(tiers: str, against: str = BASELINE) -> list[Variant]:
+    """Return the variants of tiers such as "1" or "2,3", what they are compared with among them."""
     wanted = {int(tier) for tier in tiers.split(",")}
-    return [v for v in VARIANTS.values() if v.tier in wanted or v.name == BASELINE]
+    return [v for v in VARIANTS.values() if v.tier in wanted or v.name == against]
 
 
-def scores(tiers: str, network: str, score: str) -> Rows:
-    """Return one score of the variants of some tiers, with differences to the baseline."""
-    if network not in NETWORKS or score not in SCORES:
-        raise ValueError(f"expected one of {NETWORKS} and {tuple(SCORES)}, got {network} {score}")
-    heading, *body = score_table(runs("final"), of_tiers(tiers), network, score)
+def scores(tiers: str, network: str, score: str, against: str = BASELINE) -> Rows:
+    """Return one score of the variants of some tiers, with differences to one of all variants."""
+    asked = ((network, NETWORKS), (score, tuple(SCORES)), (against, tuple(VARIANTS)))
+    for got, expected in asked:
+        if got not in expected:
+            raise ValueError(f"expected one of {expected}, got {got}")
+    heading, *body = score_table(runs("final"), of_tiers(tiers, against), network, score, against)
     return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
 
