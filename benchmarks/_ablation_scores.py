@@ -37,6 +37,22 @@ def scores_by_seed(rows: Sequence[Row], variant: str, network: str, score: str) 
     return found
 
 
+def cam_sweep_by_seed(rows: Sequence[Row], variant: str) -> dict[str, dict[int, float]]:
+    """Return the student's CAM mIoU of a variant by threshold, then by seed.
+
+    Args:
+        rows: finished runs.
+        variant: its name.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["variant"] == variant:
+            sweep = (row["scores"] or {}).get("student", {}).get("cam_sweep", {})
+            for threshold, value in sweep.items():
+                found.setdefault(threshold, {})[row["seed"]] = value
+    return found
+
+
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the options of a recorded setting that have another value now.
 

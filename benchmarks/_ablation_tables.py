@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from _ablation_runs import Task
-from _ablation_scores import SCORES, Row, scores_by_seed
+from _ablation_scores import SCORES, Row, cam_sweep_by_seed, scores_by_seed
 from _ablation_variants import BASELINE, VARIANTS, Variant
 from _paired import Comparison, agree, compare
 
@@ -122,6 +122,25 @@ def agreement_table(
     return table
 
 
+def threshold_table(
+    rows: Sequence[Row], variants: Sequence[Variant], against: str = BASELINE
+) -> Cells:
+    """Return CAM mIoU at every threshold: that of one variant, and the differences of others."""
+    base = _per_cent(cam_sweep_by_seed(rows, against))
+    others = [v.name for v in variants if v.name != against]
+    sweeps = {name: _per_cent(cam_sweep_by_seed(rows, name)) for name in others}
+    shown = {name: sweep for name, sweep in sweeps.items() if sweep.keys() & base.keys()}
+    table = [["threshold", against, *shown]]
+    for threshold in sorted(base, key=float):
+        cells = [threshold, f"{statistics.fmean(base[threshold].values()):.1f}"]
+        for sweep in shown.values():
+            found = compare(sweep.get(threshold, {}), base[threshold])
+            interval = _interval(found.student)
+            cells.append(_signed(found.difference) + (f" ({interval})" if interval else ""))
+        table.append(cells)
+    return table
+
+
 def state_table(
     variants: Sequence[Variant],
     seeds: Callable[[Variant], Sequence[int]],
@@ -188,6 +207,10 @@ def _paper(variant: Variant, against: Variant | None, score: str) -> list[str]:
     if not base or against is variant:
         return [shown, ""]
     return [shown, _signed(float(figure.split()[0]) - float(base.split()[0]))]
+
+
+def _per_cent(sweep: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
+    return {t: {seed: 100 * value for seed, value in side.items()} for t, side in sweep.items()}
 
 
 def _signed(value: float) -> str:

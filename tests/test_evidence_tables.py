@@ -86,6 +86,21 @@ def test_the_confirmation_stands_beside_the_first_runs(written: Any) -> None:
     assert all(len(row) == len(heading) for row in body)
 
 
+def test_differences_stand_beside_every_threshold(written: Any) -> None:
+    assert written.thresholds() == [["threshold", "`baseline`"]]
+    path = written.RESULTS / "final.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        cam = line["scores"]["student"]["cam"]
+        line["scores"]["student"]["cam_sweep"] = {"0.5": cam / 2, "0.05": cam}
+    _write(path, lines)
+    assert written.thresholds() == [
+        ["threshold", "`baseline`", "`both`"],
+        ["0.05", "45.0", "+2.5 (-3.9 to +8.9)"],  # 2.5 +- 12.706 * sd 0.707 / sqrt(2)
+        ["0.5", "22.5", "+1.2 (-1.9 to +4.4)"],
+    ]
+
+
 def test_costs_and_variants_count_what_was_run(written: Any) -> None:
     assert ["`both`", "0.50"] in written.costs()
     both = next(row for row in written.variants("1") if row[0] == "`both`")

@@ -16,7 +16,7 @@ if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))
 
 from _ablation_scores import SCORES, changed  # noqa: E402
-from _ablation_tables import agreement_table, score_table  # noqa: E402
+from _ablation_tables import agreement_table, score_table, threshold_table  # noqa: E402
 from _ablation_variants import BASELINE, VARIANTS, Variant  # noqa: E402
 
 Rows = list[list[str]]
@@ -62,6 +62,12 @@ def agreement() -> Rows:
     """Return the differences of tier 1 on its own seeds and on those of the confirmation."""
     heading, *body = agreement_table(runs("final"), runs("confirmation"), of_tiers("1"))
     return [heading, *([score, f"`{name}`", *cells] for score, name, *cells in body)]
+
+
+def thresholds() -> Rows:
+    """Return CAM mIoU of tier 1 at every threshold, differences to the baseline by t."""
+    (first, *names), *body = threshold_table(runs("final"), of_tiers("1"))
+    return [[first, *(f"`{name}`" for name in names)], *body]
 
 
 def variants(tiers: str) -> Rows:
@@ -123,6 +129,7 @@ def initial_targets() -> Rows:
 TABLES: dict[str, Callable[..., Rows]] = {
     "scores": scores,
     "agreement": agreement,
+    "thresholds": thresholds,
     "variants": variants,
     "costs": costs,
     "targets": targets,
