@@ -106,19 +106,26 @@ def all_tables(
 def agreement_table(
     rows: Sequence[Row], again: Sequence[Row], variants: Sequence[Variant], against: str = BASELINE
 ) -> Cells:
-    """Return the differences of two sets of runs side by side, and whether they agree."""
-    table = [["score", "variant", "difference", "95% t", "again", "95% t", "agree"]]
+    """Return the differences of two sets of runs, whether they agree, and that of both together.
+
+    Sets that share a seed have no difference together.
+    """
+    shared = {row["seed"] for row in rows} & {row["seed"] for row in again}
+    together = [] if shared else [*rows, *again]
+    both = ["both together", "95% t"]
+    table = [["score", "variant", "difference", "95% t", "again", "95% t", "agree", *both]]
     for score in PAPERS:
         for variant in variants:
-            one, two = (
-                comparison(part, variant.name, against, "student", score) for part in (rows, again)
+            one, two, every = (
+                comparison(part, variant.name, against, "student", score)
+                for part in (rows, again, together)
             )
             if variant.name == against or min(one.pairs, two.pairs) < 2:
                 continue
-            cells = [_signed(one.difference), _interval(one.student)]
-            cells += [_signed(two.difference), _interval(two.student)]
+            shown = [[_signed(c.difference), _interval(c.student)] for c in (one, two, every)]
             word = "yes" if agree(one, two) else "NO"
-            table.append([f"student, {SCORES[score]}", variant.name, *cells, word])
+            named = [f"student, {SCORES[score]}", variant.name]
+            table.append([*named, *shown[0], *shown[1], word, *shown[2]])
     return table
 
 

@@ -457,9 +457,13 @@ def test_agreement_compares_the_main_scores_of_two_sets_of_runs(
 
     chosen = [known["baseline"], known["both"]]
     table = tables.agreement_table(rows(range(8), 0.02), rows(range(8, 12), 0.02), chosen)
-    assert [line[-1] for line in table[1:]] == ["yes", "yes"]
+    assert [line[6] for line in table[1:]] == ["yes", "yes"]
     table = tables.agreement_table(rows(range(8), 0.02), rows(range(8, 12), 0.05), chosen)
-    assert [line[-1] for line in table[1:]] == ["NO", "NO"]
+    assert [line[6] for line in table[1:]] == ["NO", "NO"]
+    # (8 * 2 + 4 * 5) / 12 = 3.0 and 0.1 of noise; twice that in prediction.
+    assert [line[7] for line in table[1:]] == ["+3.1", "+6.2"]
+    _, _, *both = tables.agreement_table(rows(range(4), 0.02), rows(range(4), 0.05), chosen)[1]
+    assert both[-2:] == ["", ""]  # a seed that both have has no one score
 
 
 def test_the_command_line_keeps_to_the_protocol(
