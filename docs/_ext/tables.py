@@ -61,7 +61,7 @@ class AblationTable(Table):
     """What the ablation found."""
 
     required_arguments = 1
-    optional_arguments = 3
+    optional_arguments = 4
 
     def rows(self) -> list[list[str]]:
         """Return the rows, the heading first."""
