@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import ablation_rows
@@ -61,7 +62,7 @@ class AblationTable(Table):
     """What the ablation found."""
 
     required_arguments = 1
-    optional_arguments = 4
+    optional_arguments = max(len(signature(f).parameters) for f in ablation_rows.TABLES.values())
 
     def rows(self) -> list[list[str]]:
         """Return the rows, the heading first."""
