@@ -78,7 +78,7 @@ def test_differences_are_paired_and_in_per_cent(written: Any) -> None:
 
 
 def test_the_confirmation_stands_beside_the_first_runs(written: Any) -> None:
-    heading, *body = written.agreement()
+    heading, *body = written.agreement("1")
     assert [row[:3] for row in body] == [
         ["student, CAM mIoU", "`both`", "+2.5"],
         ["student, prediction mIoU", "`both`", "+1.2"],
@@ -87,14 +87,14 @@ def test_the_confirmation_stands_beside_the_first_runs(written: Any) -> None:
 
 
 def test_differences_stand_beside_every_threshold(written: Any) -> None:
-    assert written.thresholds() == [["threshold", "`baseline`"]]
+    assert written.thresholds("1") == [["threshold", "`baseline`"]]
     path = written.RESULTS / "final.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
         cam = line["scores"]["student"]["cam"]
         line["scores"]["student"]["cam_sweep"] = {"0.5": cam / 2, "0.05": cam}
     _write(path, lines)
-    assert written.thresholds() == [
+    assert written.thresholds("1") == [
         ["threshold", "`baseline`", "`both`"],
         ["0.05", "45.0", "+2.5 (-3.9 to +8.9)"],  # 2.5 +- 12.706 * sd 0.707 / sqrt(2)
         ["0.5", "22.5", "+1.2 (-1.9 to +4.4)"],
@@ -121,11 +121,19 @@ def test_an_unknown_score_is_refused(tables: Any) -> None:
     for arguments in (("miou", "cam"), ("student", "miou"), ("student", "cam", "miou")):
         with pytest.raises(ValueError, match=r"expected one of .*, got miou"):
             tables.scores("1", *arguments)
+    for name in ("agreement", "thresholds"):
+        with pytest.raises(ValueError, match=r"expected one of .*, got miou"):
+            tables.TABLES[name]("1", "miou")
 
 
 def test_differences_can_be_taken_to_another_variant(written: Any) -> None:
     _, both = written.scores("3", "student", "cam", "both")
     assert both[0] == "`both`"
+    assert [row[1:3] for row in written.agreement("1", "both")] == [
+        ["variant", "difference"],
+        ["`baseline`", "-2.5"],
+        ["`baseline`", "-1.2"],
+    ]
     heading, baseline, _ = written.scores("1", "student", "cam", "both")
     assert dict(zip(heading, baseline, strict=True))["difference"] == "-2.5"
 

@@ -44,29 +44,30 @@ def runs(name: str) -> list[dict[str, Any]]:
 
 def of_tiers(tiers: str, against: str = BASELINE) -> list[Variant]:
     """Return the variants of tiers such as "1" or "2,3", what they are compared with among them."""
+    _check(against, tuple(VARIANTS))
     wanted = {int(tier) for tier in tiers.split(",")}
     return [v for v in VARIANTS.values() if v.tier in wanted or v.name == against]
 
 
 def scores(tiers: str, network: str, score: str, against: str = BASELINE) -> Rows:
     """Return one score of the variants of some tiers, with differences to one of all variants."""
-    asked = ((network, NETWORKS), (score, tuple(SCORES)), (against, tuple(VARIANTS)))
-    for got, expected in asked:
-        if got not in expected:
-            raise ValueError(f"expected one of {expected}, got {got}")
+    _check(network, NETWORKS)
+    _check(score, tuple(SCORES))
     heading, *body = score_table(runs("final"), of_tiers(tiers, against), network, score, against)
     return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
 
-def agreement() -> Rows:
-    """Return the differences of tier 1 on its own seeds and on those of the confirmation."""
-    heading, *body = agreement_table(runs("final"), runs("confirmation"), of_tiers("1"))
+def agreement(tiers: str, against: str = BASELINE) -> Rows:
+    """Return the differences of what was run twice: on its own seeds, on the confirmation's."""
+    listed = of_tiers(tiers, against)
+    heading, *body = agreement_table(runs("final"), runs("confirmation"), listed, against)
     return [heading, *([score, f"`{name}`", *cells] for score, name, *cells in body)]
 
 
-def thresholds() -> Rows:
-    """Return CAM mIoU of tier 1 at every threshold, differences to the baseline by t."""
-    (first, *names), *body = threshold_table(runs("final"), of_tiers("1"))
+def thresholds(tiers: str, against: str = BASELINE) -> Rows:
+    """Return CAM mIoU at every threshold, differences to one variant with their t intervals."""
+    listed = of_tiers(tiers, against)
+    (first, *names), *body = threshold_table(runs("final"), listed, against)
     return [[first, *(f"`{name}`" for name in names)], *body]
 
 
@@ -124,6 +125,11 @@ def initial_targets() -> Rows:
         for record in records
     ]
     return [["prototypes", "temperature", "of", "uniform", "entropy", "what it tells apart"], *rows]
+
+
+def _check(got: str, expected: tuple[str, ...]) -> None:
+    if got not in expected:
+        raise ValueError(f"expected one of {expected}, got {got}")
 
 
 TABLES: dict[str, Callable[..., Rows]] = {
