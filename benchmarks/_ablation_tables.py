@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from _ablation_runs import Task
-from _ablation_scores import SCORES, Row, cam_sweep_by_seed, scores_by_seed
+from _ablation_scores import SCORES, Row, scores_by_seed
 from _ablation_variants import BASELINE, VARIANTS, Variant
 from _paired import Comparison, agree, compare
 
@@ -66,9 +66,9 @@ def score_table(
         if variant.name != against:
             gap = [
                 str(found.pairs),
-                _signed(found.difference),
-                _interval(found.bootstrap),
-                _interval(found.student),
+                signed(found.difference),
+                interval(found.bootstrap),
+                interval(found.student),
                 found.effect,
             ]
         spread = "" if math.isnan(found.spread) else f"{found.spread:.1f}"
@@ -122,29 +122,10 @@ def agreement_table(
             )
             if variant.name == against or min(one.pairs, two.pairs) < 2:
                 continue
-            shown = [[_signed(c.difference), _interval(c.student)] for c in (one, two, every)]
+            shown = [[signed(c.difference), interval(c.student)] for c in (one, two, every)]
             word = "yes" if agree(one, two) else "NO"
             named = [f"student, {SCORES[score]}", variant.name]
             table.append([*named, *shown[0], *shown[1], word, *shown[2]])
-    return table
-
-
-def threshold_table(
-    rows: Sequence[Row], variants: Sequence[Variant], against: str = BASELINE
-) -> Cells:
-    """Return CAM mIoU at every threshold: that of one variant, and the differences of others."""
-    base = _per_cent(cam_sweep_by_seed(rows, against))
-    others = [v.name for v in variants if v.name != against]
-    sweeps = {name: _per_cent(cam_sweep_by_seed(rows, name)) for name in others}
-    shown = {name: sweep for name, sweep in sweeps.items() if sweep.keys() & base.keys()}
-    table = [["threshold", against, *shown]]
-    for threshold in sorted(base, key=float):
-        cells = [threshold, f"{statistics.fmean(base[threshold].values()):.1f}"]
-        for sweep in shown.values():
-            found = compare(sweep.get(threshold, {}), base[threshold])
-            interval = _interval(found.student)
-            cells.append(_signed(found.difference) + (f" ({interval})" if interval else ""))
-        table.append(cells)
     return table
 
 
@@ -213,16 +194,14 @@ def _paper(variant: Variant, against: Variant | None, score: str) -> list[str]:
     base = getattr(other, PAPERS[score]) if other else ""
     if not base or against is variant:
         return [shown, ""]
-    return [shown, _signed(float(figure.split()[0]) - float(base.split()[0]))]
+    return [shown, signed(float(figure.split()[0]) - float(base.split()[0]))]
 
 
-def _per_cent(sweep: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
-    return {t: {seed: 100 * value for seed, value in side.items()} for t, side in sweep.items()}
-
-
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Spell a difference; NaN is empty."""
     return "" if math.isnan(value) else f"{value:+.1f}"
 
 
-def _interval(pair: tuple[float, float]) -> str:
+def interval(pair: tuple[float, float]) -> str:
+    """Spell an interval; that of NaN is empty."""
     return "" if math.isnan(pair[0]) else f"{pair[0]:+.1f} to {pair[1]:+.1f}"

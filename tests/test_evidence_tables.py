@@ -101,6 +101,23 @@ def test_differences_stand_beside_every_threshold(written: Any) -> None:
     ]
 
 
+def test_each_variant_is_compared_at_its_own_best_threshold(written: Any) -> None:
+    assert len(written.best_thresholds("1")) == 1
+    gains = {"baseline": {"0.1": 0.0, "0.2": 0.01}, "both": {"0.1": 0.03, "0.2": 0.0}}
+    for name in ("final", "confirmation"):
+        path = written.RESULTS / f"{name}.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            cam = line["scores"]["student"]["cam"]
+            sweep = {t: cam + more for t, more in gains[line["variant"]].items()}
+            line["scores"]["student"]["cam_sweep"] = sweep
+        _write(path, lines)
+    heading, row = written.best_thresholds("1")
+    assert len(heading) == len(row)
+    assert row[:5] == ["`both`", "0.1", "50.5", "0.2", "46.0"]
+    assert (row[5], row[7]) == ("+4.5", "+3.8")  # 50.5 - 46.0; 40 + 1.85 + 3 less 40 + 1
+
+
 def test_costs_and_variants_count_what_was_run(written: Any) -> None:
     assert ["`both`", "0.50"] in written.costs()
     both = next(row for row in written.variants("1") if row[0] == "`both`")
@@ -121,7 +138,7 @@ def test_an_unknown_score_is_refused(tables: Any) -> None:
     for arguments in (("miou", "cam"), ("student", "miou"), ("student", "cam", "miou")):
         with pytest.raises(ValueError, match=r"expected one of .*, got miou"):
             tables.scores("1", *arguments)
-    for name in ("agreement", "thresholds"):
+    for name in ("agreement", "thresholds", "best_thresholds"):
         with pytest.raises(ValueError, match=r"expected one of .*, got miou"):
             tables.TABLES[name]("1", "miou")
 

@@ -16,7 +16,8 @@ if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))
 
 from _ablation_scores import SCORES, changed  # noqa: E402
-from _ablation_tables import agreement_table, score_table, threshold_table  # noqa: E402
+from _ablation_tables import agreement_table, score_table  # noqa: E402
+from _ablation_thresholds import best_threshold_table, threshold_table  # noqa: E402
 from _ablation_variants import BASELINE, VARIANTS, Variant  # noqa: E402
 
 Rows = list[list[str]]
@@ -69,6 +70,14 @@ def thresholds(tiers: str, against: str = BASELINE) -> Rows:
     listed = of_tiers(tiers, against)
     (first, *names), *body = threshold_table(runs("final"), listed, against)
     return [[first, *(f"`{name}`" for name in names)], *body]
+
+
+def best_thresholds(tiers: str, against: str = BASELINE) -> Rows:
+    """Return differences of CAM mIoU, each variant at its own best threshold."""
+    listed = of_tiers(tiers, against)
+    sides = runs("final"), runs("confirmation")
+    heading, *body = best_threshold_table(*sides, listed, against)
+    return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
 
 def variants(tiers: str) -> Rows:
@@ -136,6 +145,7 @@ TABLES: dict[str, Callable[..., Rows]] = {
     "scores": scores,
     "agreement": agreement,
     "thresholds": thresholds,
+    "best_thresholds": best_thresholds,
     "variants": variants,
     "costs": costs,
     "targets": targets,
