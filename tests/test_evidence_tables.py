@@ -155,6 +155,19 @@ def test_differences_can_be_taken_to_another_variant(written: Any) -> None:
     assert dict(zip(heading, baseline, strict=True))["difference"] == "-2.5"
 
 
+def test_variants_are_chosen_by_tier_and_by_name(tables: Any) -> None:
+    def names(*arguments: str) -> list[str]:
+        return [variant.name for variant in tables.chosen(*arguments)]
+
+    tier_1 = [variant.name for variant in tables.VARIANTS.values() if variant.tier == 1]
+    assert names("1") == tier_1
+    assert names("confident-gap,1", "both") == [*tier_1, "confident-gap"]
+    assert names("otsu,random-0.2", "uncertain") == ["uncertain", "random-0.2", "otsu"]
+    for wrong in ("4", "ots", ""):
+        with pytest.raises(ValueError, match=rf"expected one of .*'1'.*'otsu'.*, got {wrong}$"):
+            tables.chosen(wrong)
+
+
 def test_every_table_of_the_page_can_be_made(tables: Any) -> None:
     page = (ROOT / "docs" / "evidence.md").read_text()
     named = [line.split() for line in re.findall(r"\{ablation-table\} (.+)", page)]

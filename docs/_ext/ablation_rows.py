@@ -43,48 +43,54 @@ def runs(name: str) -> list[dict[str, Any]]:
     return list(kept.values())
 
 
-def of_tiers(tiers: str, against: str = BASELINE) -> list[Variant]:
-    """Return the variants of tiers such as "1" or "2,3", what they are compared with among them."""
+def chosen(which: str, against: str = BASELINE) -> list[Variant]:
+    """Return variants by tier and name, such as "1", "2,3" or "random-0.2,random-0.4".
+
+    They come in the order of all variants, and what they are compared with is among them.
+    """
     _check(against, tuple(VARIANTS))
-    wanted = {int(tier) for tier in tiers.split(",")}
-    return [v for v in VARIANTS.values() if v.tier in wanted or v.name == against]
+    wanted = {against, *which.split(",")}
+    tiers = {str(variant.tier) for variant in VARIANTS.values()}
+    for name in wanted:
+        _check(name, (*sorted(tiers), *VARIANTS))
+    return [v for v in VARIANTS.values() if not wanted.isdisjoint((v.name, str(v.tier)))]
 
 
-def scores(tiers: str, network: str, score: str, against: str = BASELINE) -> Rows:
-    """Return one score of the variants of some tiers, with differences to one of all variants."""
+def scores(which: str, network: str, score: str, against: str = BASELINE) -> Rows:
+    """Return one score of some variants, with differences to one of all variants."""
     _check(network, NETWORKS)
     _check(score, tuple(SCORES))
-    heading, *body = score_table(runs("final"), of_tiers(tiers, against), network, score, against)
+    heading, *body = score_table(runs("final"), chosen(which, against), network, score, against)
     return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
 
-def agreement(tiers: str, against: str = BASELINE) -> Rows:
+def agreement(which: str, against: str = BASELINE) -> Rows:
     """Return the differences of what was run twice: on its own seeds, on the confirmation's."""
-    listed = of_tiers(tiers, against)
+    listed = chosen(which, against)
     heading, *body = agreement_table(runs("final"), runs("confirmation"), listed, against)
     return [heading, *([score, f"`{name}`", *cells] for score, name, *cells in body)]
 
 
-def thresholds(tiers: str, against: str = BASELINE) -> Rows:
+def thresholds(which: str, against: str = BASELINE) -> Rows:
     """Return CAM mIoU at every threshold, differences to one variant with their t intervals."""
-    listed = of_tiers(tiers, against)
+    listed = chosen(which, against)
     (first, *names), *body = threshold_table(runs("final"), listed, against)
     return [[first, *(f"`{name}`" for name in names)], *body]
 
 
-def best_thresholds(tiers: str, against: str = BASELINE) -> Rows:
+def best_thresholds(which: str, against: str = BASELINE) -> Rows:
     """Return differences of CAM mIoU, each variant at its own best threshold."""
-    listed = of_tiers(tiers, against)
+    listed = chosen(which, against)
     sides = runs("final"), runs("confirmation")
     heading, *body = best_threshold_table(*sides, listed, against)
     return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
 
-def variants(tiers: str) -> Rows:
-    """Return what the variants of some tiers are, and by which options."""
+def variants(which: str) -> Rows:
+    """Return what some variants are, and by which options."""
     done = runs("final")
     rows = []
-    for variant in of_tiers(tiers):
+    for variant in chosen(which):
         seeds = sum(run["variant"] == variant.name for run in done)
         options = " ".join(f"`{option}`" for option in variant.overrides) or "none"
         rows.append([f"`{variant.name}`", variant.about, options, str(seeds)])
