@@ -119,7 +119,8 @@ def test_each_variant_is_compared_at_its_own_best_threshold(written: Any) -> Non
 
 
 def test_costs_and_variants_count_what_was_run(written: Any) -> None:
-    assert ["`both`", "0.50"] in written.costs()
+    assert ["`both`", "0.50"] in written.costs("1")
+    assert ["`both`", "0.50"] not in written.costs("2")
     both = next(row for row in written.variants("1") if row[0] == "`both`")
     assert both[2:] == ["none", "2"]
     bound = next(row for row in written.variants("1") if row[0] == "`full-masks`")

@@ -97,11 +97,11 @@ def variants(which: str) -> Rows:
     return [["variant", "what it is", "options over `ablation.yaml`", "seeds run"], *rows]
 
 
-def costs() -> Rows:
-    """Return seconds a step of every variant that was run."""
-    rows = []
-    for name in VARIANTS:
-        found = (run.get("step_seconds") for run in runs("final") if run["variant"] == name)
+def costs(which: str) -> Rows:
+    """Return seconds a step of some variants; those run on other days may have met another load."""
+    rows, done = [], runs("final")
+    for name in (variant.name for variant in chosen(which)):
+        found = (run.get("step_seconds") for run in done if run["variant"] == name)
         mine = [seconds for seconds in found if seconds is not None]
         if mine:
             rows.append([f"`{name}`", f"{statistics.median(mine):.2f}"])
