@@ -28,6 +28,7 @@ from fsr.presets import LOSS_TERMS
 
 HERE = Path(__file__).resolve().parent
 TRAINER, WORKER = HERE.parent / "examples" / "train.py", HERE / "_ablation_worker.py"
+NOISY_TEACHER = HERE / "_ablation_noisy_teacher.py"
 # The trainer's own status for a loss that is not finite: a result, not an accident.
 NOT_FINITE = 3
 KEPT_SETTING = "setting.json"
@@ -113,9 +114,10 @@ def make_run(
         if variant.masks:
             worker.append("--masks")
         else:
+            trainer = NOISY_TEACHER if variant.noisy_teacher else TRAINER
             try:
                 children.run(
-                    [str(TRAINER), *common, *_quiet(setting, variant, folder)],
+                    [str(trainer), *common, *_quiet(setting, variant, folder)],
                     threads,
                     Path(name) / "trainer.txt",
                 )

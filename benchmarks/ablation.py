@@ -39,7 +39,7 @@ from _ablation_tables import (
     spelled_hours,
     state_table,
 )
-from _ablation_variants import BASELINE, FIRST_DESIGN_SEED, FULL, NOT_POSSIBLE, VARIANTS
+from _ablation_variants import BASELINE, FIRST_DESIGN_SEED, FULL, VARIANTS
 from train_config import ConfigError
 
 QUICK = ("steps=8", "data.train_size=16", "data.eval_size=4", "data.batch_size=2")
@@ -106,8 +106,6 @@ def show_state(options: argparse.Namespace, setting: Setting, log: ResultLog) ->
     for variant in options.chosen:
         if reason := refusal(setting, variant):
             print(f"refused: {reason}")
-    for name, reason in NOT_POSSIBLE.items():
-        print(f"not possible: {name}: {reason}")
 
 
 def show_tables(options: argparse.Namespace, setting: Setting, log: ResultLog) -> None:

@@ -148,7 +148,8 @@ def test_the_trainer_knows_every_variant_and_no_two_are_equal(load: Callable[[st
         options = setting.config(variant)
         preset = config.build_preset(options)
         options.preset = None
-        key = json.dumps([variant.masks, asdict(options), asdict(preset)], sort_keys=True)
+        scripts = [variant.masks, variant.noisy_teacher]
+        key = json.dumps([*scripts, asdict(options), asdict(preset)], sort_keys=True)
         assert key not in made, f"{variant.name} is {made.get(key)}"
         made[key] = variant.name
     tiers = {1: 5, 2: 11}
@@ -221,6 +222,49 @@ def test_the_baseline_without_a_mask_cam_is_the_one_with_it_to_the_last_bit(
         found.append((output.total, [p.grad for p in student.parameters()]))
     assert not torch.equal(*masks)
     torch.testing.assert_close(found[0], found[1], rtol=0.0, atol=0.0)
+
+
+def test_the_noisy_teacher_has_noise_of_its_own_and_leaves_the_students_alone(
+    load: Callable[[str], Any], tiny: Path
+) -> None:
+    setting = load("_ablation_setting").Setting("design", (), tiny)
+    options = setting.config(load("_ablation_variants").VARIANTS["teacher-train-mode"])
+    student = load("train").build_student(options, [str(c) for c in range(6)])
+    plain = EMATeacher(student)
+    noisy = load("_ablation_noisy_teacher").NoisyTeacher(student)
+    images = torch.randn(32, 3, 32, 32)
+
+    def tokens(network: Any, seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        found: torch.Tensor = network(images, outputs=("tokens",)).tokens.detach()
+        return found
+
+    torch.testing.assert_close(tokens(plain, 0), tokens(plain, 1), rtol=0.0, atol=0.0)
+    first = tokens(noisy, 0)
+    assert torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(0).get_state())
+    assert torch.equal(first, tokens(noisy, 0))
+    assert not torch.equal(first, tokens(noisy, 1))
+    assert not torch.equal(first, tokens(student.train(), 0))
+    assert not torch.equal(first, tokens(plain, 0))
+    assert not first.requires_grad
+    # What else reads the teacher finds it in eval mode.
+    assert not noisy.module.training
+
+
+def test_the_noisy_teachers_script_is_the_trainer_with_that_teacher(
+    load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, module = load("train"), load("_ablation_noisy_teacher")
+    monkeypatch.setattr(train, "EMATeacher", EMATeacher)
+    seen: list[Any] = []
+
+    def trainer(argv: list[str]) -> int:
+        seen.extend((argv, train.EMATeacher))
+        return 3
+
+    monkeypatch.setattr(train, "main", trainer)
+    assert module.main(["seed=1"]) == 3
+    assert seen == [["seed=1"], module.NoisyTeacher]
 
 
 def test_the_hash_changes_with_the_setting_and_with_nothing_else(
@@ -525,7 +569,7 @@ def test_scored_scenes_start_behind_those_that_were_scored_before(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["both", "full-masks"])
+@pytest.mark.parametrize("name", ["both", "full-masks", "teacher-train-mode"])
 def test_one_run_from_end_to_end(
     load: Callable[[str], Any], tiny: Path, tmp_path: Path, name: str
 ) -> None:
