@@ -24,7 +24,8 @@ def plot_attention_entropy(
 ) -> Figure:
     """Plot mean attention entropy by layer, a dot for each head, models side by side (Fig. 6).
 
-    Each layer holds a column of dots for every model, and a line joins the means of its heads.
+    Each layer holds a column of dots for every model, beside one another; a line joins the means
+    over the heads, at the layer itself, so that models of equal means have one line.
 
     Args:
         entropies: by a model's name its ``(depth, heads)``, such as
@@ -59,8 +60,11 @@ def plot_attention_entropy(
     deepest = max(len(entropy) for entropy in values.values())
     for number, (name, entropy) in enumerate(values.items()):
         depth, heads = entropy.shape
-        place = torch.arange(depth) + SPREAD * ((number + 0.5) / len(values) - 0.5)
-        (line,) = axes.plot(place.numpy(), entropy.mean(dim=1).numpy(), linewidth=1, label=name)
+        layers = torch.arange(depth)
+        place = layers + SPREAD * ((number + 0.5) / len(values) - 0.5)
+        (line,) = axes.plot(
+            layers.numpy(), entropy.mean(dim=1).numpy(), linewidth=1.5, alpha=0.7, label=name
+        )
         axes.scatter(
             place[:, None].expand(depth, heads).numpy(),
             entropy.numpy(),
