@@ -41,3 +41,4 @@ napoleon_custom_sections = ["Source"]
 html_theme = "furo"
 html_title = f"fsr-wsss {release}"
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]

@@ -70,18 +70,39 @@ def test_a_run_counts_once_and_those_of_other_options_do_not(written: Any) -> No
 
 def test_differences_are_paired_and_in_per_cent(written: Any) -> None:
     heading, baseline, both = written.scores("1", "student", "cam")
-    assert dict(zip(heading, baseline, strict=True))["mean"] == "45.0"
+    assert dict(zip(heading, baseline, strict=True))["mean ± sd"] == "45.0 ± 7.1"
     cells = dict(zip(heading, both, strict=True))
-    assert (cells["variant"], cells["mean"], cells["pairs"]) == ("`both`", "47.5", "2")
+    assert (cells["variant"], cells["mean ± sd"], cells["seeds"]) == ("`both`", "47.5 ± 7.8", "2")
     assert cells["difference"] == "+2.5"
-    assert cells["paper"] == "75.7 (Table 4)"
+    assert cells["paper"] == "75.7"
+
+
+def test_empty_columns_and_pairs_that_are_the_seeds_are_left_out(written: Any) -> None:
+    narrow = ["variant", "seeds", "mean ± sd", "difference", "95% bootstrap", "95% t"]
+    heading, *_ = written.scores("1", "student", "cam")
+    assert heading == [*narrow, "paper", "paper's difference"]
+    one_more = [_line(written, "both", seed, 0.5) for seed in (0, 1, 2)]
+    two = [_line(written, "baseline", seed, 0.5) for seed in (0, 1)]
+    _write(written.RESULTS / "final.jsonl", [*one_more, *two])
+    heading, _, both = written.scores("1", "student", "cam")
+    cells = dict(zip(heading, both, strict=True))
+    assert (cells["seeds"], cells["pairs"]) == ("3", "2")
+
+
+def test_what_differences_are_taken_to_has_the_seeds_of_the_others(written: Any) -> None:
+    with (written.RESULTS / "final.jsonl").open("a") as file:
+        file.write(json.dumps(_line(written, "otsu", 1, 0.50)) + "\n")
+    heading, both, otsu = written.scores("otsu", "student", "cam", "both")
+    assert heading[:4] == ["variant", "seeds", "mean ± sd", "difference"]
+    assert both[:4] == ["`both`", "1", "53.0", ""]
+    assert otsu[:4] == ["`otsu`", "1", "50.0", "-3.0"]
 
 
 def test_the_confirmation_stands_beside_the_first_runs(written: Any) -> None:
     heading, *body = written.agreement("1")
     assert [row[:3] for row in body] == [
-        ["student, CAM mIoU", "`both`", "+2.5"],
-        ["student, prediction mIoU", "`both`", "+1.2"],
+        ["CAM", "`both`", "+2.5"],
+        ["prediction", "`both`", "+1.2"],
     ]
     assert all(len(row) == len(heading) for row in body)
 

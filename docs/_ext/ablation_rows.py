@@ -57,18 +57,49 @@ def chosen(which: str, against: str = BASELINE) -> list[Variant]:
 
 
 def scores(which: str, network: str, score: str, against: str = BASELINE) -> Rows:
-    """Return one score of some variants, with differences to one of all variants."""
+    """Return one score of some variants, with differences to one of all variants.
+
+    Of the latter only those seeds count that another of the variants was run with, so that its mean
+    and theirs lie apart by the difference where all have the same seeds.
+    """
     _check(network, NETWORKS)
     _check(score, tuple(SCORES))
-    heading, *body = score_table(runs("final"), chosen(which, against), network, score, against)
-    return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
+    listed, done = chosen(which, against), runs("final")
+    others = {variant.name for variant in listed} - {against}
+    seeds = {run["seed"] for run in done if run["variant"] in others}
+    kept = [run for run in done if run["variant"] != against or run["seed"] in seeds]
+    return _narrowed(score_table(kept if seeds else done, listed, network, score, against))
+
+
+def _narrowed(table: Rows) -> Rows:
+    """Return a table of scores without what a page has no room for.
+
+    Mean and deviation become one column; the paper's table is named by the text; empty columns go,
+    and so do the pairs where they are the seeds.
+    """
+    heading, *body = table
+    rows = [dict(zip(heading, cells, strict=True)) for cells in body]
+    for row in rows:
+        row["variant"] = f"`{row['variant']}`"
+        row["mean"] += f" ± {row['sd']}" if row["sd"] else ""
+        row["paper"] = row["paper"].partition(" (Table")[0]
+    kept = [name for name in heading if name != "sd" and any(row[name] for row in rows)]
+    if all(row["pairs"] in ("", row["seeds"]) for row in rows) and "pairs" in kept:
+        kept.remove("pairs")
+    named = ["mean ± sd" if name == "mean" else name for name in kept]
+    return [named, *([row[name] for name in kept] for row in rows)]
 
 
 def agreement(which: str, against: str = BASELINE) -> Rows:
     """Return the differences of what was run twice: on its own seeds, on the confirmation's."""
     listed = chosen(which, against)
     heading, *body = agreement_table(runs("final"), runs("confirmation"), listed, against)
-    return [heading, *([score, f"`{name}`", *cells] for score, name, *cells in body)]
+    return [heading, *([_short(score), f"`{name}`", *cells] for score, name, *cells in body)]
+
+
+def _short(score: str) -> str:
+    """Spell a score without what all of them share."""
+    return score.removeprefix("student, ").removesuffix(" mIoU")
 
 
 def thresholds(which: str, against: str = BASELINE) -> Rows:

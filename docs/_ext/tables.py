@@ -68,9 +68,15 @@ class AblationTable(Table):
         """Return the rows, the heading first."""
         name, *arguments = self.arguments
         try:
-            return ablation_rows.TABLES[name](*arguments)
+            rows = ablation_rows.TABLES[name](*arguments)
         except (KeyError, TypeError, ValueError) as error:
             raise self.error(f"ablation-table: {self.arguments}: {error!r}") from error
+        return [[_unbroken(cell) for cell in row] for row in rows]
+
+
+def _unbroken(cell: str) -> str:
+    """Keep an interval, or a mean and its deviation, on one line."""
+    return cell.replace(" to ", "\u00a0to\u00a0").replace(" ± ", "\u00a0±\u00a0")
 
 
 def _row(cells: list[str]) -> nodes.row:
