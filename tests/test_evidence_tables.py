@@ -190,6 +190,16 @@ def test_variants_are_chosen_by_tier_and_by_name(tables: Any) -> None:
             tables.chosen(wrong)
 
 
+def test_what_was_repeated_is_the_same_to_the_last_digit(tables: Any) -> None:
+    first = {(run["variant"], run["seed"]): run for run in tables.runs("final")}
+    repeated = tables.runs("repeated")
+    assert {run["variant"] for run in repeated} == {"baseline", "uncertain", "both"}
+    for run in repeated:
+        other = first[run["variant"], run["seed"]]
+        assert run["revision"] != other["revision"]
+        assert (run["scores"], run["losses"]) == (other["scores"], other["losses"])
+
+
 def test_every_table_of_the_page_can_be_made(tables: Any) -> None:
     page = (ROOT / "docs" / "evidence.md").read_text()
     named = [line.split() for line in re.findall(r"\{ablation-table\} (.+)", page)]
