@@ -47,7 +47,7 @@ class NoisyTeacher(EMATeacher):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the trainer with such a teacher; the exit statuses are the trainer's."""
-    train.EMATeacher = NoisyTeacher  # type: ignore[misc]
+    train.EMATeacher = NoisyTeacher
     return train.main(argv)
 
 

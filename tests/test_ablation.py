@@ -577,7 +577,16 @@ def test_one_run_from_end_to_end(
     setting = load("_ablation_setting").Setting("design", (), tiny)
     variant = load("_ablation_variants").VARIANTS[name]
     keep = tmp_path / "networks"
-    row = processes.make_run(runs.Task(variant, 100), setting, processes.Children(), 1, keep)
+    scripts: list[str] = []
+
+    class Recorded(processes.Children):
+        def run(self, command: list[str], *args: Any) -> None:
+            scripts.append(Path(command[0]).name)
+            super().run(command, *args)
+
+    row = processes.make_run(runs.Task(variant, 100), setting, Recorded(), 1, keep)
+    trainers = {"both": ["train.py"], "teacher-train-mode": ["_ablation_noisy_teacher.py"]}
+    assert scripts == [*trainers.get(name, []), "_ablation_worker.py"]
     kept = {path.stem for path in processes.kept_networks(keep, name, 100).iterdir()}
     assert kept == {*row["scores"], "setting"}
     assert json.loads(json.dumps(row, allow_nan=False)) == row
