@@ -23,6 +23,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> Any:
 def _line(tables: Any, name: str, seed: int, cam: float, **changed: Any) -> dict[str, Any]:
     scores = {"student": {"cam": cam, "prediction": cam / 2}}
     line = {"variant": name, "seed": seed, "setting": "now", "scores": scores, "step_seconds": 0.5}
+    line["revision"] = "first"
     return {**line, "overrides": list(tables.VARIANTS[name].overrides), **changed}
 
 
@@ -142,8 +143,13 @@ def test_each_variant_is_compared_at_its_own_best_threshold(written: Any) -> Non
 def test_costs_and_variants_count_what_was_run(written: Any) -> None:
     assert ["`both`", "0.50"] in written.costs("1")
     assert ["`both`", "0.50"] not in written.costs("2")
+    slow = _line(written, "both", 2, 0.5, step_seconds=0.9, revision="abc")
+    with (written.RESULTS / "final.jsonl").open("a") as file:
+        file.write(json.dumps(slow) + "\n")
+    assert written.costs("1", "abc")[1:] == [["`both`", "0.90"]]
+    assert ["`both`", "0.50"] in written.costs("1")
     both = next(row for row in written.variants("1") if row[0] == "`both`")
-    assert both[2:] == ["none", "2"]
+    assert both[2:] == ["none", "3"]
     bound = next(row for row in written.variants("1") if row[0] == "`full-masks`")
     assert bound[2:] == ["`optim.lr=1e-3`", "0"]
 

@@ -128,9 +128,12 @@ def variants(which: str) -> Rows:
     return [["variant", "what it is", "options over `ablation.yaml`", "seeds run"], *rows]
 
 
-def costs(which: str) -> Rows:
-    """Return seconds a step of some variants; those run on other days may have met another load."""
-    rows, done = [], runs("final")
+def costs(which: str, revision: str | None = None) -> Rows:
+    """Return seconds a step of some variants; those run on other days may have met another load.
+
+    With a revision only runs of that commit count.
+    """
+    rows, done = [], [run for run in runs("final") if revision in (None, run["revision"])]
     for name in (variant.name for variant in chosen(which)):
         found = (run.get("step_seconds") for run in done if run["variant"] == name)
         mine = [seconds for seconds in found if seconds is not None]
