@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 import train
 
-from fsr.data.stream import derive_seed
+from fsr.data import derive_seed
 from fsr.teacher import EMATeacher
 
 # What a seed is for, behind those of the trainer.

@@ -22,10 +22,10 @@ from train import build_student
 from train_config import Config, build_preset, load_config
 
 import fsr
-from fsr._views import check_block
 from fsr.data import SCENE_SEEDS, Scenes
-from fsr.inference.provenance import file_hash
+from fsr.inference import file_hash
 from fsr.objective import TrainingObjective
+from fsr.objective._views import check_block
 from fsr.teacher import EMATeacher
 
 OPTIONS = Path(__file__).with_name("ablation.yaml")

@@ -21,8 +21,7 @@ from _machine import machine, write_json
 from train_config import Config, build_preset, load_config
 
 from fsr.data import SCENE_SEEDS, Sample, Scenes
-from fsr.inference import PseudoLabelOptions, evaluate
-from fsr.inference.provenance import versions
+from fsr.inference import PseudoLabelOptions, evaluate, versions
 from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
 

@@ -69,7 +69,7 @@ def _par(options: Namespace) -> Call:
 
 def _par_stacked(options: Namespace) -> Call:
     """Every neighbour of every pixel side by side."""
-    from fsr.refine.par import pixel_adaptive_affinity
+    from fsr.refine import pixel_adaptive_affinity
 
     images, masks = _par_inputs(options)
     dilations = (1, 2, 4, 8, 12, 24)
@@ -321,7 +321,7 @@ def _cam(options: Namespace) -> Call:
 
 def _cam_whole_network(options: Namespace) -> Call:
     """The network's forward as training makes it, all heads, for every scale and flip."""
-    from fsr._multiscale import multi_scale_cams
+    from fsr.segmenter import multi_scale_cams
 
     model: Any = _networks(options)[0].eval()
     size = 64 if options.quick else 448
@@ -359,7 +359,7 @@ def _filter_inputs(options: Namespace) -> tuple[Tensor, Tensor]:
 
 
 def _filter(options: Namespace) -> Call:
-    from fsr.bilateral import bilateral_filter
+    from fsr.filters import bilateral_filter
 
     values, images = _filter_inputs(options)
     return lambda: bilateral_filter(values, images, sigma_xy=100.0, sigma_rgb=15.0)
@@ -384,7 +384,7 @@ def _filter_matrix(options: Namespace) -> Call:
 
 
 def _energy(options: Namespace) -> Call:
-    from fsr.losses.dense_energy import DenseEnergyLoss
+    from fsr.losses import DenseEnergyLoss
 
     side = 32 if options.quick else 448
     scale = 0.5 if options.quick or options.device != "cpu" else 0.25

@@ -19,7 +19,7 @@ def child(options: Namespace) -> None:
     """Serve refinements to the parent process, and how exact the filter is here."""
     serving = start_serving(options.threads, "fp32")
     device = torch.device(options.device)
-    from fsr.bilateral import bilateral_filter
+    from fsr.filters import bilateral_filter
     from fsr.refine import DenseCRF
 
     base = peak_bytes(device)

@@ -69,7 +69,7 @@ def child(options: argparse.Namespace) -> None:
         )
         return
     from fsr import SingleStageSegmenter
-    from fsr.inference.runner import SegmenterRunner
+    from fsr.inference import SegmenterRunner
 
     base = peak_bytes(device)
     torch.manual_seed(0)

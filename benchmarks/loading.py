@@ -27,9 +27,7 @@ from _machine import machine, write_json
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from fsr.data import FolderDataset, TwoViews
-from fsr.data.files import read_image
-from fsr.data.stream import StepBatches, ViewStream
+from fsr.data import FolderDataset, StepBatches, TwoViews, ViewStream, read_image
 
 BATCH = 8
 

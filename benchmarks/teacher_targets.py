@@ -34,9 +34,8 @@ from train_config import Config, load_config
 from train_data import build_datasets, build_views
 from train_loading import micro_batches
 
-from fsr.data import SCENE_SEEDS, Scenes
-from fsr.data.stream import ViewStream
-from fsr.losses.reinforcement import teacher_distribution
+from fsr.data import SCENE_SEEDS, Scenes, ViewStream
+from fsr.losses import teacher_distribution
 from fsr.segmenter import SingleStageSegmenter
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "ablation" / "targets.json"

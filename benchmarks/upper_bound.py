@@ -34,8 +34,7 @@ from train import build_student
 from train_config import CONFIGS, Config, build_preset, load_config
 from train_data import build_datasets
 
-from fsr.data import SCENE_SEEDS, Scenes
-from fsr.data.stream import StepBatches, ViewStream, derive_seed
+from fsr.data import SCENE_SEEDS, Scenes, StepBatches, ViewStream, derive_seed
 from fsr.inference import evaluate
 from fsr.optim import parameter_groups, set_learning_rate
 from fsr.schedules import warmup_cosine

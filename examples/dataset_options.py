@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, Scenes
-from fsr.data.files import DataError
+from fsr.errors import DataError
 
 DATASETS = ("voc", "coco", "folder", "scenes")
 SPLITS = {"voc": "val", "coco": "val", "scenes": "test"}

@@ -33,12 +33,18 @@ from option_types import count, fraction, positive_float, positive_int
 from processes import join_processes
 from progress import Progress
 
-from fsr._distributed import is_main_process
-from fsr.inference import EvaluationResult, PseudoLabelOptions, evaluate
-from fsr.inference.provenance import file_hash, versions
-from fsr.inference.report import result_table, result_to_dict
-from fsr.inference.writing import whole_file
-from fsr.metrics.trimap import WIDTHS
+from fsr._core.distributed import is_main_process
+from fsr._core.files import whole_file
+from fsr.inference import (
+    EvaluationResult,
+    PseudoLabelOptions,
+    evaluate,
+    file_hash,
+    result_table,
+    result_to_dict,
+    versions,
+)
+from fsr.metrics import WIDTHS
 from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
 from fsr.visualize import plot_threshold_sweep

@@ -28,9 +28,7 @@ from option_types import count, fraction, positive_float, positive_int
 from processes import join_processes
 from progress import Progress
 
-from fsr.inference import export_pseudo_labels
-from fsr.inference.label_sources import LabelSource
-from fsr.inference.provenance import file_hash
+from fsr.inference import LabelSource, export_pseudo_labels, file_hash
 from fsr.segmenter import SingleStageSegmenter
 
 BAD_INPUT, INTERRUPTED = 1, 130

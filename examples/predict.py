@@ -28,10 +28,16 @@ from crf_options import add_crf_arguments, build_crf
 from option_types import count, positive_float, positive_int
 from progress import Progress
 
-from fsr.data.label_table import read_labels
-from fsr.inference import PredictionWriter, find_images, predict_paths
-from fsr.inference.provenance import describe, file_hash, versions
-from fsr.inference.writing import record_settings
+from fsr.data import read_labels
+from fsr.inference import (
+    PredictionWriter,
+    describe,
+    file_hash,
+    find_images,
+    predict_paths,
+    record_settings,
+    versions,
+)
 from fsr.segmenter import SingleStageSegmenter
 
 BAD_INPUT, INTERRUPTED = 1, 130

@@ -21,16 +21,18 @@ from pathlib import Path
 from option_types import count
 from progress import Progress
 
-from fsr.data.coco import COCO2014, coco_splits, find_coco_root
-from fsr.data.coco_prepare import (
-    EXPECTED,
+from fsr.data import (
+    COCO2014,
+    COCO_IMAGES,
+    coco_splits,
     download_coco,
+    find_coco_root,
     label_table,
     missing_images,
+    write_labels,
     write_masks,
 )
-from fsr.data.files import DataError
-from fsr.data.label_table import write_labels
+from fsr.errors import DataError
 
 
 def look_over(options: argparse.Namespace, root: Path, split: str) -> int:
@@ -39,7 +41,7 @@ def look_over(options: argparse.Namespace, root: Path, split: str) -> int:
     wants_masks = options.masks is not None
     dataset = COCO2014(root, split, masks=wants_masks, cache=options.masks)
     images, missing = len(dataset), missing_images(dataset)
-    known = EXPECTED.get(split, images)
+    known = COCO_IMAGES.get(split, images)
     note = "as in papers" if images == known else f"papers have {known:,}"
     print(f"{split:8}{images:>9,} images with annotations ({note})")
     print(f"{'':8}{dataset.without_annotations:>9,} without, left out")
@@ -78,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         setattr(options, name, path and path.expanduser())
     try:
         if options.download:
-            download_coco(options.root, options.splits or tuple(EXPECTED))
+            download_coco(options.root, options.splits or tuple(COCO_IMAGES))
         root = find_coco_root(options.root)
         splits = options.splits or coco_splits(root) or ("train",)
         missing = sum(look_over(options, root, split) for split in splits)

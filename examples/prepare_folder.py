@@ -18,15 +18,17 @@ from pathlib import Path
 
 from option_types import count
 
-from fsr.data.files import DataError
-from fsr.data.label_builders import (
+from fsr.data import (
+    FORMS,
+    LabelTable,
     labels_from_coco,
     labels_from_folders,
     labels_from_masks,
     labels_from_voc,
     split_table,
+    write_labels,
 )
-from fsr.data.label_table import FORMS, LabelTable, write_labels
+from fsr.errors import DataError
 
 SOURCES = ("folders", "voc-xml", "coco-json", "masks")
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from option_types import count
 from progress import Progress
 
-from fsr.data.files import DataError
-from fsr.data.sbd import EXPECTED, build_train_aug, download_archives
+from fsr.data import VOC_IMAGES, build_train_aug, download_archives
+from fsr.errors import DataError
 
 INTERRUPTED = 130
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     print(f"{built.written} masks written")
     for split, images in built.counts.items():
-        known = EXPECTED[split]
+        known = VOC_IMAGES[split]
         note = "as in papers" if images == known else f"papers have {known:,}"
         print(f"{split:10}{images:>7,} images ({note})")
     return 0

@@ -28,8 +28,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-import fsr.scenes_encoder  # noqa: F401 - registers the timm name
-from fsr.data.scenes import SCENE_SEEDS, Scenes
+import fsr.backbone  # noqa: F401 - registers the timm name
+from fsr.data import SCENE_SEEDS, Scenes
 from fsr.schedules import warmup_cosine
 
 Loader: TypeAlias = "DataLoader[tuple[torch.Tensor, torch.Tensor]]"

@@ -8,7 +8,7 @@
 
 Ctrl-C writes a checkpoint; `--resume` goes on from the last one. On the CPU the losses of a resumed
 run equal those of an uninterrupted one to the last bit: whatever is random in a step is a function
-of the seed and the step, see `fsr.data.stream`.
+of the seed and the step, see `fsr.data._stream`.
 
 Exit status: 0 done, 1 data or weights cannot be read, 2 an option is wrong, 3 a loss is not finite,
 130 interrupted.
@@ -54,7 +54,7 @@ from train_sheet import picture_sheet
 from train_state import latest_checkpoint, read_state, restore, run_folder, save_checkpoint
 from train_waiting import Waiting
 
-from fsr.data.stream import ViewStream, derive_seed
+from fsr.data import ViewStream, derive_seed
 from fsr.inference import EvaluationResult, evaluate
 from fsr.objective import ObjectiveOutput, TrainingObjective
 from fsr.optim import parameter_groups, set_learning_rate
@@ -63,7 +63,7 @@ from fsr.schedules import Schedule
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 
-# What a seed is for; 0 and 1 are order and augmentation, in fsr.data.stream.
+# What a seed is for; 0 and 1 are order and augmentation, in fsr.data._stream.
 INITIAL_WEIGHTS, NETWORK_NOISE, MASKS, SHEET = 2, 3, 4, 5
 
 BAD_INPUT, BAD_OPTION, NOT_FINITE = 1, 2, 3

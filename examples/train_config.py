@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fsr._checks import check_between, check_choice, check_positive_int
+from fsr._core.checks import check_between, check_choice, check_positive_int
 from fsr.presets import CAMSource, Preset, get_preset
 from fsr.schedules import Schedule, warmup_cosine
 

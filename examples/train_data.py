@@ -11,7 +11,7 @@ from torch import Tensor
 from train_config import Config, ConfigError, DataConfig
 
 from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, Sample, Scenes, TwoViews
-from fsr.data.files import DataError
+from fsr.errors import DataError
 
 
 class First:

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from train_config import Config
 from train_interrupt import ignore_interrupts
 
-from fsr.data.files import DataError
-from fsr.data.stream import StepBatches, ViewStream
+from fsr.data import StepBatches, ViewStream
+from fsr.errors import DataError
 
 # A core reads and draws some 65 photographs a second (benchmarks/loading.py): eight of them are
 # ahead of any GPU's steps, and more would only take memory.

@@ -16,7 +16,7 @@ from train_state import JsonLog, to_json, write_atomically
 from train_waiting import Waiting
 
 import fsr
-from fsr.data.stream import SampleSource
+from fsr.data import SampleSource
 from fsr.metrics import SegmentationMetrics
 from fsr.presets import LOSS_TERMS, Preset
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
-from fsr.data.stream import SampleSource
+from fsr.data import SampleSource
 from fsr.objective import TrainingObjective
 from fsr.refine import pseudo_labels
 from fsr.teacher import unwrap

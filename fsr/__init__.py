@@ -1,17 +1,20 @@
 """Reusable components for weakly supervised semantic segmentation.
 
 The names below are the components that a training pipeline is built from; everything around them
-lives in the submodules. Importing the package prints nothing and loads no optional package.
+lives in the submodules, which are loaded on first use: ``fsr.cam`` is there after ``import fsr``.
+Importing the package prints nothing and loads no optional package.
 """
 
+import importlib
+import types
+
+from fsr._core import moved
+from fsr._core.version import __version__
 from fsr.aggregation import MaskedCrossAttentionAggregator
-from fsr.losses.ptc import PTCLoss
-from fsr.losses.reinforcement import SelfReinforcementLoss
+from fsr.losses import PTCLoss, SelfReinforcementLoss
 from fsr.masking import UncertainMasker
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EMATeacher",
@@ -22,3 +25,40 @@ __all__ = [
     "UncertainMasker",
     "__version__",
 ]
+
+_ROOMS = (
+    "aggregation",
+    "backbone",
+    "cam",
+    "data",
+    "decoder",
+    "errors",
+    "filters",
+    "inference",
+    "interop",
+    "losses",
+    "masking",
+    "metrics",
+    "objective",
+    "optim",
+    "presets",
+    "projection",
+    "refine",
+    "schedules",
+    "segmenter",
+    "teacher",
+    "visualize",
+)
+
+moved.redirect_old_modules()
+
+
+def __getattr__(name: str) -> types.ModuleType:
+    """Load a room on first use."""
+    if name in _ROOMS:
+        return importlib.import_module(f"fsr.{name}")
+    raise AttributeError(f"module 'fsr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

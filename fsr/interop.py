@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fsr._prefix_tokens import adapt_prefix_tokens
-from fsr._pretrained import final_norm_name
 from fsr.aggregation import MaskedCrossAttentionAggregator
+from fsr.backbone import adapt_prefix_tokens, final_norm_name
 from fsr.segmenter import SingleStageSegmenter
 
 # Released name -> ours, the first that fits; the left side is how a name starts.

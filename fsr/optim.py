@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from fsr._checks import check_between, check_choice
+from fsr._core.checks import check_between, check_choice
 
 # Parameters that hold one learned vector per position or per special token: shrinking them towards
 # zero would pull at what the tokens mean, not at how strongly features are mixed.

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from fsr._checks import ShapeError, check_floating, check_positive_int, check_shape
-from fsr._numerics import at_least_float32, no_autocast
+from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.numerics import at_least_float32, no_autocast
+from fsr.errors import ShapeError
 
 
 def project_tokens(

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fsr._checks import check_between, check_positive_int
+from fsr._core.checks import check_between, check_positive_int
 
 Schedule = Callable[[int], float]
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from fsr._checks import ShapeError, check_between
+from fsr._core.checks import check_between
+from fsr.errors import ShapeError
 
 
 class EMATeacher(nn.Module):

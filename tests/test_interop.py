@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import PARITY
 from torch import Tensor, nn
 
 from fsr.aggregation import MaskedCrossAttentionAggregator, MaxAggregator
 from fsr.cam import class_activation_maps
 from fsr.interop import load_reference_aggregator, load_reference_state_dict
 from fsr.segmenter import SingleStageSegmenter
+from tests.conftest import PARITY
 
 NETWORK = json.loads((PARITY / "network.json").read_text())
 Load = Callable[[str], dict[str, Tensor]]

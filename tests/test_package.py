@@ -16,9 +16,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import code_that_hides
 
 import fsr
+from fsr._core.moved import MOVED
+from tests.helpers import code_that_hides
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(fsr.__file__).parent
@@ -247,10 +248,10 @@ def test_source_holds_nothing_forbidden(path: Path) -> None:
 
 
 def floors() -> dict[str, int]:
-    """Floor of every public room, from the table of the documentation's page on the house."""
+    """Floor of every room, from the table of the documentation's page on the house."""
     page = (ROOT / "docs" / "house.md").read_text()
-    rows = re.findall(r"^\| (\d) \| (.+) \|$", page, re.MULTILINE)
-    return {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)`", rooms)}
+    rows = re.findall(r"^\| (\d) \| (.+?) \|", page, re.MULTILINE)
+    return {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)/?`", rooms)}
 
 
 def room_of(path: Path) -> str:
@@ -258,50 +259,83 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(room: str) -> set[str]:
-    """Rooms that the files of a room import, at the top or inside functions."""
+def imported_modules(path: Path) -> set[str]:
+    """Modules of the package that a file imports, at the top or inside functions."""
     found = set()
-    for path in SOURCES:
-        if room_of(path) != room:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            modules = []
-            if isinstance(node, ast.ImportFrom):
-                modules = [node.module or ""]
-                if node.module == "fsr":
-                    modules = [f"fsr.{a.name}" for a in node.names if a.name != "__version__"]
-            elif isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            found |= {name.split(".")[1] for name in modules if name.startswith("fsr.")}
-    return found - {room}
-
-
-def lowest_floor(room: str) -> int:
-    """Floor above all public rooms that a room imports, directly or through private ones."""
-    public = floors()
-    return max(
-        (
-            lowest_floor(other) if other.startswith("_") else public[other] + 1
-            for other in imported_rooms(room)
-        ),
-        default=0,
-    )
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found |= {f"fsr.{a.name}" for a in node.names} if module == "fsr" else {module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.startswith("fsr.")}
 
 
 ROOMS = sorted({room_of(path) for path in SOURCES} - {"__init__"})
+INSIDE = [path for path in SOURCES if room_of(path) != "__init__"]
 
 
-def test_the_house_has_a_floor_for_every_public_room_and_no_others() -> None:
-    assert sorted(floors()) == [room for room in ROOMS if not room.startswith("_")]
+def test_the_house_has_a_floor_for_every_room_and_no_others() -> None:
+    assert sorted(floors()) == ROOMS
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_rooms_below_it(room: str) -> None:
-    # A private room has no floor of its own: it counts as part of the rooms that import it.
-    if room.startswith("_"):
-        assert lowest_floor(room) <= max(floors().values()) + 1
-    else:
-        assert lowest_floor(room) <= floors()[room]
+@pytest.mark.parametrize("path", INSIDE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_faces_of_rooms_below_its_own(path: Path) -> None:
+    public, room = floors(), room_of(path)
+    for module in imported_modules(path):
+        _, other, *inner = module.split(".")
+        if other == room:
+            continue
+        assert public[other] < public[room], f"{room} imports {module}"
+        # What is behind a room's face is nobody else's; _core is there for all.
+        assert other == "_core" or not inner, f"{room} reaches into {module}"
+
+
+def test_every_room_of_the_package_is_reached_after_importing_it_alone() -> None:
+    rooms = [room for room in ROOMS if not room.startswith("_")]
+    names = ", ".join(f"fsr.{room}.__name__" for room in rooms)
+    done = run_python(f"import fsr\nassert set({rooms!r}) <= set(dir(fsr))\nprint({names})")
+    assert done.stdout.split() == [f"fsr.{room}" for room in rooms], done.stderr
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (PACKAGE / room).is_dir()])
+def test_a_folders_files_are_private_to_it_and_its_face_lists_what_is_public(room: str) -> None:
+    if room == "_core":
+        return
+    # A folder of a folder has a face of its own, and `python -m` wants its `__main__`.
+    files = [path.name for path in (PACKAGE / room).glob("*.py")]
+    assert [name for name in files if not name.startswith("_")] == []
+    face = importlib.import_module(f"fsr.{room}")
+    assert all(hasattr(face, name) for name in face.__all__)
+    public = {
+        name
+        for name, value in vars(face).items()
+        if not name.startswith("_") and name != "annotations" and not inspect.ismodule(value)
+    }
+    assert public == set(face.__all__)
+
+
+# -- names of the release before ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(MOVED))
+def test_a_moved_module_still_imports_and_names_its_room(name: str) -> None:
+    sys.modules.pop(name, None)
+    room = ".".join(MOVED[name].split(".")[:2])
+    with pytest.warns(
+        DeprecationWarning, match=rf"{name} has moved: import its names from {room};"
+    ):
+        old = importlib.import_module(name)
+    new = importlib.import_module(MOVED[name])
+    assert public_objects(new)
+    assert all(getattr(old, key) is value for key, value in public_objects(new))
+
+
+def test_a_module_that_never_was_is_not_found() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'fsr\.losses\.nothing'"):
+        importlib.import_module("fsr.losses.nothing")
+    with pytest.raises(AttributeError, match="module 'fsr' has no attribute 'nothing'"):
+        fsr.nothing  # noqa: B018
 
 
 # -- what is installed ----------------------------------------------------------------------------

@@ -7,16 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsr.errors import ShapeError
+from fsr.projection import ProjectionHead, project_tokens
+from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
     assert_state_dict_round_trip,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from fsr._checks import ShapeError
-from fsr.projection import ProjectionHead, project_tokens
 
 
 def build(num_layers: int = 3) -> ProjectionHead:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import code_that_hides
 
 import fsr
 from fsr.presets import PRESETS, Preset
+from tests.helpers import code_that_hides
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

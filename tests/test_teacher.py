@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import assert_compiles, assert_deepcopy_after_forward, assert_state_dict_round_trip
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -17,6 +16,11 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from fsr.schedules import cosine
 from fsr.teacher import EMATeacher, unwrap
+from tests.helpers import (
+    assert_compiles,
+    assert_deepcopy_after_forward,
+    assert_state_dict_round_trip,
+)
 
 
 def network() -> nn.Sequential:

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from fsr.presets import PHASES, PRESETS, CAMSource, Preset
+from fsr.presets import (
+    PHASES,
+    PRESETS,
+    CAMSource,
+    Preset,
+)
 
 
 def spell(name: str, value: Any) -> str:

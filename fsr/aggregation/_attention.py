@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from fsr._checks import check_positive_int
+from fsr._core.checks import check_positive_int
 from fsr.aggregation._equations import cross_attention_weights, masked_cross_attention
 
 # That of timm's and the authors' vision transformers, whose tokens the block reads.

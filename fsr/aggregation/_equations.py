@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._checks import check_bool, check_choice, check_shape
-from fsr._numerics import at_least_float32, no_autocast
+from fsr._core.checks import check_bool, check_choice, check_shape
+from fsr._core.numerics import at_least_float32, no_autocast
 
 MASKINGS = ("exclude", "scale", "ignore")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._checks import ShapeError, check_bool, check_floating, check_shape
+from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr.errors import ShapeError
 
 
 def check_tokens(tokens: Tensor, mask: Tensor | None, dim: int | None = None) -> tuple[int, int]:

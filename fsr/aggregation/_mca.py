@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fsr._checks import check_choice, check_positive_int
+from fsr._core.checks import check_choice, check_positive_int
 from fsr.aggregation._attention import AggregationBlock
 from fsr.aggregation._equations import MASKINGS
 from fsr.aggregation._inputs import check_tokens, check_visible

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fsr._numerics import at_least_float32
+from fsr._core.numerics import at_least_float32
 from fsr.aggregation._inputs import check_tokens, check_visible
 
 

@@ -1,19 +1,66 @@
 """Data sets and training views."""
 
-from fsr.data.coco import COCO2014
-from fsr.data.folder import FolderDataset
-from fsr.data.sample import Sample
-from fsr.data.scenes import SCENE_SEEDS, Scenes
-from fsr.data.views import TwoViews, View
-from fsr.data.voc import VOC2012
+from fsr.data._coco import COCO2014, coco_splits, find_coco_root
+from fsr.data._coco_prepare import (
+    COCO_IMAGES,
+    download_coco,
+    label_table,
+    missing_images,
+    write_masks,
+)
+from fsr.data._files import read_image, write_label_map
+from fsr.data._folder import FolderDataset
+from fsr.data._label_builders import (
+    labels_from_coco,
+    labels_from_folders,
+    labels_from_masks,
+    labels_from_voc,
+    split_table,
+)
+from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
+from fsr.data._photographs import IMAGE_SUFFIXES, image_size, read_photograph
+from fsr.data._sample import Sample
+from fsr.data._sbd import VOC_IMAGES, build_train_aug, download_archives
+from fsr.data._scenes import SCENE_SEEDS, Scenes
+from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
+from fsr.data._views import TwoViews, View
+from fsr.data._voc import VOC2012
 
 __all__ = [
     "COCO2014",
+    "COCO_IMAGES",
+    "FORMS",
+    "IMAGE_SUFFIXES",
     "SCENE_SEEDS",
     "VOC2012",
+    "VOC_IMAGES",
     "FolderDataset",
+    "LabelTable",
     "Sample",
+    "SampleSource",
     "Scenes",
+    "StepBatches",
     "TwoViews",
     "View",
+    "ViewStream",
+    "build_train_aug",
+    "coco_splits",
+    "derive_seed",
+    "download_archives",
+    "download_coco",
+    "find_coco_root",
+    "image_size",
+    "label_table",
+    "labels_from_coco",
+    "labels_from_folders",
+    "labels_from_masks",
+    "labels_from_voc",
+    "missing_images",
+    "read_image",
+    "read_labels",
+    "read_photograph",
+    "split_table",
+    "write_label_map",
+    "write_labels",
+    "write_masks",
 ]

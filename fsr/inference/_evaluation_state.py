@@ -13,7 +13,7 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fsr._distributed import is_distributed
+from fsr._core.distributed import is_distributed
 from fsr.inference._scoring import Scoring
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._multiscale import scaled_size
-from fsr._numerics import at_least_float32
+from fsr._core.numerics import at_least_float32
 from fsr.cam import class_activation_maps, normalize_cam, resize_cam
-from fsr.segmenter import SingleStageSegmenter
+from fsr.segmenter import SingleStageSegmenter, scaled_size
 
 
 class Passes:

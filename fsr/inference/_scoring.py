@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fsr._distributed import all_reduce_sum
+from fsr._core.distributed import all_reduce_sum
 from fsr.cam import IGNORE, resize_cam, strongest_class
+from fsr.inference._loading import Prepared
 from fsr.inference._passes import Passes
-from fsr.inference.loading import Prepared
 from fsr.metrics import LabelF1, SegmentationMetrics, ThresholdSweep, TrimapMetrics
 from fsr.refine import pseudo_labels
 
 
 class PseudoLabelOptions(NamedTuple):
-    """How pseudo labels are made, see :func:`fsr.refine.pseudo_labels`.
+    """How pseudo labels are made, see :func:`fsr.refine._pseudo_labels`.
 
     Attributes:
         refinement: ``par(images, masks) -> masks``, such as :class:`fsr.refine.PAR`.

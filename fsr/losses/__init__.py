@@ -1,18 +1,18 @@
 """Loss terms of the training objective (Eq. 8-10): pure functions, and modules over them."""
 
-from fsr.losses.boundary import boundary_weights, label_boundary
-from fsr.losses.center import Center
-from fsr.losses.classification import classification_loss
-from fsr.losses.dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
-from fsr.losses.ptc import PTCLoss, patch_token_contrast
-from fsr.losses.reinforcement import (
+from fsr.losses._boundary import boundary_weights, label_boundary
+from fsr.losses._center import Center
+from fsr.losses._classification import classification_loss
+from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
+from fsr.losses._ptc import PTCLoss, patch_token_contrast
+from fsr.losses._reinforcement import (
     ReinforcementLosses,
     SelfReinforcementLoss,
     confident_loss,
     teacher_distribution,
     uncertain_loss,
 )
-from fsr.losses.segmentation import balanced_segmentation_loss
+from fsr.losses._segmentation import balanced_segmentation_loss
 
 __all__ = [
     "Center",

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsr._checks import ShapeError
-from fsr._optional import import_extra
+from fsr._core.optional import import_extra
+from fsr.errors import ShapeError
 
 # ITU-R BT.601 luma.
 _LUMA = (0.299, 0.587, 0.114)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._checks import ShapeError, check_floating, check_positive_int, check_shape
-from fsr._numerics import at_least_float32
+from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.numerics import at_least_float32
+from fsr.errors import ShapeError
 
 # Entropies of one image that lie within this many nats of each other count as equal: rounding of
 # thousands of terms must not be stretched into a ranking.
@@ -21,7 +22,7 @@ def token_entropy(probabilities: Tensor) -> Tensor:
 
     Args:
         probabilities: distributions P, ``(..., K)``, at least 0, summing to 1 over K; of the
-            teacher, see :func:`fsr.losses.reinforcement.teacher_distribution`.
+            teacher, see :func:`fsr.losses.teacher_distribution`.
 
     Returns:
         Entropies in nats, 0 to :math:`\ln K`, ``(...)``, in at least float32.

@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._checks import check_between, check_bool, check_choice, check_shape
-from fsr._numerics import at_least_float32
+from fsr._core.checks import (
+    check_between,
+    check_bool,
+    check_choice,
+    check_shape,
+)
+from fsr._core.numerics import at_least_float32
 
 ROUNDINGS = ("floor", "ceil")
 

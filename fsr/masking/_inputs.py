@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._checks import ShapeError, check_finite, check_floating, check_grid, check_shape
+from fsr._core.checks import (
+    check_finite,
+    check_floating,
+    check_grid,
+    check_shape,
+)
+from fsr.errors import ShapeError
 
 
 def block_grid(

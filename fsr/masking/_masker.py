@@ -6,8 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._checks import check_between, check_choice, check_positive_int, check_unit_interval
-from fsr._optional import import_extra
+from fsr._core.checks import (
+    check_between,
+    check_choice,
+    check_positive_int,
+    check_unit_interval,
+)
+from fsr._core.optional import import_extra
 from fsr.masking._edges import canny_edges, count_per_cell
 from fsr.masking._entropy import block_mean, entropy_soft_mask
 from fsr.masking._equations import (

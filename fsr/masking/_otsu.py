@@ -6,8 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._checks import ShapeError, check_between, check_floating, check_positive_int, check_shape
-from fsr._numerics import at_least_float32
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_positive_int,
+    check_shape,
+)
+from fsr._core.numerics import at_least_float32
+from fsr.errors import ShapeError
 
 BINS = 32
 

@@ -1,11 +1,12 @@
 """Scores over a whole data set, counted batch by batch in constant memory."""
 
-from fsr.metrics.labels import LabelF1, LabelScores
-from fsr.metrics.segmentation import SegmentationMetrics, SegmentationScores
-from fsr.metrics.sweep import ThresholdSweep
-from fsr.metrics.trimap import TrimapMetrics, boundary_distance
+from fsr.metrics._labels import LabelF1, LabelScores
+from fsr.metrics._segmentation import SegmentationMetrics, SegmentationScores
+from fsr.metrics._sweep import ThresholdSweep
+from fsr.metrics._trimap import WIDTHS, TrimapMetrics, boundary_distance
 
 __all__ = [
+    "WIDTHS",
     "LabelF1",
     "LabelScores",
     "SegmentationMetrics",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from fsr._checks import ShapeError
-from fsr._distributed import all_reduce_sum
+from fsr._core.distributed import all_reduce_sum
+from fsr.errors import ShapeError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -1,0 +1,1 @@
+"""Checks, precision, optional imports, files, processes: what every room needs."""

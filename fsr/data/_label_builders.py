@@ -1,0 +1,264 @@
+"""Tables of image-level labels from what people have: class folders, boxes, COCO JSON or masks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from fsr.cam import BACKGROUND, IGNORE
+from fsr.data._files import read_label_map
+from fsr.data._label_table import LabelRow, LabelTable, check_class_names
+from fsr.data._photographs import IMAGE_SUFFIXES
+from fsr.errors import DataError, MissingDataError
+
+
+def labels_from_folders(root: str | Path) -> LabelTable:
+    """Labels of images that lie in one folder per class; the folders' names are the classes.
+
+    Images beside the class folders and hidden files and folders are left out.
+
+    Args:
+        root: folder of the class folders; images may lie in folders inside them.
+
+    Returns:
+        One class per image; paths are relative to ``root``.
+
+    Raises:
+        MissingDataError: there is no such folder, or no class folder with an image in it.
+        DataError: a folder's name cannot name a class.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> (root / "cat").mkdir()
+        >>> Image.new("RGB", (4, 4)).save(root / "cat" / "one.jpg")
+        >>> labels_from_folders(root).rows
+        (LabelRow(image='cat/one.jpg', labels=('cat',), line=0),)
+    """
+    root = _existing(root)
+    rows, names = [], []
+    for path in _files(root, IMAGE_SUFFIXES):
+        relative = path.relative_to(root)
+        if len(relative.parts) > 1:
+            names.append(relative.parts[0])
+            rows.append(LabelRow(relative.as_posix(), (relative.parts[0],)))
+    if not rows:
+        raise MissingDataError(
+            f"{root}: expected one folder per class with images in it "
+            f"({', '.join(IMAGE_SUFFIXES)}), found none"
+        )
+    return LabelTable(check_class_names(root, list(dict.fromkeys(names))), tuple(rows))
+
+
+def labels_from_voc(
+    annotations: str | Path, class_names: Sequence[str] | None = None
+) -> LabelTable:
+    """Labels of images with bounding boxes in VOC's XML: the classes of all objects.
+
+    Args:
+        annotations: folder of the XML files; an image has the name of its file, without extension.
+        class_names: the classes to keep, in order, others are left out; by default all, sorted.
+
+    Returns:
+        One row per file.
+
+    Raises:
+        MissingDataError: there is no such folder, or no XML file in it.
+        DataError: a file cannot be read, an object has no name or one that no class can have, or
+            no object has the name of a class to keep.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> text = "<annotation><object><name>dog</name></object></annotation>"
+        >>> _ = (folder / "0001.xml").write_text(text)
+        >>> labels_from_voc(folder)
+        LabelTable(class_names=('dog',), rows=(LabelRow(image='0001', labels=('dog',), line=0),))
+    """
+    annotations = _existing(annotations)
+    found: dict[str, list[str]] = {}
+    for path in _files(annotations, ".xml"):
+        try:
+            objects = ElementTree.parse(path).getroot().findall("object")
+        # An unknown encoding is a LookupError.
+        except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
+            raise DataError(f"{path}: cannot be read as XML ({error})") from error
+        names = [(item.findtext("name") or "").strip() for item in objects]
+        if "" in names:
+            raise DataError(f"{path}: expected a name in every object, got none")
+        found[path.relative_to(annotations).with_suffix("").as_posix()] = names
+    if not found:
+        raise MissingDataError(f"{annotations}: expected XML files, found none")
+    return _table(annotations, found, class_names)
+
+
+def labels_from_coco(
+    annotations: str | Path, class_names: Sequence[str] | None = None
+) -> LabelTable:
+    """Labels of images with annotations in COCO's JSON: the categories of all of them.
+
+    Args:
+        annotations: the JSON file; only ``images``, ``annotations`` and ``categories`` are read.
+        class_names: the categories to keep, in order, others are left out; by default all, in the
+            order of their ids.
+
+    Returns:
+        One row per image, those without annotations included.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: it is no such JSON, two images have one file name, an annotation names an image
+            or category that is not there, or none has a category to keep.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "instances.json"
+        >>> _ = path.write_text(json.dumps({
+        ...     "images": [{"id": 7, "file_name": "a.jpg"}],
+        ...     "categories": [{"id": 90, "name": "cat"}, {"id": 3, "name": "dog"}],
+        ...     "annotations": [{"image_id": 7, "category_id": 3}]}))
+        >>> labels_from_coco(path)
+        LabelTable(class_names=('dog', 'cat'), rows=(LabelRow(image='a.jpg', labels=('dog',), ...
+    """
+    annotations = Path(annotations).expanduser()
+    try:
+        content: Any = json.loads(annotations.read_text(encoding="utf-8"))
+        categories = sorted((int(c["id"]), str(c["name"]).strip()) for c in content["categories"])
+        images = sorted((int(image["id"]), str(image["file_name"])) for image in content["images"])
+        pairs = [(int(a["image_id"]), int(a["category_id"])) for a in content["annotations"]]
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{annotations}: no such file") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{annotations}: expected COCO's JSON with images, annotations and categories "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    files, names = dict(images), dict(categories)
+    found: dict[str, list[str]] = {file: [] for file in files.values()}
+    if len(found) < len(images):
+        raise DataError(f"{annotations}: two images have one id or one file_name")
+    for image, category in pairs:
+        if image not in files or category not in names:
+            what = f"image {image}" if image not in files else f"category {category}"
+            raise DataError(f"{annotations}: an annotation belongs to {what}, which is not there")
+        found[files[image]].append(names[category])
+    every = [name for _, name in categories]
+    return _table(annotations, found, every if class_names is None else class_names)
+
+
+def labels_from_masks(masks: str | Path, class_names: Sequence[str]) -> LabelTable:
+    """Labels of images with masks: the classes that a mask holds.
+
+    Args:
+        masks: folder of PNGs: 0 = background, c + 1 = class c, 255 = ignore.
+        class_names: names of the classes, in order.
+
+    Returns:
+        One row per mask; an image has the name of its mask, without extension.
+
+    Raises:
+        MissingDataError: there is no such folder, or no PNG in it.
+        DataError: a mask cannot be read or holds other labels, or no mask holds any class.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("L", (4, 4), 2).save(folder / "0001.png")
+        >>> labels_from_masks(folder, ("cat", "dog")).rows
+        (LabelRow(image='0001', labels=('dog',), line=0),)
+    """
+    masks = _existing(masks)
+    names = check_class_names("class_names", class_names)
+    rows = []
+    for path in _files(masks, ".png"):
+        present = np.unique(read_label_map(path, len(names)).numpy())
+        labels = tuple(names[c - 1] for c in present if c not in (BACKGROUND, IGNORE))
+        rows.append(LabelRow(path.relative_to(masks).with_suffix("").as_posix(), labels))
+    if not rows:
+        raise MissingDataError(f"{masks}: expected masks as PNG, found none")
+    if not any(row.labels for row in rows):
+        raise DataError(
+            f"{masks}: no mask holds a class: expected labels 1 to {len(names)}, got {BACKGROUND} "
+            f"(background) and {IGNORE} (ignore) alone; write class c as c, not as {IGNORE}"
+        )
+    return LabelTable(names, tuple(rows))
+
+
+def split_table(table: LabelTable, share: float, seed: int) -> tuple[LabelTable, LabelTable]:
+    """Split a table at random into the rest and a share of its rows, both in the old order.
+
+    Images with the same labels are parted alike, so that a class is in both tables where it can be.
+
+    Args:
+        table: the table.
+        share: share of the rows in the second table, above 0 and below 1; at least one.
+        seed: seed of the choice.
+
+    Raises:
+        ValueError: ``share`` is out of range, or the table has a single row.
+
+    Example:
+        >>> table = LabelTable(("cat",), tuple(LabelRow(f"{i}.jpg", ()) for i in range(5)))
+        >>> [len(part.rows) for part in split_table(table, 0.4, seed=0)]
+        [3, 2]
+    """
+    count = len(table.rows)
+    if not 0 < share < 1 or count < 2:
+        raise ValueError(
+            f"share: expected a number between 0 and 1 and at least two images, got {share} and "
+            f"{count}"
+        )
+    size = min(max(1, round(share * count)), count - 1)
+    generator = np.random.default_rng(seed)
+    # Every so many rows of a list in which equal labels lie together.
+    order = sorted(generator.permutation(count).tolist(), key=lambda i: table.rows[i].labels)
+    first = int(generator.integers(count))
+    chosen = {order[(number * count + first) // size] for number in range(size)}
+    rest = tuple(row for index, row in enumerate(table.rows) if index not in chosen)
+    part = tuple(row for index, row in enumerate(table.rows) if index in chosen)
+    return LabelTable(table.class_names, rest), LabelTable(table.class_names, part)
+
+
+def _table(
+    source: Path, found: dict[str, list[str]], class_names: Sequence[str] | None
+) -> LabelTable:
+    """Make a table of the classes found per image; each class once and in order."""
+    used = {name for names in found.values() for name in names}
+    if not used:
+        raise DataError(f"{source}: expected objects in some of {len(found)} images, found none")
+    kept = check_class_names(source, sorted(used) if class_names is None else class_names)
+    if not used.intersection(kept):
+        raise DataError(
+            f"{source}: no object is of a class to keep ({', '.join(kept)}); there are "
+            f"{', '.join(sorted(used))}"
+        )
+    rows = (
+        LabelRow(image, tuple(name for name in kept if name in names))
+        for image, names in found.items()
+    )
+    return LabelTable(kept, tuple(rows))
+
+
+def _existing(folder: str | Path) -> Path:
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        what = "a file" if path.exists() else "no such folder"
+        raise MissingDataError(f"{path}: expected a folder, this is {what}")
+    return path
+
+
+def _files(folder: Path, suffixes: str | tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files in a folder and below that end in this way, in order, hidden ones not."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(suffixes):
+                yield Path(parent) / name

@@ -1,0 +1,28 @@
+"""The errors that the package raises; each is a ``ValueError`` and names what was wrong.
+
+Catch these, or the built-in classes that they derive from. Wrong types raise plain ``TypeError``.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "DataError", "MissingDataError", "SettingsError", "ShapeError"]
+
+
+class ShapeError(ValueError):
+    """A tensor has the wrong rank or a size that does not fit the other arguments."""
+
+
+class DataError(ValueError):
+    """A file of a data set holds something that cannot be used."""
+
+
+class MissingDataError(DataError, FileNotFoundError):
+    """A file or folder of a data set is not there."""
+
+
+class SettingsError(ValueError):
+    """A folder holds results that were made with other settings."""
+
+
+class ConfigError(ValueError):
+    """An option of a training run cannot be used; the message is one line that names it."""

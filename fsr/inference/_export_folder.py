@@ -1,0 +1,140 @@
+"""The folder that pseudo labels are exported to, laid out as VOC 2012."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from fsr._core.files import whole_file
+from fsr.data import Sample, write_label_map
+from fsr.errors import DataError
+
+MASKS, PHOTOGRAPHS, LISTS = "SegmentationClass", "JPEGImages", "ImageSets/Segmentation"
+ORIENTATION = 0x0112
+
+
+class Done(NamedTuple):
+    """What became of a sample.
+
+    Attributes:
+        number: its place in the data set.
+        name: name of its files, None if it could not be read.
+        kept: whether an earlier run had written its mask.
+        error: why there is no mask, else None.
+    """
+
+    number: int
+    name: str | None
+    kept: bool
+    error: str | None
+
+
+class ExportFolder:
+    """Where masks and images of samples go.
+
+    Args:
+        root: the folder.
+        images: ``"none"``, ``"link"`` or ``"copy"``.
+    """
+
+    def __init__(self, root: Path, images: str) -> None:
+        self.root = root
+        self.images = images
+
+    def mask(self, name: str) -> Path:
+        """File of a mask."""
+        return self.root / MASKS / f"{name}.png"
+
+    def photograph(self, name: str) -> Path:
+        """File of an image."""
+        return self.root / PHOTOGRAPHS / f"{name}.jpg"
+
+    def complete(self, name: str) -> bool:
+        """Tell whether a sample is done."""
+        wanted = self.images == "none" or self.photograph(name).is_file()
+        return wanted and self.mask(name).is_file()
+
+    def write_mask(self, name: str, labels: Tensor) -> None:
+        """Write a mask."""
+        path = self.mask(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_label_map(path, labels)
+
+    def place_image(self, name: str, sample: Sample, path: Path | None) -> None:
+        """Link, copy or write the image of a sample."""
+        if self.images == "none":
+            return
+        same = path is not None and _shows_its_pixels(path)
+        with whole_file(self.photograph(name)) as draft:
+            if self.images == "link" and path is not None and same:
+                draft.unlink(missing_ok=True)
+                draft.symlink_to(path.resolve())
+            elif path is not None and same and path.suffix.lower() in (".jpg", ".jpeg"):
+                shutil.copyfile(path, draft)
+            else:
+                sample.image.save(draft, format="JPEG", quality=95)
+
+    def write_lists(self, split: str, every: Sequence[Done], dataset: Any) -> None:
+        """Write the names of all masks, and where their images lie if the data set tells.
+
+        Raises:
+            DataError: two samples have one name.
+        """
+        good = [(one.number, one.name) for one in every if one.error is None and one.name]
+        owners: dict[str, int] = {}
+        for index, name in good:
+            other = owners.setdefault(name, index)
+            if other != index:
+                raise DataError(
+                    f"dataset: samples {other} and {index} have one name, {name!r}; "
+                    "the mask is that of one of them"
+                )
+        with whole_file(self.root / LISTS / f"{split}.txt") as draft:
+            draft.write_text("".join(f"{name}\n" for _, name in good), encoding="utf-8")
+        if image_path(dataset, 0) is None:
+            return
+        with (
+            whole_file(self.root / "images.csv") as draft,
+            draft.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(("image", "mask"))
+            for index, name in good:
+                found = image_path(dataset, index)
+                writer.writerow((found and found.resolve(), f"{MASKS}/{name}.png"))
+
+
+def flat_name(name: str) -> str:
+    """Name of a sample's files in one folder, one word: lists of VOC end a name at a space.
+
+    Raises:
+        DataError: nothing is left of it, or it could leave the folder.
+
+    Example:
+        >>> flat_name("cats/sofa 1")
+        'cats__sofa_1'
+    """
+    parts = PurePosixPath(name.replace(os.sep, "/")).parts
+    flat = "_".join("__".join(part for part in parts if part != "/").split())
+    if not flat or ".." in parts or "\0" in flat:
+        raise DataError(f"name: expected a file name without extension, got {name!r}")
+    return flat
+
+
+def image_path(dataset: Any, index: int) -> Path | None:
+    """File of an image, None if the data set does not tell."""
+    find = getattr(dataset, "image_path", None)
+    return None if find is None else Path(find(index))
+
+
+def _shows_its_pixels(path: Path) -> bool:
+    """Tell whether every reader sees the same in an image file: no EXIF rotation, 8 bits."""
+    with Image.open(path) as image:
+        return image.getexif().get(ORIENTATION, 1) == 1 and not image.mode.startswith("I")

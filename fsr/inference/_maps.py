@@ -1,0 +1,186 @@
+"""Maps of one image on their way to a result: known labels, dense CRF, the image's own size."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
+
+from fsr._core.checks import check_positive_int, check_shape
+from fsr._core.numerics import at_least_float32
+from fsr.cam import IGNORE
+
+
+class CRFMap(Protocol):
+    """A dense CRF that works on many images at a time, such as a pool of processes."""
+
+    def map(self, pairs: Iterable[tuple[Tensor, Tensor]], /) -> Iterable[Tensor]:
+        """Refined probabilities of every (image, probabilities), in order."""
+        ...
+
+
+CRF = Callable[[Tensor, Tensor], Tensor] | CRFMap
+# Image-level labels of an image by its number: multi-hot, why there are none, or not needed.
+Present = Callable[[int], Tensor | str | None]
+
+
+class Mapped(NamedTuple):
+    """An image on its way: what was read, then its probabilities.
+
+    Attributes:
+        number: that of the file or sample.
+        size: height and width of the image as it came.
+        image: RGB ``(3, h, w)`` uint8 as the network sees it.
+        probabilities: ``(C + 1, h, w)``.
+        labels: label map ``(h, w)`` where that is what was asked for.
+        error: why there is nothing.
+    """
+
+    number: int
+    size: tuple[int, int] = (0, 0)
+    image: Tensor | None = None
+    probabilities: Tensor | None = None
+    labels: Tensor | None = None
+    error: str | None = None
+
+
+def restrict_to_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Probabilities given which classes an image shows: others get 0, the rest sum to 1 again.
+
+    Args:
+        probabilities: ``(C + 1, height, width)``, channel 0 background.
+        labels: multi-hot image-level labels ``(C,)``; a class is present where they are > 0.
+
+    Returns:
+        ``(C + 1, height, width)``. A pixel of which nothing is left is background.
+
+    Raises:
+        ShapeError: the sizes do not fit each other.
+
+    Example:
+        >>> restrict_to_labels(torch.tensor([0.2, 0.2, 0.6]).view(3, 1, 1), torch.tensor([1, 0]))
+        tensor([[[0.5000]], [[0.5000]], [[0.0000]]])
+    """
+    channels, _, _ = check_shape("probabilities", probabilities, "C height width")
+    check_shape("labels", labels, "C", C=channels - 1)
+    allowed = torch.cat([labels.new_ones(1), labels]).to(probabilities.device) > 0
+    kept = probabilities * allowed[:, None, None]
+    total = kept.sum(dim=0)
+    kept[0].masked_fill_(total == 0, 1.0)
+    return kept / total.masked_fill(total == 0, 1.0)
+
+
+def labels_at(probabilities: Tensor, size: tuple[int, int], confidence: float = 0.0) -> Tensor:
+    """Most probable label of every pixel at another size, without enlarging all maps at once.
+
+    Args:
+        probabilities: ``(C + 1, H, W)``.
+        size: ``(height, width)`` of the result; maps are resized bilinearly.
+        confidence: pixels whose label is less probable become 255 (ignored).
+
+    Returns:
+        ``(height, width)`` int64.
+
+    Example:
+        >>> probabilities = torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]])
+        >>> labels_at(probabilities, (1, 4)), labels_at(probabilities, (1, 4), 0.8)
+        (tensor([[0, 0, 1, 1]]), tensor([[  0, 255, 255,   1]]))
+    """
+    if tuple(probabilities.shape[1:]) == size:
+        best, labels = probabilities.max(dim=0)
+    else:
+        best = resize_maps(probabilities[:1], size)[0]
+        labels = torch.zeros(size, dtype=torch.long, device=probabilities.device)
+        for index in range(1, len(probabilities)):
+            score = resize_maps(probabilities[index : index + 1], size)[0]
+            labels = labels.masked_fill(score > best, index)
+            best = torch.maximum(best, score)
+    return labels.masked_fill(best < confidence, IGNORE)
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps ``(C, H, W)`` bilinearly to ``(C, *size)``, in float32 at least."""
+    if tuple(maps.shape[1:]) == size:
+        return maps
+    maps = at_least_float32(maps)[None]
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)[0]
+
+
+def refined(items: Iterable[Mapped], crf: CRF, present: Present) -> Iterator[Mapped]:
+    """Put images through a dense CRF, one at a time or as a stream, in order."""
+    many: Any = getattr(crf, "map", None)
+    if many is None:
+        one: Any = crf
+        for item in items:
+            yield item if item.error else _after_crf(item, one(*_pair(item)), present)
+        return
+    waiting: deque[Mapped] = deque()
+
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        for item in items:
+            waiting.append(item._replace(image=None, probabilities=None))
+            if item.error is None:
+                image, maps = _pair(item)
+                yield image.cpu(), maps.cpu()
+
+    for maps in many(pairs()):
+        while waiting[0].error:
+            yield waiting.popleft()
+        yield _after_crf(waiting.popleft(), maps, present)
+    yield from waiting
+
+
+def _pair(item: Mapped) -> tuple[Tensor, Tensor]:
+    """What a dense CRF gets of an image."""
+    if item.image is None or item.probabilities is None:
+        raise TypeError("expected an image and its probabilities, got None")
+    image = item.image.permute(1, 2, 0).contiguous()
+    return image.to(item.probabilities.device), item.probabilities
+
+
+def _after_crf(item: Mapped, maps: Tensor, present: Present) -> Mapped:
+    """Take the refined probabilities; classes that are not there stay out."""
+    labels = present(item.number)
+    if isinstance(labels, Tensor):
+        maps = restrict_to_labels(maps, labels)
+    return item._replace(image=None, probabilities=maps)
+
+
+def fitted_size(
+    size: tuple[int, int], patch: tuple[int, int], max_size: int | None
+) -> tuple[int, int]:
+    """Size of an image for the network: at most ``max_size`` on the longer side, a patch at least.
+
+    Example:
+        >>> fitted_size((3000, 4000), (16, 16), 1024), fitted_size((1, 40), (16, 16), 1024)
+        ((768, 1024), (16, 40))
+    """
+    shrink = 1.0 if max_size is None else min(1.0, max_size / max(size))
+    height, width = (max(round(side * shrink), p) for side, p in zip(size, patch, strict=True))
+    return height, width
+
+
+def fitted(image: Image.Image, patch: tuple[int, int], max_size: int | None) -> Tensor:
+    """Return an image as the network sees it, see :func:`fitted_size`: uint8 ``(3, h, w)``."""
+    size = (image.height, image.width)
+    height, width = fitted_size(size, patch, max_size)
+    if (height, width) != size:
+        # Pillow averages over the pixels that fall together.
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels: Tensor = TF.pil_to_tensor(image)
+    return pixels
+
+
+def check_max_size(max_size: int | None, patch: tuple[int, int]) -> None:
+    """Raise unless ``max_size`` is None or holds a patch."""
+    if max_size is None:
+        return
+    check_positive_int("max_size", max_size)
+    if max_size < max(patch):
+        raise ValueError(f"max_size: expected at least a patch of {patch} pixels, got {max_size}")

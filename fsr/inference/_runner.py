@@ -1,0 +1,128 @@
+"""A segmenter at work on images of any size, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from fsr._core.modes import eval_mode
+from fsr.segmenter import (
+    SingleStageSegmenter,
+    multi_scale_cams,
+    multi_scale_probabilities,
+    raw_cams,
+)
+
+
+class SegmenterRunner:
+    """Multi-scale probabilities and CAMs of lists of images that differ in size.
+
+    Images whose sizes coincide at a scale go through the network together, each resized from its
+    own size and its maps resized back to it, so every result is that of the image alone up to the
+    rounding of floating-point sums. The network runs without gradient and in eval mode, which is
+    put back after every call.
+
+    Args:
+        network: the segmenter.
+        flip: whether mirrored images are seen too.
+        autocast: type of autocast, such as ``torch.bfloat16``; None for none.
+
+    Example:
+        >>> size = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
+        >>> network = SingleStageSegmenter(
+        ...     2, "vit_tiny_patch16_224", image_size=32, projection_dim=8, backbone_options=size)
+        >>> images = [torch.zeros(3, 32, 40, dtype=torch.uint8), torch.zeros(3, 33, 41)]
+        >>> [maps.shape for maps in SegmenterRunner(network).probabilities(images, (1.0, 1.5))]
+        [torch.Size([3, 32, 40]), torch.Size([3, 33, 41])]
+    """
+
+    def __init__(
+        self,
+        network: SingleStageSegmenter,
+        *,
+        flip: bool = True,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.network = network
+        self.flip = flip
+        self.autocast = autocast
+
+    def probabilities(
+        self, images: Sequence[Tensor], scales: Sequence[float], reduce: str = "max_logits"
+    ) -> list[Tensor]:
+        """Segmentation probabilities, see :meth:`fsr.SingleStageSegmenter.predict`.
+
+        Args:
+            images: RGB ``(3, height, width)`` each, uint8, or floating point between 0 and 1, of
+                at least one patch.
+            scales: factors of the image size.
+            reduce: how scales and flips are merged.
+
+        Returns:
+            Probabilities ``(C + 1, height, width)`` of each image, on the network's device.
+        """
+        patch = self.network.backbone.patch_size
+        with self._working():
+            maps = multi_scale_probabilities(
+                self._logits, self._normalised(images), patch, scales, self.flip, reduce
+            )
+        return [one[0] for one in maps]
+
+    def cams(
+        self, images: Sequence[Tensor], scales: Sequence[float]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Final and auxiliary CAM, see :meth:`fsr.SingleStageSegmenter.cam`.
+
+        Args:
+            images: as of :meth:`probabilities`.
+            scales: factors of the image size.
+
+        Returns:
+            Both CAMs of each image, ``(C, height, width)`` between 0 and 1.
+        """
+        patch = self.network.backbone.patch_size
+        with self._working():
+            maps = multi_scale_cams(
+                partial(raw_cams, self.network),
+                self._normalised(images),
+                patch,
+                scales,
+                self.flip,
+            )
+        return [(final[0], auxiliary[0]) for final, auxiliary in maps]
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Set everything that a forward for results needs, and put it back."""
+        device = next(self.network.parameters()).device.type
+        autocast = nullcontext() if self.autocast is None else torch.autocast(device, self.autocast)
+        with torch.no_grad(), eval_mode(self.network), autocast:
+            yield
+
+    def _normalised(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Images as batches of one, normalised, on the network's device."""
+        like = next(self.network.parameters())
+        backbone: Any = self.network.backbone
+        mean, std = list(backbone.mean), list(backbone.std)
+        batches = []
+        for image in images:
+            pixels = TF.to_dtype(image.to(like.device), torch.float32, scale=True)
+            batches.append(TF.normalize(pixels, mean, std)[None].to(like.dtype))
+        return batches
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Segmentation logits ``(B, C + 1, H, W)``."""
+        return _given(self.network(images, outputs=("segmentation",)).segmentation)
+
+
+def _given(value: Tensor | None) -> Tensor:
+    """Return a head's output that was asked for."""
+    if value is None:
+        raise TypeError("model: expected the heads asked for, got None")
+    return value

@@ -1,0 +1,175 @@
+"""Results as files that appear whole or not at all, beside the settings that made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fsr._core.files import whole_file
+from fsr.data import write_label_map
+from fsr.errors import SettingsError
+from fsr.inference._photographs import read_photograph
+from fsr.inference._prediction import Prediction
+from fsr.visualize import legend, overlay
+
+SETTINGS = "settings.json"
+# What may differ between the runs that fill one folder.
+_FREE = ("versions", "checkpoint")
+
+
+class PredictionWriter:
+    """Writes predictions into a folder.
+
+    The folder gets ``masks/NAME.png`` (palette PNG, label indices in VOC's colours), and if asked
+    for ``overlays/NAME.jpg`` with the colours' ``legend.png`` and ``probabilities/NAME.npz``, whose
+    array ``probabilities`` is ``(C + 1, height, width)`` float16. ``classes.txt`` names label n in
+    line n + 1, background first.
+
+    Args:
+        folder: where to write; made if it does not exist. Files of the same names are replaced.
+        class_names: names of the C classes.
+        overlays: write overlays.
+        probabilities: write probabilities.
+        orient: whether photographs were read upright, see
+            :func:`fsr.data.read_photograph`.
+
+    Example:
+        >>> import tempfile, torch
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> writer = PredictionWriter(folder, ("cat",))
+        >>> writer.write(Prediction(folder / "a.jpg", "a", torch.tensor([[0, 1]]), None, None))
+        >>> sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+        ['classes.txt', 'masks/a.png']
+        >>> writer.complete("a"), writer.complete("b")
+        (True, False)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        class_names: Sequence[str],
+        *,
+        overlays: bool = False,
+        probabilities: bool = False,
+        orient: bool = True,
+    ) -> None:
+        self.folder = Path(folder)
+        self.overlays = overlays
+        self.probabilities = probabilities
+        self.orient = orient
+        write_class_names(self.folder / "classes.txt", class_names)
+        if overlays:
+            with whole_file(self.folder / "overlays" / "legend.png") as draft:
+                legend(class_names).save(draft, format="PNG")
+
+    def complete(self, name: str) -> bool:
+        """Tell whether all files of a result are there."""
+        return all(path.is_file() for path in self._paths(name).values())
+
+    def write(self, prediction: Prediction) -> None:
+        """Write the files of one result; the mask comes last.
+
+        Raises:
+            ValueError: the prediction holds an error, or no probabilities though they are to be
+                written.
+            DataError: the image of an overlay cannot be read.
+        """
+        labels = prediction.labels
+        if labels is None:
+            raise ValueError(f"prediction: {prediction.name!r} holds an error: {prediction.error}")
+        paths = self._paths(prediction.name)
+        if self.probabilities:
+            if prediction.probabilities is None:
+                raise ValueError(
+                    f"prediction: {prediction.name!r} holds no probabilities; "
+                    "predict with probabilities=True"
+                )
+            write_probabilities(paths["probabilities"], prediction.probabilities)
+        if self.overlays:
+            image = read_photograph(prediction.path, orient=self.orient)
+            with whole_file(paths["overlays"]) as draft:
+                overlay(image, labels).save(draft, format="JPEG", quality=90)
+        paths["masks"].parent.mkdir(parents=True, exist_ok=True)
+        write_label_map(paths["masks"], labels)
+
+    def _paths(self, name: str) -> dict[str, Path]:
+        """Files of a result by folder."""
+        suffixes = {"masks": ".png"}
+        if self.overlays:
+            suffixes["overlays"] = ".jpg"
+        if self.probabilities:
+            suffixes["probabilities"] = ".npz"
+        return {kind: self.folder / kind / f"{name}{end}" for kind, end in suffixes.items()}
+
+
+def write_probabilities(path: Path, probabilities: Tensor) -> None:
+    """Write probabilities as compressed float16.
+
+    Args:
+        path: ``.npz`` file; its folder is made. The array is called ``probabilities`` and loads
+            with ``allow_pickle=False``.
+        probabilities: ``(C + 1, height, width)``.
+    """
+    values = probabilities.float().cpu().numpy().astype(np.float16)
+    with whole_file(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, probabilities=values)
+
+
+def write_class_names(path: Path, class_names: Sequence[str]) -> None:
+    """Write the name of label n in line n + 1, ``background`` first.
+
+    Raises:
+        ValueError: a name holds a line break.
+    """
+    for name in class_names:
+        if len(name.splitlines()) > 1:
+            raise ValueError(f"class_names: expected names of one line, got {name!r}")
+    with whole_file(path) as draft:
+        draft.write_text("\n".join(["background", *class_names]) + "\n", encoding="utf-8")
+
+
+def record_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write ``settings.json``; refuse a folder whose results come from others.
+
+    So all results of a folder have the same settings, whenever they were made.
+
+    Args:
+        folder: folder of the results.
+        settings: what makes the results, as plain data; ``versions`` and ``checkpoint``,
+            the path of a file, may differ.
+
+    Raises:
+        SettingsError: the folder was begun with other settings.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> record_settings(folder, {"flip": True})
+        >>> record_settings(folder, {"flip": False})
+        Traceback (most recent call last):
+            ...
+        fsr.errors.SettingsError: .../settings.json: ... flip was True, now False; ...
+    """
+    path = folder / SETTINGS
+    now = json.loads(json.dumps(settings))
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SettingsError(f"{path}: cannot be read as JSON ({error})") from None
+        names = [name for name in {**before, **now} if name not in _FREE]
+        other = [name for name in names if before.get(name) != now.get(name)]
+        if other:
+            listed = ", ".join(f"{n} was {before.get(n)!r}, now {now.get(n)!r}" for n in other)
+            raise SettingsError(
+                f"{path}: the folder holds results of other settings: {listed}; take the same "
+                "settings or another folder"
+            )
+        return
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")

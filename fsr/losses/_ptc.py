@@ -1,0 +1,161 @@
+"""Patch-token contrast (PTC): pull same-label tokens together, push others apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fsr._core.checks import check_floating, check_integer, check_shape
+from fsr._core.numerics import at_least_float32, no_autocast
+
+
+def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+    r"""Affinity loss :math:`L_{aff}` of Eq. 10 on cosine similarities of patch tokens.
+
+    With :math:`s_{ij} = |\cos(z_i, z_j)|` over the ordered pairs :math:`i \ne j` of one image whose
+    two labels are known,
+
+    .. math:: \tfrac12 \Bigl(1 - \frac{\sum_{same} s_{ij}}{1 + |same|}\Bigr)
+              + \tfrac12 \frac{\sum_{different} s_{ij}}{1 + |different|},
+
+    where sums and counts run over the whole batch, as in the released code: an image with many
+    pairs weighs more than one with few, and one image's share depends on the others.
+
+    Args:
+        tokens: patch tokens, ``(B, N, D)``, of any common scale: lengths do not matter.
+        labels: one class per token, ``(B, N)`` integers; ``ignore_index`` leaves a token out.
+        ignore_index: label of tokens without a known class.
+
+    Returns:
+        Scalar between 0 and 1, in float32 for half-precision tokens.
+
+    Raises:
+        ShapeError: ``tokens`` or ``labels`` has the wrong shape.
+        TypeError: ``tokens`` is not floating point or ``labels`` is not integer.
+
+    Source:
+        Section "A Single-Stage Framework for WSSS"; Ru et al., "Token Contrast for Weakly
+        Supervised Semantic Segmentation", CVPR 2023.
+
+    Example:
+        >>> tokens = torch.eye(3).unsqueeze(0)
+        >>> patch_token_contrast(tokens, torch.tensor([[0, 1, 2]]))
+        tensor(0.5000)
+    """
+    batch, count, _ = check_shape("tokens", tokens, "B N D")
+    check_shape("labels", labels, "B N", B=batch, N=count)
+    check_floating("tokens", tokens)
+    check_integer("labels", labels)
+
+    if not torch.compiler.is_compiling() and tokens.device.type == "cpu":
+        tokens, labels = _leave_unknown_out(tokens, labels, ignore_index)
+    # Products of half-precision unit vectors lose the small similarities that matter here.
+    with no_autocast(tokens):
+        unit = F.normalize(at_least_float32(tokens), dim=-1, eps=1e-8)
+        loss: Tensor = _PairSum.apply(unit, labels, ignore_index)[0]
+    return loss
+
+
+class _PairSum(torch.autograd.Function):
+    r"""Half plus :math:`\sum_{ij} w_{ij} |u_i^\top u_j|` of unit vectors; w holds signs and counts.
+
+    The signed weights are the gradient's matrix and all that is kept. It is symmetric, so one
+    product gives the gradient, where autograd would make two and keep the masks.
+    """
+
+    @staticmethod
+    def forward(unit: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+        """Return the loss and the signed weights ``(B, N, N)`` of vectors ``(B, N, D)``."""
+        known = labels != ignore_index
+        tokens, same_pairs = known.sum(dim=1), _count_same(labels, known)
+        different_pairs = (tokens.square() - tokens).sum() - same_pairs
+        attraction = -0.5 / (1 + same_pairs).to(unit.dtype)
+        repulsion = 0.5 / (1 + different_pairs).to(unit.dtype)
+
+        weights = unit.new_empty(*labels.shape, labels.shape[1])
+        loss = unit.new_full((), 0.5)
+        for some in _parts(unit):
+            part, label, known_part = unit[some], labels[some], known[some]
+            member = known_part.to(unit.dtype)
+            cosine = part @ part.transpose(1, 2)
+            cosine.diagonal(dim1=1, dim2=2).zero_()
+            same = (label.unsqueeze(2) == label.unsqueeze(1)) & known_part.unsqueeze(1)
+            signed = torch.where(same, attraction, (repulsion * member).unsqueeze(1))
+            signed = signed.mul_(member.unsqueeze(2)).mul_(cosine.sign())
+            loss = loss + torch.dot(signed.flatten(), cosine.flatten())
+            weights[some] = signed
+        return loss.clamp(0, 1), weights
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep what the gradient needs."""
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(inputs[0], output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None]:
+        """Return the gradient of the vectors."""
+        unit, weights = ctx.saved_tensors
+        with no_autocast(grad):
+            return (weights @ unit).mul_(2 * grad), None, None
+
+
+def _count_same(labels: Tensor, known: Tensor) -> Tensor:
+    """Return the number of ordered pairs of different known tokens of one label, over all images.
+
+    Sorted, equal labels lie side by side, so that no matrix of pairs is needed.
+    """
+    unknown = torch.iinfo(torch.long).max
+    ordered = labels.long().masked_fill(~known, unknown).sort(dim=1).values
+    equal = torch.searchsorted(ordered, ordered, right=True) - torch.searchsorted(ordered, ordered)
+    return ((equal - 1) * (ordered != unknown)).sum()
+
+
+def _parts(unit: Tensor) -> list[slice]:
+    """Return what is done at once: on a CPU one image, whose matrices stay in the cache."""
+    if unit.device.type != "cpu" or torch.compiler.is_compiling():
+        return [slice(None)]
+    return [slice(image, image + 1) for image in range(unit.shape[0])]
+
+
+def _leave_unknown_out(tokens: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Shorten every image to the most tokens that one of them knows; they make no pair."""
+    known = labels != ignore_index
+    most = max(1, int(known.sum(dim=1).max())) if labels.numel() else labels.shape[1]
+    if most == labels.shape[1]:
+        return tokens, labels
+    order = (~known).byte().argsort(dim=1, stable=True)[:, :most]
+    rows = order.unsqueeze(2).expand(-1, -1, tokens.shape[2])
+    return tokens.gather(1, rows), labels.gather(1, order)
+
+
+class PTCLoss(nn.Module):
+    """Module form of :func:`patch_token_contrast`, the affinity term of Eq. 10.
+
+    Args:
+        ignore_index: label of tokens without a known class.
+
+    Source:
+        Ru et al., CVPR 2023; section "A Single-Stage Framework for WSSS".
+
+    Example:
+        >>> loss = PTCLoss()
+        >>> tokens = torch.ones(1, 4, 8)
+        >>> loss(tokens, torch.tensor([[0, 0, 1, 255]]))
+        tensor(0.5667)
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of tokens ``(B, N, D)`` with labels ``(B, N)``; a scalar."""
+        return patch_token_contrast(tokens, labels, self.ignore_index)
+
+    def extra_repr(self) -> str:
+        """Show the options in ``print(module)``."""
+        return f"ignore_index={self.ignore_index}"

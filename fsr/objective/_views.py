@@ -1,0 +1,69 @@
+"""What the training step needs to know about its two views: checks and pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fsr._core.checks import (
+    check_between,
+    check_finite,
+    check_floating,
+    check_shape,
+)
+from fsr._core.numerics import at_least_float32
+
+
+class Pixels(nn.Module):
+    """Undo the normalisation of images: RGB in [0, 1], in float32 at least.
+
+    Args:
+        mean: mean per channel.
+        std: standard deviation per channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            numbers = torch.tensor(tuple(values), dtype=torch.float32)
+            check_shape(name, numbers, "channels", channels=3)
+            self.register_buffer(name, numbers.view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return normalised images ``(B, 3, height, width)`` as RGB in [0, 1]."""
+        return (at_least_float32(images) * self.std + self.mean).clamp(0.0, 1.0)
+
+
+def check_block(block: int, grid: tuple[int, int]) -> None:
+    """Raise unless blocks of ``block`` patches tile the patch grid."""
+    if grid[0] % block or grid[1] % block:
+        raise ValueError(
+            f"mask_block: expected a divisor of the patch grid {grid}, got {block}; "
+            f"mask_block={math.gcd(*grid, block)} would do"
+        )
+
+
+def check_views(view1: Tensor, view2: Tensor, labels: Tensor, classes: int, step: int) -> None:
+    """Check the arguments of one training step: shapes, then all values in one test."""
+    batch, _, height, width = check_shape("view1", view1, "B channels H W", channels=3)
+    check_shape("view2", view2, "B channels H W", B=batch, channels=3, H=height, W=width)
+    check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_floating("view1", view1)
+    check_floating("view2", view2)
+    if isinstance(step, bool) or not isinstance(step, int):
+        raise TypeError(f"step: expected an integer of at least 0, got {step!r}")
+    check_between("step", step, 0, math.inf)
+    if torch.compiler.is_compiling():
+        return
+    finite = torch.isfinite(view1).all() & torch.isfinite(view2).all()
+    if bool(finite & ((labels == 0) | (labels == 1)).all()):
+        return
+    check_finite("view1", view1)
+    check_finite("view2", view2)
+    raise ValueError("labels: expected multi-hot labels of 0 and 1, got other values")

@@ -1,0 +1,274 @@
+"""One training recipe of the method FSR: every constant, every phase, every CAM source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+
+from fsr import schedules
+from fsr._core.checks import check_between, check_choice, check_positive_int
+from fsr.masking import STRATEGIES, THRESHOLDS
+from fsr.presets._cam_source import CAMSource
+from fsr.presets._turnover import teacher_source_step
+from fsr.schedules import Schedule
+
+LOSS_TERMS = (
+    "classification",
+    "auxiliary",
+    "affinity",
+    "segmentation",
+    "uncertain",
+    "confident",
+    "energy",
+)
+
+# Fields that are fractions of the run.
+PHASES = (
+    "random_mask_until",
+    "segmentation_from",
+    "affinity_from",
+    "teacher_temperature_warmup",
+    "learning_rate_warmup",
+)
+
+# The strategies of fsr.masking.UncertainMasker that read the CAM.
+CAM_STRATEGIES = ("uncertain", "strict")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One training recipe. Phases are fractions of ``total_steps``; steps count from 0.
+
+    Args:
+        name: what to call it.
+        mask_cam: CAM behind the uncertain zone of Eq. 3; always of view 2, the view that is masked.
+            (The text of Eq. 2 takes view 1, whose CAM does not align with view 2, another crop.)
+        segmentation_cam: CAM behind the pseudo labels of view 1.
+        affinity_cam: CAM behind the token labels of the affinity term, view 1.
+        mask_ratio: share of the patches to mask, r of Eq. 4.
+        mask_low: lower bound of the uncertain zone, beta_l of Eq. 3.
+        mask_high: upper bound of the uncertain zone, beta_h of Eq. 3.
+        mask_strategy: strategy of :class:`fsr.masking.UncertainMasker` after the random phase.
+            ``"entropy"`` (not in the paper) reads no CAM but the teacher's projections of view 2,
+            and waits for the teacher as its CAMs do.
+        mask_block: side of one masked block, in patches.
+        mask_rounding: ``"floor"`` or ``"ceil"`` of ratio times blocks.
+        mask_thresholds: ``"fixed"``, or ``"otsu"`` for thresholds of every class of every image
+            (not in the paper); see :class:`fsr.masking.UncertainMasker`.
+        mask_ratio_start: ratio at step 0, from which it goes to ``mask_ratio`` at the last step in
+            a straight line, whatever the phase (not in the paper); None keeps ``mask_ratio``.
+        random_mask_until: masks are random before this fraction of the run.
+        masking: how the aggregator treats masked tokens, ``"exclude"``, ``"scale"`` or
+            ``"ignore"``; the objective writes it into both networks. None leaves them as built.
+        pseudo_low: CAM scores up to this are background in labels made from CAMs.
+        pseudo_high: CAM scores above this are foreground; between the two is ignored.
+        refine_labels: refine pseudo labels along image edges with :class:`fsr.refine.PAR`; False
+            takes the CAMs as they are (every recipe refines).
+        classification_weight: lambda_1 of Eq. 10.
+        auxiliary_weight: weight of the classifier on the auxiliary block.
+        affinity_weight: lambda_2 of Eq. 10.
+        segmentation_weight: lambda_3 of Eq. 10.
+        uncertain_weight: lambda_4 of Eq. 10.
+        uncertain_boundary_weight: what masked patches on a boundary of the token labels of view 2
+            count more in Eq. 8, once masks are no longer random (not in the paper); these labels
+            are made from ``mask_cam`` as those of view 1 are from ``affinity_cam``.
+        confident_weight: lambda_5 of Eq. 10.
+        energy_weight: weight of the dense energy loss, which Eq. 10 does not have.
+        segmentation_from: fraction of the run at which segmentation and dense energy start.
+        affinity_from: fraction of the run at which the affinity term starts.
+        energy_sigma_rgb: colour bandwidth of the dense energy, in 0..255.
+        energy_sigma_xy: spatial bandwidth of the dense energy, in pixels.
+        energy_scale: size at which the dense energy is computed, relative to the view.
+        student_temperature: softmax temperature of the student's projections.
+        teacher_temperature_start: teacher's temperature at step 0.
+        teacher_temperature: teacher's temperature after its warm-up.
+        teacher_temperature_warmup: fraction of the run of that warm-up.
+        center_momentum: momentum of the centres of the teacher's projections.
+        momentum: EMA momentum of the teacher at step 0, for :class:`fsr.teacher.EMATeacher`.
+        final_momentum: EMA momentum at the end of the run (cosine in between).
+        learning_rate_warmup: fraction of the run of the learning rate's linear warm-up.
+        learning_rate_warmup_ratio: where that warm-up starts, relative to the base rate.
+        drop_path_rate: stochastic depth of the student, for ``backbone_options``.
+        total_steps: length of the run in optimiser steps.
+
+    Example:
+        >>> PRESETS["reference"].resolve()["random_mask_until"]
+        4000
+        >>> get_preset("reference", total_steps=500).resolve()["segmentation_from"]
+        50
+    """
+
+    name: str
+    mask_cam: CAMSource
+    segmentation_cam: CAMSource
+    affinity_cam: CAMSource
+    mask_ratio: float = 0.4
+    mask_low: float = 0.2
+    mask_high: float = 0.7
+    mask_strategy: str = "uncertain"
+    mask_block: int = 4
+    mask_rounding: str = "ceil"
+    mask_thresholds: str = "fixed"
+    mask_ratio_start: float | None = None
+    random_mask_until: float = 0.2
+    masking: str | None = "ignore"
+    pseudo_low: float = 0.25
+    pseudo_high: float = 0.7
+    refine_labels: bool = True
+    classification_weight: float = 1.0
+    auxiliary_weight: float = 1.0
+    affinity_weight: float = 0.2
+    segmentation_weight: float = 0.1
+    uncertain_weight: float = 0.1
+    uncertain_boundary_weight: float = 0.0
+    confident_weight: float = 0.1
+    energy_weight: float = 0.05
+    segmentation_from: float = 0.1
+    affinity_from: float = 0.0
+    energy_sigma_rgb: float = 15.0
+    energy_sigma_xy: float = 100.0
+    energy_scale: float = 0.5
+    student_temperature: float = 0.1
+    teacher_temperature_start: float = 0.04
+    teacher_temperature: float = 0.07
+    teacher_temperature_warmup: float = 0.125
+    center_momentum: float = 0.9
+    momentum: float = 0.9995
+    final_momentum: float = 1.0
+    learning_rate_warmup: float = 0.075
+    learning_rate_warmup_ratio: float = 0.1
+    drop_path_rate: float = 0.1
+    total_steps: int = 20_000
+
+    def __post_init__(self) -> None:
+        check_positive_int("total_steps", self.total_steps)
+        for name in PHASES:
+            check_between(name, getattr(self, name), 0.0, 1.0)
+        for term in LOSS_TERMS:
+            name = f"{term}_weight"
+            check_between(name, getattr(self, name), 0.0, float("inf"))
+        check_between(
+            "uncertain_boundary_weight", self.uncertain_boundary_weight, 0.0, float("inf")
+        )
+        for name in ("momentum", "final_momentum", "drop_path_rate"):
+            check_between(name, getattr(self, name), 0.0, 1.0)
+        if not isinstance(self.refine_labels, bool):
+            raise TypeError(
+                f"refine_labels: expected True or False, got {type(self.refine_labels).__name__}"
+            )
+        check_choice("mask_strategy", self.mask_strategy, STRATEGIES)
+        check_choice("mask_thresholds", self.mask_thresholds, THRESHOLDS)
+        check_between("mask_ratio", self.mask_ratio, 0.0, 1.0, inclusive=False)
+        if self.mask_ratio_start is not None:
+            check_between("mask_ratio_start", self.mask_ratio_start, 0.0, 1.0, inclusive=False)
+        if self.mask_strategy == "entropy" and not (self.uncertain_weight or self.confident_weight):
+            raise ValueError(
+                "mask_strategy: 'entropy' reads projections of the teacher, which are made for "
+                "self-reinforcement only: expected uncertain_weight or confident_weight above 0, "
+                "got 0 for both"
+            )
+        if self.masking is not None:
+            check_choice("masking", self.masking, ("exclude", "scale", "ignore"))
+        for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):
+            if not getattr(self, low) < getattr(self, high):
+                raise ValueError(
+                    f"{low}: expected less than {high}={getattr(self, high)}, "
+                    f"got {getattr(self, low)}"
+                )
+        for name, view in (("mask_cam", 2), ("segmentation_cam", 1), ("affinity_cam", 1)):
+            source = getattr(self, name)
+            if not isinstance(source, CAMSource):
+                raise TypeError(f"{name}: expected a CAMSource, got {type(source).__name__}")
+            if source.view != view:
+                raise ValueError(
+                    f"{name}: expected a CAM of view {view} (the views are different crops, so the "
+                    f"other one does not align), got view {source.view}"
+                )
+
+    def resolve(
+        self,
+        total_steps: int | None = None,
+        *,
+        momentum: float | Callable[[int], float] | None = None,
+    ) -> dict[str, int]:
+        """Return the step at which each phase ends or starts, by field name.
+
+        ``teacher_source_from`` is added (see :func:`teacher_source_step`), and no phase that reads
+        a CAM or entropies of the teacher starts before it: until then masks are random and the term
+        waits.
+
+        Args:
+            total_steps: length of the run in steps; the preset's own by default.
+            momentum: the teacher's EMA momentum, a number or a function of the step; by default
+                the preset's.
+        """
+        total = self.total_steps if total_steps is None else total_steps
+        check_positive_int("total_steps", total)
+        if momentum is None:
+            momentum = schedules.cosine(self.momentum, self.final_momentum, total)
+        steps = {name: round(getattr(self, name) * total) for name in PHASES}
+        ready = steps["teacher_source_from"] = teacher_source_step(momentum, total)
+        sources = {"segmentation_from": self.segmentation_cam, "affinity_from": self.affinity_cam}
+        if self.mask_strategy in CAM_STRATEGIES or self.uncertain_boundary_weight > 0:
+            sources["random_mask_until"] = self.mask_cam
+        waiting = {phase for phase, source in sources.items() if source.network == "teacher"}
+        if self.mask_strategy == "entropy":
+            waiting.add("random_mask_until")
+        for phase in waiting:
+            steps[phase] = max(steps[phase], ready)
+        return steps
+
+    def weight_schedules(self, steps: Mapping[str, int] | None = None) -> dict[str, Schedule]:
+        """Return the weight of each term of Eq. 10 as a function of the step.
+
+        Args:
+            steps: what :meth:`resolve` returned; by default with the preset's own numbers.
+        """
+        steps = self.resolve() if steps is None else steps
+        starts = {
+            "segmentation": steps["segmentation_from"],
+            "energy": steps["segmentation_from"],
+            "affinity": steps["affinity_from"],
+        }
+        return {
+            term: schedules.switch(0.0, getattr(self, f"{term}_weight"), starts.get(term, 0))
+            for term in LOSS_TERMS
+        }
+
+    def momentum_schedule(self) -> Schedule:
+        """Return the teacher's momentum as a function of the step, for ``EMATeacher``."""
+        return schedules.cosine(self.momentum, self.final_momentum, self.total_steps)
+
+    def temperature_schedule(self) -> Schedule:
+        """Return the teacher's temperature as a function of the step."""
+        warmup = round(self.teacher_temperature_warmup * self.total_steps)
+        start, end = self.teacher_temperature_start, self.teacher_temperature
+        return schedules.linear_warmup(start, end, warmup)
+
+    def mask_ratio_schedule(self) -> Schedule:
+        """Return the share of patches to mask as a function of the step."""
+        start, end = self.mask_ratio_start, self.mask_ratio
+        # Where the two agree a sum of shares of them could round to another number of patches.
+        if start is None or start == end:
+            return schedules.constant(end)
+        return schedules.linear_warmup(start, end, self.total_steps)
+
+    def describe(self) -> str:
+        """Return a readable table: CAM sources, every constant, the step of every phase."""
+        steps = self.resolve()
+        rows = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, CAMSource):
+                text = value.describe()
+            elif field.name in steps:
+                text = f"{value:g} of the run; step {steps[field.name]}"
+            else:
+                text = f"{value:g}" if isinstance(value, float) else str(value)
+            rows.append((field.name, text))
+        rows.append(("teacher_source_from", f"step {steps['teacher_source_from']}"))
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+    def __str__(self) -> str:
+        return self.describe()

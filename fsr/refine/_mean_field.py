@@ -1,0 +1,180 @@
+"""Mean field of a fully connected CRF, with exact Gaussian filters and no compiled extension."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from fsr._core.checks import check_between, check_positive_int, check_shape
+from fsr._core.numerics import at_least_float32, no_autocast
+from fsr.cam import IGNORE
+from fsr.filters import bilateral_filter
+
+# Probabilities below this count as this, so that no label is ever impossible.
+CLIP = 1e-5
+# Images of at most this many pixels are filtered in float64: it costs next to nothing there, and
+# the rounding of narrow kernels would grow with their weight from update to update.
+SMALL = 4096
+# Size of the filter that is timed to estimate a larger one.
+PROBE = 64
+
+
+def mean_field(
+    probabilities: Tensor,
+    image: Tensor,
+    *,
+    iterations: int = 10,
+    gaussian_sxy: float = 1.0,
+    gaussian_weight: float = 1.0,
+    bilateral_sxy: float = 121.0,
+    bilateral_srgb: float = 5.0,
+    bilateral_weight: float = 4.0,
+) -> Tensor:
+    r"""Marginals of a fully connected CRF with Potts compatibility, by mean field.
+
+    .. math:: Q^{(0)} = \sigma(-\psi), \qquad
+              Q^{(t+1)} = \sigma\Bigl(-\psi + \sum_m w_m \tilde K_m Q^{(t)}\Bigr), \qquad
+              \tilde K = D^{-1/2} K D^{-1/2}, \; D = \operatorname{diag}(K 1)
+
+    with the unary energy :math:`\psi = -\log p`, a spatial and a bilateral Gaussian kernel K, and
+    the softmax :math:`\sigma` over labels. A pixel hears itself too, as in the authors' code.
+
+    Args:
+        probabilities: p, ``(L, height, width)``, 0 to 1; values below 1e-5 count as that.
+        image: RGB in 0..255, ``(3, height, width)``, of any type.
+        iterations: number of updates.
+        gaussian_sxy: width of the spatial kernel in pixels.
+        gaussian_weight: its weight.
+        bilateral_sxy: spatial width of the bilateral kernel in pixels.
+        bilateral_srgb: its colour width, in 0..255.
+        bilateral_weight: its weight.
+
+    Returns:
+        Marginals Q, ``(L, height, width)``, in float32 at least; they sum to 1 over labels. Time
+        grows with the square of the pixel count, memory linearly.
+
+    Raises:
+        ShapeError: the shapes are wrong or do not fit each other.
+        ValueError: an option is out of range.
+
+    Source:
+        Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
+        Potentials", NeurIPS 2011, Algorithm 1; there the filters are approximate.
+
+    Example:
+        >>> probabilities = torch.tensor([[[0.9, 0.9, 0.4]], [[0.1, 0.1, 0.6]]])
+        >>> same = torch.zeros(3, 1, 3)
+        >>> mean_field(probabilities, same).argmax(dim=0)
+        tensor([[0, 0, 0]])
+    """
+    _, height, width = check_shape("probabilities", probabilities, "L H W")
+    check_shape("image", image, "channels H W", channels=3, H=height, W=width)
+    check_positive_int("iterations", iterations)
+    for name, weight in (
+        ("gaussian_weight", gaussian_weight),
+        ("bilateral_weight", bilateral_weight),
+    ):
+        check_between(name, weight, 0.0, math.inf)
+    with torch.no_grad(), no_autocast(probabilities):
+        given = at_least_float32(probabilities)
+        double = height * width <= SMALL and given.device.type != "mps"
+        working = given.double() if double else given
+        log_p = working.clamp(CLIP, 1.0).log()[None]
+        colours = image[None].to(log_p)
+        kernels = [
+            _Kernel(weight, colour, sigma_xy, sigma_rgb, log_p)
+            for weight, colour, sigma_xy, sigma_rgb in (
+                (gaussian_weight, None, gaussian_sxy, None),
+                (bilateral_weight, colours, bilateral_sxy, bilateral_srgb),
+            )
+            if weight > 0
+        ]
+        marginals = log_p.softmax(dim=1)
+        for _ in range(iterations):
+            energy = log_p
+            for kernel in kernels:
+                energy = energy + kernel.message(marginals)
+            marginals = energy.softmax(dim=1)
+        return marginals[0].to(given.dtype)
+
+
+def label_map_probabilities(labels: Tensor, num_classes: int, confidence: float = 0.7) -> Tensor:
+    """Probabilities that a label map stands for, as the input of a CRF.
+
+    Args:
+        labels: ``(height, width)`` integers: 0 = background, c + 1 = class c, 255 = unknown.
+        num_classes: number of foreground classes C.
+        confidence: probability of a pixel's label, from ``1 / (C + 1)`` to 1; the others share the
+            rest evenly. Unknown pixels get the same for every label.
+
+    Returns:
+        ``(C + 1, height, width)`` float32.
+
+    Raises:
+        ShapeError: ``labels`` has another shape.
+        ValueError: ``confidence`` is out of range, or a label is.
+
+    Example:
+        >>> label_map_probabilities(torch.tensor([[1, 255]]), 1, 0.75)
+        tensor([[[0.2500, 0.5000]],
+        <BLANKLINE>
+                [[0.7500, 0.5000]]])
+    """
+    check_shape("labels", labels, "H W")
+    check_positive_int("num_classes", num_classes)
+    check_between("confidence", confidence, 1 / (num_classes + 1), 1.0)
+    unknown = labels == IGNORE
+    if bool(((labels < 0) | (labels > num_classes) & ~unknown).any()):
+        raise ValueError(f"labels: expected 0..{num_classes} or {IGNORE}, got others")
+    channels = torch.arange(num_classes + 1, device=labels.device).view(-1, 1, 1)
+    rest = (1 - confidence) / num_classes
+    result = torch.where(channels == labels, confidence, rest)
+    return result.masked_fill(unknown, 1 / (num_classes + 1)).float()
+
+
+def estimated_seconds(probabilities: Tensor, iterations: int) -> float:
+    """Seconds that :func:`mean_field` would take here, from the time of a small filter.
+
+    Args:
+        probabilities: what it would be given, ``(L, height, width)``.
+        iterations: how many updates it would make.
+    """
+    labels, height, width = probabilities.shape
+    like = at_least_float32(probabilities)
+    values, colours = like.new_ones(1, labels, PROBE, PROBE), like.new_zeros(1, 3, PROBE, PROBE)
+    elapsed = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        bilateral_filter(values, colours, sigma_xy=100.0, sigma_rgb=10.0)
+        elapsed.append(time.perf_counter() - begun)
+    return min(elapsed) * (height * width / PROBE**2) ** 2 * (iterations + 1)
+
+
+class _Kernel:
+    """One symmetrically normalised kernel: what it says of marginals, times its weight."""
+
+    def __init__(
+        self,
+        weight: float,
+        colours: Tensor | None,
+        sigma_xy: float,
+        sigma_rgb: float | None,
+        like: Tensor,
+    ) -> None:
+        self.weight = weight
+        self.colours = colours
+        self.sigma_xy = sigma_xy
+        self.sigma_rgb = sigma_rgb
+        self.scale = self._filter(torch.ones_like(like[:, :1])).rsqrt()
+
+    def message(self, marginals: Tensor) -> Tensor:
+        """Return ``weight * K~ Q``."""
+        return self.weight * self.scale * self._filter(self.scale * marginals)
+
+    def _filter(self, values: Tensor) -> Tensor:
+        return bilateral_filter(
+            values, self.colours, sigma_xy=self.sigma_xy, sigma_rgb=self.sigma_rgb
+        )

@@ -1,0 +1,217 @@
+"""Pixel-adaptive refinement (PAR): spread mask scores between pixels of similar colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fsr._core.checks import (
+    check_finite,
+    check_floating,
+    check_positive_int,
+    check_shape,
+)
+from fsr._core.numerics import at_least_float32, no_autocast
+from fsr.errors import ShapeError
+
+COLOUR_BANDWIDTH = 0.3
+POSITION_WEIGHT = 0.01
+_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+
+
+def pixel_adaptive_affinity(images: Tensor, dilations: Sequence[int]) -> Tensor:
+    r"""Weights of the eight neighbours of every pixel at every dilation.
+
+    With differences :math:`\delta_n` between a neighbour n and the pixel, in colour (per channel k)
+    and in distance, each divided by its standard deviation :math:`\sigma` over the neighbours,
+
+    .. math:: a_n = \mathrm{softmax}_n\Bigl(-\operatorname{mean}_k
+              \bigl(\tfrac{\delta^{rgb}_{nk}}{0.3\,\sigma^{rgb}_k}\bigr)^2\Bigr)
+              + 0.01\,\mathrm{softmax}_n\Bigl(-\bigl(\tfrac{\delta^{xy}_n}
+              {0.3\,\sigma^{xy}}\bigr)^2\Bigr).
+
+    The weights of a pixel sum to 1.01. Past the border the border pixel is repeated.
+
+    Args:
+        images: guidance, ``(B, K, H, W)``; only differences relative to their spread count, so
+            brightness and contrast do not matter.
+        dilations: distances of the neighbours in pixels.
+
+    Returns:
+        ``(B, 8 * len(dilations), H, W)``, in float32 for half-precision images.
+
+    Raises:
+        ShapeError: ``images`` has the wrong rank.
+        TypeError: ``images`` is not floating point, or a dilation is no integer.
+        ValueError: ``dilations`` is empty or holds a number below 1.
+
+    Source:
+        Ru et al., "Learning Affinity from Attention", CVPR 2022, section "Pixel-Adaptive
+        Refinement".
+
+    Example:
+        >>> affinity = pixel_adaptive_affinity(torch.rand(1, 3, 5, 6), dilations=(1, 2))
+        >>> affinity.shape, bool(torch.allclose(affinity.sum(1), torch.tensor(1.01)))
+        (torch.Size([1, 16, 5, 6]), True)
+    """
+    check_shape("images", images, "B K H W")
+    check_floating("images", images)
+    _check_dilations(dilations)
+    # Squared ratios of small differences overflow and underflow in half precision.
+    with no_autocast(images):
+        images = at_least_float32(images)
+        scale = COLOUR_BANDWIDTH * (_neighbour_std(images, dilations) + 1e-8)
+        colour = torch.stack(
+            [
+                -((neighbour - images) / scale).square().mean(dim=1)
+                for neighbour in _neighbours(images, dilations)
+            ],
+            dim=1,
+        )
+        distance = torch.tensor(
+            [d * (dy * dy + dx * dx) ** 0.5 for d in dilations for dy, dx in _AROUND],
+            dtype=images.dtype,
+            device=images.device,
+        )
+        position = -(distance / (COLOUR_BANDWIDTH * (distance.std() + 1e-8))).square()
+        return colour.softmax(dim=1) + POSITION_WEIGHT * position.softmax(dim=0).view(1, -1, 1, 1)
+
+
+def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tensor:
+    """Replace every pixel by the sum of its neighbours, weighted by their affinity.
+
+    Args:
+        masks: scores, ``(B, C, H, W)``.
+        affinity: from :func:`pixel_adaptive_affinity`, ``(B, 8 * len(dilations), H, W)``.
+        dilations: the same dilations.
+
+    Returns:
+        ``(B, C, H, W)``.
+
+    Raises:
+        ShapeError: the sizes do not fit each other.
+        TypeError: a dilation is no integer.
+        ValueError: ``dilations`` is empty or holds a number below 1.
+
+    Example:
+        >>> affinity = torch.full((1, 8, 4, 4), 1 / 8)
+        >>> propagate(torch.ones(1, 2, 4, 4), affinity, dilations=(1,)).unique()
+        tensor([1.])
+    """
+    batch, _, height, width = check_shape("masks", masks, "B C H W")
+    _check_dilations(dilations)
+    count = len(_AROUND) * len(dilations)
+    check_shape("affinity", affinity, "B N H W", B=batch, N=count, H=height, W=width)
+    # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
+    total = torch.zeros_like(masks)
+    weights = affinity.unsqueeze(2).unbind(1)
+    for neighbour, weight in zip(_neighbours(masks, dilations), weights, strict=True):
+        total = total.addcmul_(neighbour, weight)
+    return total
+
+
+class PAR(nn.Module):
+    """Refine masks by spreading them over pixels of similar colour, without parameters.
+
+    Args:
+        num_iter: how often scores move to their neighbours.
+        dilations: distances of the neighbours in pixels.
+
+    Raises:
+        TypeError: ``num_iter`` or a dilation is no integer.
+        ValueError: one of them is less than 1, or there is no dilation.
+
+    Source:
+        Ru et al., "Learning Affinity from Attention", CVPR 2022; used for the pseudo labels in
+        section "A Single-Stage Framework for WSSS".
+
+    Example:
+        >>> par = PAR(num_iter=2, dilations=(1, 2))
+        >>> par(torch.rand(1, 3, 32, 32), torch.rand(1, 5, 16, 16)).shape
+        torch.Size([1, 5, 32, 32])
+    """
+
+    def __init__(self, num_iter: int = 10, dilations: Sequence[int] = (1, 2, 4, 8, 12, 24)) -> None:
+        super().__init__()
+        check_positive_int("num_iter", num_iter)
+        _check_dilations(dilations)
+        self.num_iter = num_iter
+        self.dilations = tuple(dilations)
+
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Return the masks refined at the size of the images.
+
+        The result is differentiable in the masks; the images only guide and get no gradient. Each
+        iteration multiplies the total by 1.01, which an argmax does not see.
+
+        Args:
+            images: ``(B, K, H, W)``, any range.
+            masks: scores, ``(B, C, h, w)``, up-sampled bilinearly with aligned corners.
+
+        Returns:
+            ``(B, C, H, W)``, in float32 for half-precision masks.
+
+        Raises:
+            ShapeError: a rank is wrong, the batch sizes differ, or there is no channel.
+            TypeError: an argument is not floating point.
+            ValueError: a value is NaN or infinite.
+        """
+        batch, _, height, width = check_shape("images", images, "B K H W")
+        _, channels, *size = check_shape("masks", masks, "B C h w", B=batch)
+        if channels < 1:
+            raise ShapeError("masks: expected at least one channel, got none")
+        check_floating("images", images)
+        check_floating("masks", masks)
+        _check_finite_pair(images, masks)
+        with no_autocast(masks):
+            masks = at_least_float32(masks)
+            if size != [height, width]:
+                masks = F.interpolate(masks, (height, width), mode="bilinear", align_corners=True)
+            affinity = pixel_adaptive_affinity(images.detach(), self.dilations).to(masks)
+            for _ in range(self.num_iter):
+                masks = propagate(masks, affinity, self.dilations)
+        return masks
+
+    def extra_repr(self) -> str:
+        """Show the options in ``print(module)``."""
+        return f"num_iter={self.num_iter}, dilations={self.dilations}"
+
+
+def _neighbours(value: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the map shifted to each neighbour, as views of one map padded with its border."""
+    height, width = value.shape[-2:]
+    reach = max(dilations)
+    padded = F.pad(value, [reach] * 4, mode="replicate")
+    for dilation in dilations:
+        for dy, dx in _AROUND:
+            top, left = reach + dy * dilation, reach + dx * dilation
+            yield padded[..., top : top + height, left : left + width]
+
+
+def _neighbour_std(images: Tensor, dilations: Sequence[int]) -> Tensor:
+    """Return the standard deviation over the neighbours, ``(B, K, H, W)``, one at a time."""
+    count = len(_AROUND) * len(dilations)
+    mean = sum(_neighbours(images, dilations)) / count
+    squares = sum((n - mean).square() for n in _neighbours(images, dilations))
+    return torch.as_tensor(squares / (count - 1)).sqrt()
+
+
+def _check_dilations(dilations: Sequence[int]) -> None:
+    """Raise unless there is a dilation and all are integers of at least 1."""
+    if len(dilations) == 0:
+        raise ValueError("dilations: expected at least one distance, got none")
+    for index, dilation in enumerate(dilations):
+        check_positive_int(f"dilations[{index}]", dilation)
+
+
+def _check_finite_pair(images: Tensor, masks: Tensor) -> None:
+    """Raise if a value is NaN or infinite; one test unless there is something to report."""
+    if torch.compiler.is_compiling():
+        return
+    if bool(torch.isfinite(images).all() & torch.isfinite(masks).all()):
+        return
+    check_finite("images", images)
+    check_finite("masks", masks)

@@ -1,0 +1,135 @@
+"""Pseudo labels: refined class activation maps as label maps with an unknown zone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_positive_int,
+    check_shape,
+    check_unit_interval,
+)
+from fsr._core.numerics import at_least_float32, no_autocast
+from fsr.cam import BACKGROUND, IGNORE
+
+
+def pseudo_labels(
+    par: Callable[[Tensor, Tensor], Tensor],
+    images: Tensor,
+    cams: Tensor,
+    labels: Tensor,
+    *,
+    low: float,
+    high: float,
+    down_scale: int = 2,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    """Label maps that supervise the segmentation, from CAMs refined along image edges.
+
+    The background gets the constant score ``low``, and once more ``high``; each time it and the
+    classes that the image shows go through a softmax, the refinement and an argmax. A pixel that is
+    background at ``low`` and at ``high`` is background; one that is background only at ``high`` is
+    unknown; the others take their class.
+
+    Args:
+        par: refinement ``par(images, masks) -> masks`` at the size of its images, channel by
+            channel, such as :class:`fsr.refine.PAR`.
+        images: RGB in [0, 1], ``(B, 3, height, width)``.
+        cams: normalised CAMs (Eq. 2), ``(B, C, h, w)`` of any size, 0 to 1.
+        labels: multi-hot image-level labels, ``(B, C)``; a class is present where they are > 0.
+        low: background score that weak regions fall below; 0 to 1, below ``high``.
+        high: background score that only confident regions exceed; 0 to 1.
+        down_scale: refine at this fraction of the image size, a factor in each direction.
+        ignore_index: label of unknown pixels.
+
+    Returns:
+        ``(B, height, width)`` int64: 0 background, c + 1 class c, ``ignore_index`` unknown.
+
+    Raises:
+        ShapeError: a shape is wrong.
+        TypeError: ``images`` or ``cams`` is not floating point, or an option no number.
+        ValueError: thresholds are out of range or order, CAMs outside 0 to 1 or NaN, images NaN or
+            smaller than ``down_scale``.
+
+    Source:
+        Section "A Single-Stage Framework for WSSS"; Ru et al., "Token Contrast for Weakly
+        Supervised Semantic Segmentation", CVPR 2023.
+
+    Example:
+        >>> from fsr.refine import PAR
+        >>> images = torch.zeros(1, 3, 4, 12)
+        >>> images[..., 4:8], images[..., 8:] = 0.5, 1.0
+        >>> cams = images[:, :1].clone()
+        >>> pseudo_labels(PAR(2, (1,)), images, cams, torch.ones(1, 1), low=0.2, high=0.7)[0, 0]
+        tensor([  0,   0,   0,   0, 255, 255, 255, 255,   1,   1,   1,   1])
+    """
+    batch, _, height, width = check_shape("images", images, "B channels H W", channels=3)
+    _, classes, _, _ = check_shape("cams", cams, "B C h w", B=batch)
+    check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_floating("images", images)
+    check_floating("cams", cams)
+    check_unit_interval(cams=cams)
+    check_between("low", low, 0.0, 1.0)
+    check_between("high", high, 0.0, 1.0)
+    if low >= high:
+        raise ValueError(f"low: expected less than high={high}, got {low}")
+    check_positive_int("down_scale", down_scale)
+    size = (height // down_scale, width // down_scale)
+    if min(size) < 1:
+        raise ValueError(
+            f"images: expected at least down_scale={down_scale} pixels in height and width, "
+            f"got {(height, width)}"
+        )
+
+    # Colour differences and thresholds: nothing that half precision should touch.
+    with torch.no_grad(), no_autocast(images):
+        shown, present = _present_classes(labels)
+        scores = cams.gather(1, shown[:, :, None, None].expand(-1, -1, *cams.shape[2:]))
+        scores = _resize(at_least_float32(scores), size)
+        # The refinement works channel by channel, so that both levels can share one call.
+        maps = [_with_background(scores, present, level) for level in (high, low)]
+        refined = par(_resize(at_least_float32(images), size), torch.cat(maps, dim=1))
+        refined = _resize(refined, (height, width))
+        strict, lenient = (_winner(part, shown) for part in refined.chunk(2, dim=1))
+    result = strict.masked_fill(strict == BACKGROUND, ignore_index)
+    return result.masked_fill((strict == BACKGROUND) & (lenient == BACKGROUND), BACKGROUND)
+
+
+def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the classes of each image, ``(B, K)``, and whether the entry is one or filling.
+
+    K is the largest number of classes that an image of the batch shows: refining a few channels
+    instead of all C is most of the saving.
+    """
+    present = labels > 0
+    most = present.shape[1]
+    if not torch.compiler.is_compiling():
+        most = max(1, int(present.sum(dim=1).max()))
+    shown = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return shown, present.gather(1, shown)
+
+
+def _with_background(scores: Tensor, present: Tensor, level: float) -> Tensor:
+    """Put a constant background channel first; softmax over it and the present classes."""
+    scores = scores.masked_fill(~present[:, :, None, None], -torch.inf)
+    background = torch.full_like(scores[:, :1], level)
+    return torch.cat([background, scores], dim=1).softmax(dim=1)
+
+
+def _winner(refined: Tensor, shown: Tensor) -> Tensor:
+    """Return the label of the strongest channel, ``(B, height, width)``."""
+    # Channels that only fill up the batch are 0 everywhere: the background always beats them.
+    label = F.pad(shown + 1, (1, 0), value=BACKGROUND)
+    best = refined.argmax(dim=1)
+    return label.gather(1, best.flatten(1)).view_as(best)
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize bilinearly, corners not aligned."""
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,218 @@
+"""Inference at several scales with flips: CAMs (Eq. 2) and segmentation probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fsr._core.checks import (
+    check_between,
+    check_choice,
+    check_floating,
+    check_shape,
+)
+from fsr._core.numerics import at_least_float32
+from fsr.cam import (
+    class_activation_maps,
+    merge_flip,
+    resize_cam,
+    sum_scales,
+)
+
+REDUCTIONS = ("max_logits", "mean_probabilities")
+
+
+def raw_cams(
+    network: Any, images: Tensor, layers: Sequence[str] = ("final", "auxiliary")
+) -> tuple[Tensor, ...]:
+    """Return the CAM of each layer before min-max of Eq. 2, ``(B, C, H, W)`` each.
+
+    Args:
+        network: a segmenter; no block that no layer needs is run.
+        images: ``(B, 3, height, width)``, a size that the patch divides.
+        layers: any of ``"final"`` and ``"auxiliary"``.
+    """
+    heads = {"final": "tokens", "auxiliary": "aux_tokens"}
+    weights = {
+        "final": network.classifier.weight,
+        "auxiliary": network.aux_classifier.weight,
+    }
+    output = network(images, outputs=[heads[layer] for layer in layers])
+    return tuple(
+        class_activation_maps(getattr(output, heads[layer]), weights[layer], output.grid)
+        for layer in layers
+    )
+
+
+def multi_scale_cams(
+    raw_cams: Callable[[Tensor], tuple[Tensor, ...]],
+    batches: Sequence[Tensor],
+    patch: tuple[int, int],
+    scales: Sequence[float],
+    flip: bool,
+) -> list[tuple[Tensor, ...]]:
+    """Sum CAMs over scales, maxima over flips, normalise them.
+
+    Args:
+        raw_cams: one or more CAMs of images before min-max of Eq. 2, ``(B, C, H, W)`` each.
+        batches: images ``(B, 3, height, width)``, batch by batch of any size; at a scale where
+            their sizes coincide they go through the network together.
+        patch: ``(height, width)`` of a patch in pixels.
+        scales: factors of the image size.
+        flip: merge with the CAM of the mirror image.
+
+    Returns:
+        For each batch as many CAMs between 0 and 1, ``(B, C, height, width)``.
+    """
+    count = 0
+
+    def joined(images: Tensor) -> Tensor:
+        nonlocal count
+        maps = raw_cams(images)
+        count = len(maps)
+        # As channels of one map: all that follows is done channel by channel.
+        return torch.cat(maps, dim=1)
+
+    sums: list[list[Tensor]] = [[] for _ in batches]
+    for scale in scales:
+        maps = maps_at(joined, batches, scale, patch, flip)
+        for index, (batch, (plain, mirrored)) in enumerate(zip(batches, maps, strict=True)):
+            # Up-sampled before flips are merged: the released code's order.
+            cam = resize_cam(at_least_float32(plain), _size(batch))
+            if mirrored is not None:
+                cam = merge_flip(cam, resize_cam(at_least_float32(mirrored), _size(batch)))
+            sums[index].append(cam)
+    return [sum_scales(cams).chunk(count, dim=1) for cams in sums]
+
+
+def multi_scale_probabilities(
+    logits_of: Callable[[Tensor], Tensor],
+    batches: Sequence[Tensor],
+    patch: tuple[int, int],
+    scales: Sequence[float],
+    flip: bool,
+    reduce: str,
+) -> list[Tensor]:
+    """Merge segmentation logits over flips and scales into probabilities.
+
+    Args:
+        logits_of: segmentation logits ``(B, C + 1, H, W)`` of images.
+        batches: images ``(B, 3, height, width)``, batch by batch of any size; at a scale where
+            their sizes coincide they go through the network together.
+        patch: ``(height, width)`` of a patch in pixels.
+        scales: factors of the image size.
+        flip: merge with the logits of the mirror image.
+        reduce: ``"max_logits"`` sums logits over flips, takes the maximum over scales, then
+            softmax; ``"mean_probabilities"`` averages softmax over flips and scales.
+
+    Returns:
+        For each batch its probabilities ``(B, C + 1, height, width)``, in float32 at least.
+    """
+    check_choice("reduce", reduce, REDUCTIONS)
+    if not scales:
+        raise ValueError("scales: expected at least one scale, got none")
+    merged: list[Tensor] = []
+    for number, scale in enumerate(scales):
+        every = maps_at(logits_of, batches, scale, patch, flip)
+        for index, (batch, (plain, mirrored)) in enumerate(zip(batches, every, strict=True)):
+            maps = _resized_scores(plain, _size(batch), reduce)
+            if mirrored is not None:
+                maps = maps + _resized_scores(mirrored, _size(batch), reduce).flip(-1)
+            if number == 0:
+                merged.append(maps)
+            elif reduce == "max_logits":
+                merged[index] = torch.maximum(merged[index], maps)
+            else:
+                merged[index] = merged[index] + maps
+    if reduce == "max_logits":
+        return [maps.softmax(dim=1) for maps in merged]
+    return [maps / (len(scales) * (2 if flip else 1)) for maps in merged]
+
+
+def check_multi_scale(
+    images: Tensor, patch: tuple[int, int], scales: Sequence[float]
+) -> tuple[float, ...]:
+    """Check images and scales of multi-scale inference; return the scales as a tuple."""
+    _, _, height, width = check_shape("images", images, "B channels H W", channels=3)
+    check_floating("images", images)
+    if height < patch[0] or width < patch[1]:
+        raise ValueError(
+            f"images: expected at least one patch of {tuple(patch)} pixels, got {(height, width)}"
+        )
+    return check_scales("scales", scales)
+
+
+def check_scales(name: str, scales: Sequence[float]) -> tuple[float, ...]:
+    """Check factors of the image size; return them as a tuple."""
+    if isinstance(scales, int | float):
+        raise TypeError(f"{name}: expected a sequence of numbers, got {scales!r}")
+    checked = tuple(scales)
+    if not checked:
+        raise ValueError(f"{name}: expected at least one scale, got none")
+    for scale in checked:
+        check_between(name, scale, 0.0, math.inf, inclusive=False)
+    return checked
+
+
+def scaled_size(size: tuple[int, int], scale: float, patch: tuple[int, int]) -> tuple[int, int]:
+    """Return a scaled image size, rounded to the nearest multiple of the patch, at least one.
+
+    Example:
+        >>> scaled_size((100, 64), 0.5, (16, 16)), scaled_size((16, 16), 0.1, (16, 16))
+        ((48, 32), (16, 16))
+    """
+    height, width = (
+        max(math.floor(scale * side / p + 0.5), 1) * p for side, p in zip(size, patch, strict=True)
+    )
+    return height, width
+
+
+def maps_at(
+    maps_of: Callable[[Tensor], Tensor],
+    batches: Sequence[Tensor],
+    scale: float,
+    patch: tuple[int, int],
+    flip: bool,
+) -> list[tuple[Tensor, Tensor | None]]:
+    """Return the maps of every batch at one scale, and of its mirror images, still mirrored.
+
+    The latter are None without flips. Batches of one scaled size share a forward.
+    """
+    targets = [scaled_size(_size(batch), scale, patch) for batch in batches]
+    found: dict[int, tuple[Tensor, Tensor | None]] = {}
+    for target in dict.fromkeys(targets):
+        members = [index for index, other in enumerate(targets) if other == target]
+        joined = torch.cat([_resized(batches[index], target) for index in members])
+        maps = maps_of(torch.cat([joined, joined.flip(-1)]) if flip else joined)
+        counts = [len(batches[index]) for index in members]
+        parts = torch.split(maps, counts * 2 if flip else counts)
+        for position, index in enumerate(members):
+            mirrored = parts[position + len(members)] if flip else None
+            found[index] = (parts[position], mirrored)
+    return [found[index] for index in range(len(batches))]
+
+
+def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images bilinearly, in float32 at least."""
+    if size == _size(images):
+        return images
+    scaled = F.interpolate(
+        at_least_float32(images), size=size, mode="bilinear", align_corners=False
+    )
+    return scaled.to(images.dtype)
+
+
+def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: str) -> Tensor:
+    """Resize logits to an image's size, as probabilities if those are averaged."""
+    maps = resize_cam(at_least_float32(logits), size)
+    return maps.softmax(dim=1) if reduce == "mean_probabilities" else maps
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    """Height and width of images."""
+    return images.shape[-2], images.shape[-1]

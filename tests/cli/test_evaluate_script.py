@@ -1,0 +1,122 @@
+"""examples/evaluate.py on files in the real layouts, and on what cannot be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import evaluate as script
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fsr.data import write_label_map
+from fsr.segmenter import SingleStageSegmenter
+
+FAST = ["--scales", "1", "--cam-scales", "1", "--no-flip"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save(tmp_path / "model.safetensors", ("cat", "dog"))
+
+
+def save(path: Path, names: tuple[str, ...]) -> Path:
+    torch.manual_seed(0)
+    model = SingleStageSegmenter(
+        len(names),
+        "vit_tiny_patch16_224",
+        image_size=32,
+        projection_dim=8,
+        backbone_options={"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2},
+    )
+    model.save(path, class_names=names)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> list[str]:
+    draw = np.random.default_rng(0)
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    masks.mkdir()
+    for index in range(4):
+        pixels = draw.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"photo {index}.jpg")
+        target = torch.zeros(30, 40, dtype=torch.long)
+        target[5:20, 5:20] = 1 + index % 2
+        write_label_map(masks / f"photo {index}.png", target)
+    rows = "".join(f"photo {i}.jpg,{('cat', 'dog')[i % 2]}\n" for i in range(4))
+    (tmp_path / "labels.csv").write_text("image,labels\n" + rows)
+    labels = str(tmp_path / "labels.csv")
+    return ["--dataset", "folder", "--root", str(images), "--labels", labels, "--masks", str(masks)]
+
+
+def test_a_folder_is_scored_and_everything_is_recorded(
+    tmp_path: Path, checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "results"
+    arguments = [str(checkpoint), *folder, *FAST, "--pseudo", "--sweep", "--trimap"]
+    assert script.main([*arguments, "--output", str(output)]) == 0
+    shown = capsys.readouterr().out
+    assert "cat" in shown
+    assert "4 images" in shown
+    content = json.loads((output / "results.json").read_text())
+    assert content["options"]["scales"] == [1.0]
+    assert len(content["checkpoint"]["sha256"]) == 64
+    assert torch.__version__.startswith(content["versions"]["torch"])
+    assert len(content["cam_sweep"]) == 99
+    assert content["segmentation"]["iou"].keys() == {"background", "cat", "dog"}
+    assert Image.open(output / "cam_thresholds.png").size[0] > 300
+    assert not (output / "counts.safetensors").exists()
+
+
+def test_a_crf_without_an_extension(
+    checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([str(checkpoint), *folder, *FAST, "--crf", "torch"]) == 0
+    assert "pred.+CRF" in capsys.readouterr().out
+
+
+def test_a_broken_photograph_stops_it_or_is_named(
+    tmp_path: Path, checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "images" / "photo 2.jpg"
+    path.write_bytes(path.read_bytes()[:300])
+    assert script.main([str(checkpoint), *folder, *FAST]) == 1
+    assert "photo 2.jpg" in capsys.readouterr().err
+    output = tmp_path / "results"
+    arguments = [str(checkpoint), *folder, *FAST, "--skip-broken", "--output", str(output)]
+    assert script.main(arguments) == 1
+    assert "WARNING: 1 samples" in capsys.readouterr().out
+    content = json.loads((output / "results.json").read_text())
+    assert content["skipped_names"] == ["photo 2"]
+    assert content["images"] == 3
+
+
+def test_what_cannot_be_evaluated_is_one_line(
+    tmp_path: Path, checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pickled = tmp_path / "model.pth"
+    torch.save({"a": torch.zeros(1)}, pickled)
+    other = save(tmp_path / "other.safetensors", ("cat", "cow"))
+    three = save(tmp_path / "three.safetensors", ("a", "b", "c"))
+    cases = [
+        ([str(pickled), *folder], "pickle"),
+        ([str(tmp_path / "no.safetensors"), *folder], "no.safetensors"),
+        ([str(three), "--dataset", "scenes"], "a model of 3 classes"),
+        ([str(other), *folder], "unknown class 'dog'"),
+        ([str(checkpoint), "--dataset", "voc"], "--root: expected the folder of --dataset voc"),
+        ([str(checkpoint), "--dataset", "voc", "--root", str(tmp_path)], "JPEGImages"),
+    ]
+    for arguments, message in cases:
+        assert script.main([*arguments, *FAST]) == 1, message
+        error = capsys.readouterr().err
+        assert error.startswith("evaluate.py: error: ")
+        assert error[len("evaluate.py: error: ")] not in "\"'", "a message, not its repr"
+        assert error.count("\n") == 1
+        assert message in error
+    with pytest.raises(SystemExit) as stopped:
+        script.main([str(checkpoint), *folder, "--low", "0.9"])
+    assert stopped.value.code == 2

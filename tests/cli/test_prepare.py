@@ -1,0 +1,134 @@
+"""The script that makes tables of labels: what it writes, prints and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import prepare_folder
+import pytest
+import torch
+from PIL import Image
+
+from fsr.data import FolderDataset, write_label_map
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten photographs in a folder per class, and the same content in the other three forms."""
+    boxes, annotations = tmp_path / "boxes", []
+    for number in range(10):
+        name = "cat" if number < 7 else "dog"
+        path = tmp_path / "photos" / name / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4)).save(path)
+        write = boxes / name / f"{number}.xml"
+        write.parent.mkdir(parents=True, exist_ok=True)
+        write.write_text(f"<annotation><object><name>{name}</name></object></annotation>")
+        mask = tmp_path / "masks" / name / f"{number}.png"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        write_label_map(mask, torch.full((4, 6), 1 if name == "cat" else 2))
+        annotations.append({"image_id": number, "category_id": 5 if name == "cat" else 8})
+    content = {
+        "images": [
+            {"id": n, "file_name": f"{'cat' if n < 7 else 'dog'}/{n}.jpg"} for n in range(10)
+        ],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 8, "name": "dog"}],
+        "annotations": annotations,
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+SOURCES = {
+    "folders": ["photos"],
+    "voc-xml": ["boxes"],
+    "coco-json": ["instances.json"],
+    "masks": ["masks", "--classes", "cat", "dog"],
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("form", ["list", "onehot"])
+def test_every_way_gives_the_same_data_set(photos: Path, source: str, form: str) -> None:
+    path, *options = SOURCES[source]
+    table = photos / "made" / "labels.csv"
+    arguments = [source, str(photos / path), *options, "--output", str(table), "--form", form]
+    assert prepare_folder.main(arguments) == 0
+    dataset = FolderDataset(photos / "photos", table, photos / "masks")
+    assert dataset.class_names == ("cat", "dog")
+    assert {sample.name: sample.labels.tolist() for sample in dataset} == {
+        f"{'cat' if n < 7 else 'dog'}/{n}": [1, 0] if n < 7 else [0, 1] for n in range(10)
+    }
+    assert dataset.unlisted == 0
+
+
+def test_it_counts_per_class_and_splits(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = photos / "labels.csv"
+    arguments = ["coco-json", str(photos / "instances.json"), "--output", str(table)]
+    assert prepare_folder.main([*arguments, "--classes", "dog", "--val", "0.2"]) == 0
+    train, val = (FolderDataset(photos / "photos", photos / f"labels{n}.csv") for n in ("", "-val"))
+    assert (len(train), len(val)) == (8, 2)
+    assert not set(train.names) & set(val.names)
+    assert train.class_names == val.class_names == ("dog",)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{table}: 8 images, 1 classes"
+    dogs = sum(int(line.split()[-1]) for line in said if line.split()[0] == "dog")
+    others = sum(int(line.split()[-1]) for line in said if line.startswith("  (no class)"))
+    assert (dogs, others) == (3, 7)
+    first = table.read_text()
+    assert prepare_folder.main([*arguments, "--classes", "dog", "--val", "0.2"]) == 1
+    again = [*arguments, "--classes", "dog", "--val", "0.2", "--overwrite"]
+    assert prepare_folder.main(again) == 0
+    assert table.read_text() == first
+    assert prepare_folder.main([*again, "--seed", "1"]) == 0
+    assert table.read_text() != first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["folders", "none"], r"none: expected a folder, this is no such folder"),
+        (["coco-json", "none.json"], r"none.json: no such file"),
+        (["voc-xml", "photos"], r"photos: expected XML files, found none"),
+        (["masks", "masks", "--classes", "cat"], r"7.png: expected labels in 0..1 or 255, got 2"),
+        (["voc-xml", "boxes", "--classes", "owl"], r"no object is of a class to keep (owl)"),
+        (["voc-xml", "boxes", "--classes", "dog;cat"], r"'dog;cat' cannot name a class"),
+        (["folders", "photos", "--output", "photos"], r"photos: there is such a table"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(photos)
+    assert prepare_folder.main(["--output", "labels.csv", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("prepare_folder.py: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (photos / "labels.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["folder", "photos"], "invalid choice: 'folder'"),
+        (["masks", "masks"], "masks: expected --classes NAME ..."),
+        (["folders", "photos", "--classes", "cat"], "--classes: the folders name the classes"),
+        (["folders", "photos", "--val", "1.5"], "--val: expected a number between 0 and 1"),
+        (["folders", "photos", "--val", "0"], "--val: expected a number between 0 and 1"),
+        (["folders", "photos", "--form", "json"], "invalid choice: 'json'"),
+        (["folders", "photos", "--seed", "-1"], "expected at least 0, got -1"),
+    ],
+)
+def test_wrong_options_end_with_status_two(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        prepare_folder.main(["--output", "labels.csv", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err

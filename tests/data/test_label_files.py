@@ -1,0 +1,377 @@
+"""Tables of image-level labels: written and read back, and built from what people have."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fsr.data import (
+    FORMS,
+    FolderDataset,
+    LabelTable,
+    labels_from_coco,
+    labels_from_folders,
+    labels_from_masks,
+    labels_from_voc,
+    read_labels,
+    split_table,
+    write_labels,
+)
+from fsr.data._label_table import LabelRow
+from fsr.errors import DataError, MissingDataError
+
+XML = """<annotation>
+  <filename>whatever.jpg</filename>
+  <object><name>person</name><difficult>1</difficult>
+    <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>
+    <part><name>head</name></part>
+  </object>
+  <object><name> dog </name></object>
+  <object><name>person</name></object>
+</annotation>
+"""
+
+
+def write_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 3)).save(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def by_image(table: LabelTable) -> dict[str, tuple[str, ...]]:
+    return {row.image: row.labels for row in table.rows}
+
+
+# -- writing and reading --------------------------------------------------------------------------
+
+# Whatever a file may be called on this system, and a class in a table.
+texts = st.text(
+    st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=12
+).filter(lambda text: text == text.strip())
+file_names = texts.filter(lambda text: not text.startswith(".") and len(text.encode()) < 200)
+class_names = texts.filter(
+    lambda text: ";" not in text and text.lower() not in ("image", "labels", "background")
+)
+
+
+@given(data=st.data(), form=st.sampled_from(FORMS))
+def test_what_was_written_is_read_back(data: st.DataObject, form: str) -> None:
+    names = data.draw(st.lists(class_names, min_size=1, max_size=4, unique_by=str.lower))
+    images = data.draw(st.lists(file_names, min_size=1, max_size=5, unique=True))
+    rows = [
+        LabelRow(image, tuple(n for n in names if data.draw(st.booleans()))) for image in images
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.csv"
+        write_labels(path, rows, names, form=form)
+        assert os.listdir(folder) == ["labels.csv"]
+        table = read_labels(path, class_names=names if form == "list" else None)
+    assert table.class_names == tuple(names)
+    assert [(row.image, set(row.labels)) for row in table.rows] == [
+        (row.image, set(row.labels)) for row in rows
+    ]
+
+
+@given(
+    stems=st.lists(file_names, min_size=1, max_size=4, unique_by=lambda text: text.casefold()),
+    suffix=st.sampled_from([".jpg", ".PNG", ".tar.bmp"]),
+)
+def test_a_folder_with_odd_names_is_read_by_the_table_written_for_it(
+    stems: list[str], suffix: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for stem in stems:
+            write_image(root / "cat, or dog" / f"{stem}{suffix}")
+        table = labels_from_folders(root)
+        write_labels(root / "labels.csv", table.rows, table.class_names, form="list")
+        dataset = FolderDataset(root, root / "labels.csv")
+        assert {sample.name for sample in dataset} == {
+            f"cat, or dog/{(stem + suffix).rpartition('.')[0]}" for stem in stems
+        }
+        assert dataset.class_names == ("cat, or dog",)
+        assert dataset.unlisted == 0
+
+
+def test_the_two_forms(tmp_path: Path) -> None:
+    rows = [LabelRow("a.jpg", ("dog", "cat")), LabelRow("b, c.jpg", ())]
+    write_labels(tmp_path / "l.csv", rows, ("cat", "dog"), form="list")
+    assert (tmp_path / "l.csv").read_text() == 'image,labels\na.jpg,cat;dog\n"b, c.jpg",\n'
+    write_labels(str(tmp_path / "o.csv"), rows, ("dog", "cat", "owl"), form="onehot")
+    assert (tmp_path / "o.csv").read_text() == (
+        'image,dog,cat,owl\na.jpg,1,1,0\n"b, c.jpg",0,0,0\n'
+    )
+    assert read_labels(str(tmp_path / "o.csv")).class_names == ("dog", "cat", "owl")
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "message"),
+    [
+        ([LabelRow("a", ("cta",))], ("cat",), r"t\.csv: unknown class 'cta'; did you mean 'cat'"),
+        ([LabelRow("a", ()), LabelRow("a", ())], ("cat",), r"t\.csv: 'a' is listed already; put"),
+        ([LabelRow("", ())], ("cat",), r"t\.csv: expected the path of an image, got nothing"),
+        ([LabelRow(" a.jpg", ())], ("cat",), r"file name ' a\.jpg' cannot be written: .*rename"),
+        ([LabelRow("\udcff.jpg", ())], ("cat",), r"file name '\\udcff\.jpg' cannot be written"),
+        ([], ("cat;dog",), r"'cat;dog' cannot name a class: .* without ';'"),
+        ([], ("cat ",), r"'cat ' cannot name a class: .* without spaces around it"),
+        ([], ("labels",), r"'labels' cannot name a class: .* other than 'image' and 'labels'"),
+        ([], ("BACKGROUND",), r"'BACKGROUND' is no class"),
+        ([], ("a", "b", "a"), r"expected each class once, got 'a' twice"),
+        ([], (), r"expected 1 to 254 classes, got none"),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_what_could_not_be_read_back_is_not_written(
+    tmp_path: Path, rows: list[LabelRow], names: tuple[str, ...], message: str, form: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("what was there\n")
+    with pytest.raises(DataError, match=message):
+        write_labels(path, rows, names, form=form)
+    assert os.listdir(tmp_path) == ["t.csv"]
+    assert path.read_text() == "what was there\n"
+
+
+def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"form: expected one of 'list', 'onehot', got 'json'"):
+        write_labels(tmp_path / "t.csv", [], ("cat",), form="json")
+
+
+# -- a folder per class ---------------------------------------------------------------------------
+
+
+def test_folders_name_the_classes(tmp_path: Path) -> None:
+    for name in ("cat/2.jpg", "cat/deep/1.PNG", "owl/3.webp", "beside.jpg"):
+        write_image(tmp_path / name)
+    for name in ("cat/._2.jpg", ".git/x.jpg", "cat/.thumbs/y.jpg", "cat/notes.txt", "empty/z.txt"):
+        write_text(tmp_path / name, "")
+    table = labels_from_folders(str(tmp_path))
+    assert table.class_names == ("cat", "owl")
+    assert by_image(table) == {
+        "cat/2.jpg": ("cat",),
+        "cat/deep/1.PNG": ("cat",),
+        "owl/3.webp": ("owl",),
+    }
+
+
+def test_folders_that_name_no_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"none: expected a folder, this is no such folder"):
+        labels_from_folders(tmp_path / "none")
+    write_image(tmp_path / "only.jpg")
+    with pytest.raises(MissingDataError, match=r"expected one folder per class .*\.jpg.*none"):
+        labels_from_folders(tmp_path)
+    with pytest.raises(MissingDataError, match=r"only\.jpg: expected a folder, this is a file"):
+        labels_from_folders(tmp_path / "only.jpg")
+    write_image(tmp_path / "background" / "1.jpg")
+    with pytest.raises(DataError, match=r"'background' is no class"):
+        labels_from_folders(tmp_path)
+
+
+# -- VOC's boxes ----------------------------------------------------------------------------------
+
+
+def test_boxes_name_the_classes_and_parts_do_not(tmp_path: Path) -> None:
+    write_text(tmp_path / "2007_000.1.xml", XML)
+    write_text(tmp_path / "in" / "b.xml", "<annotation></annotation>")
+    table = labels_from_voc(tmp_path)
+    assert table.class_names == ("dog", "person")
+    assert by_image(table) == {"2007_000.1": ("dog", "person"), "in/b": ()}
+    kept = labels_from_voc(tmp_path, ["person", "cat"])
+    assert kept.class_names == ("person", "cat")
+    assert by_image(kept) == {"2007_000.1": ("person",), "in/b": ()}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation><object>", r"a\.xml: cannot be read as XML"),
+        ("<?xml version='1.0' encoding='klingon'?><a/>", r"a\.xml: cannot be read as XML"),
+        ("", r"a\.xml: cannot be read as XML"),
+        ("<a><object></object></a>", r"a\.xml: expected a name in every object, got none"),
+        ("<a><object><name> </name></object></a>", r"a\.xml: expected a name in every object"),
+        ("<a><object><name>background</name></object></a>", r"'background' is no class"),
+        ("<a/>", r"expected objects in some of 1 images, found none"),
+    ],
+)
+def test_broken_boxes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    write_text(tmp_path / "a.xml", text)
+    with pytest.raises(DataError, match=message):
+        labels_from_voc(tmp_path)
+
+
+def test_no_boxes_or_none_to_keep_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"expected XML files, found none"):
+        labels_from_voc(tmp_path)
+    write_text(tmp_path / "a.xml", XML)
+    with pytest.raises(DataError, match=r"no object .* to keep \(cat\); there are dog, person"):
+        labels_from_voc(tmp_path, ["cat"])
+
+
+# -- COCO's annotations ---------------------------------------------------------------------------
+
+
+def coco(**changes: Any) -> dict[str, Any]:
+    """Two images and a third without annotations; ids have gaps."""
+    return {
+        "images": [
+            {"id": 9, "file_name": "b.jpg"},
+            {"id": 4, "file_name": "sub/a.jpg"},
+            {"id": 70, "file_name": "c.jpg"},
+        ],
+        "categories": [{"id": 90, "name": "zebra"}, {"id": 3, "name": "cat"}],
+        "annotations": [
+            {"image_id": 9, "category_id": 90},
+            {"image_id": 9, "category_id": 3, "iscrowd": 1},
+            {"image_id": 4, "category_id": 3},
+            {"image_id": 4, "category_id": 3},
+        ],
+        **changes,
+    }
+
+
+def test_categories_are_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(coco()))
+    table = labels_from_coco(path)
+    assert table.class_names == ("cat", "zebra")
+    assert [row.image for row in table.rows] == ["sub/a.jpg", "b.jpg", "c.jpg"]
+    assert by_image(table) == {"sub/a.jpg": ("cat",), "b.jpg": ("cat", "zebra"), "c.jpg": ()}
+    assert labels_from_coco(path, ("zebra",)).rows[0].labels == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"a\.json: expected COCO's JSON .*JSONDecodeError"),
+        ("[]", r"a\.json: expected COCO's JSON .*TypeError"),
+        ('{"images": []}', r"a\.json: expected COCO's JSON .*KeyError: 'categories'"),
+        (coco(images=[{"id": 9}]), r"a\.json: expected COCO's JSON .*'file_name'"),
+        (coco(images=[{"id": [], "file_name": "x"}]), r"expected COCO's JSON .*TypeError"),
+        (coco(images=[{"id": n, "file_name": "x"} for n in (4, 9)]), r"two images have one id or"),
+        (
+            coco(images=[{"id": 4, "file_name": n} for n in "ab"]),
+            r"two images have one id or one f",
+        ),
+        (coco(images=[{"id": 4, "file_name": "a"}]), r"belongs to image 9, which is not there"),
+        (coco(categories=[{"id": 3, "name": "cat"}]), r"belongs to category 90, which is not th"),
+        (coco(categories=[{"id": n, "name": "cat"} for n in (3, 90)]), r"'cat' twice"),
+        (coco(annotations=[]), r"expected objects in some of 3 images, found none"),
+    ],
+)
+def test_broken_annotations_are_named(
+    tmp_path: Path, content: str | dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        labels_from_coco(path)
+
+
+def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"none\.json: no such file"):
+        labels_from_coco(tmp_path / "none.json")
+    with pytest.raises(DataError, match=r"expected COCO's JSON .*IsADirectoryError"):
+        labels_from_coco(tmp_path)
+
+
+# -- masks ----------------------------------------------------------------------------------------
+
+
+def write_mask(path: Path, *labels: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array([labels], dtype=np.uint8)).save(path)
+
+
+def test_masks_tell_what_they_hold(tmp_path: Path) -> None:
+    write_mask(tmp_path / "a.png", 0, 2, 255)
+    write_mask(tmp_path / "in" / "b.c.png", 1, 2)
+    write_mask(tmp_path / "._a.png", 9)
+    table = labels_from_masks(tmp_path, ["cat", "dog"])
+    assert table.class_names == ("cat", "dog")
+    assert by_image(table) == {"a": ("dog",), "in/b.c": ("cat", "dog")}
+
+
+def no_masks(root: Path) -> None:
+    write_text(root / "a.txt", "")
+
+
+def black_and_white(root: Path) -> None:
+    write_mask(root / "a.png", 0, 255)
+
+
+def too_many_classes(root: Path) -> None:
+    write_mask(root / "a.png", 0, 3)
+
+
+def coloured(root: Path) -> None:
+    Image.new("RGB", (2, 2)).save(root / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (no_masks, MissingDataError, r"expected masks as PNG, found none"),
+        (black_and_white, DataError, r"no mask holds a class: .* write class c as c, not as 255"),
+        (too_many_classes, DataError, r"a\.png: expected labels in 0\.\.2 or 255, got 3"),
+        (coloured, DataError, r"a\.png: expected a mask of class indices"),
+    ],
+)
+def test_masks_that_tell_nothing_are_named(
+    tmp_path: Path, make: Callable[[Path], None], error: type[Exception], message: str
+) -> None:
+    make(tmp_path)
+    with pytest.raises(error, match=message):
+        labels_from_masks(tmp_path, ("cat", "dog"))
+
+
+# -- splitting ------------------------------------------------------------------------------------
+
+
+@given(count=st.integers(2, 40), share=st.floats(0.01, 0.99), seed=st.integers(0, 99))
+def test_a_split_parts_the_rows_in_their_order(count: int, share: float, seed: int) -> None:
+    table = LabelTable(("cat",), tuple(LabelRow(f"{i:03}", ()) for i in range(count)))
+    rest, part = split_table(table, share, seed)
+    assert abs(len(part.rows) - share * count) <= 1
+    assert rest.rows
+    assert part.rows
+    assert sorted([*rest.rows, *part.rows]) == list(table.rows)
+    assert list(rest.rows) == sorted(rest.rows)
+    assert list(part.rows) == sorted(part.rows)
+    assert split_table(table, share, seed) == (rest, part)
+
+
+@given(counts=st.lists(st.integers(0, 30), min_size=3, max_size=3), share=st.floats(0.1, 0.9))
+def test_a_split_parts_every_class_alike(counts: list[int], share: float) -> None:
+    labels = [("cat",), ("dog",), ()]
+    rows = tuple(
+        LabelRow(f"{kind}-{i}", labels[kind]) for kind in range(3) for i in range(counts[kind] + 1)
+    )
+    _, part = split_table(LabelTable(("cat", "dog"), rows), share, 3)
+    for kind in range(3):
+        taken = sum(row.labels == labels[kind] for row in part.rows)
+        exact = len(part.rows) * (counts[kind] + 1) / len(rows)
+        assert abs(taken - exact) < 1 + 1e-9
+
+
+def test_other_seeds_split_otherwise_and_bad_shares_are_refused() -> None:
+    table = LabelTable(("cat",), tuple(LabelRow(str(i), ()) for i in range(50)))
+    assert split_table(table, 0.5, 0) != split_table(table, 0.5, 1)
+    for share in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="share: expected a number between 0 and 1"):
+            split_table(table, share, 0)
+    with pytest.raises(ValueError, match=r"at least two images, got 0\.5 and 1"):
+        split_table(LabelTable(("cat",), table.rows[:1]), 0.5, 0)
