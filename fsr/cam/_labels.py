@@ -26,6 +26,7 @@ def keep_present(cam: Tensor, labels: Tensor) -> Tensor:
         Eq. 2 and 3 with image-level labels: only classes known to be there can explain a patch.
 
     Example:
+        >>> import torch
         >>> keep_present(torch.ones(1, 2, 1, 1), torch.tensor([[0.0, 1.0]])).flatten()
         tensor([0., 1.])
     """
@@ -70,6 +71,7 @@ def cam_to_labels(
         CVPR 2022 and 2023.
 
     Example:
+        >>> import torch
         >>> cam = torch.tensor([[[[0.1, 0.5, 0.9]]]])
         >>> cam_to_labels(cam, torch.ones(1, 1), low=0.2, high=0.7)
         tensor([[[  0, 255,   1]]])
@@ -98,6 +100,7 @@ def strongest_class(cam: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         ShapeError: ``cam`` or ``labels`` has the wrong shape.
 
     Example:
+        >>> import torch
         >>> cam = torch.tensor([[[[0.1, 0.5]], [[0.9, 0.2]]]])
         >>> strongest_class(cam, torch.tensor([[1.0, 0.0]]))
         (tensor([[[0.1000, 0.5000]]]), tensor([[[1, 1]]]))

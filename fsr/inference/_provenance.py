@@ -54,4 +54,6 @@ def describe(thing: Any) -> str:
         if " at 0x" not in text:
             return text
     kind = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    # By the room that users import from: moving a file within its room makes nothing stale.
+    home = ".".join(part for part in kind.__module__.split(".") if not part.startswith("_"))
+    return f"{home}.{kind.__qualname__}"

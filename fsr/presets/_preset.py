@@ -92,6 +92,7 @@ class Preset:
         total_steps: length of the run in optimiser steps.
 
     Example:
+        >>> from fsr.presets import PRESETS, get_preset
         >>> PRESETS["reference"].resolve()["random_mask_until"]
         4000
         >>> get_preset("reference", total_steps=500).resolve()["segmentation_from"]

@@ -375,8 +375,8 @@ def test_the_hash_of_weights_is_that_of_their_values() -> None:
 
 def test_objects_are_described_without_addresses(tmp_path: Path) -> None:
     assert describe(PAR(2, (1, 2))) == "PAR(num_iter=2, dilations=(1, 2))"
-    assert describe(Source()) == "test_export.Source"
-    assert describe(flat_name) == "fsr.inference._export_folder.flat_name"
+    assert describe(Source()) == "tests.inference.test_export.Source"
+    assert describe(flat_name) == "fsr.inference.flat_name"
     assert "VOC2012(" in describe(write_voc(tmp_path))
 
 

@@ -74,8 +74,8 @@ def test_while_off_nothing_of_them_runs(preset: str, monkeypatch: pytest.MonkeyP
     def unexpected(*_: Any, **__: Any) -> Tensor:
         raise AssertionError("called while its switch is off")
 
-    monkeypatch.setattr("fsr.objective.token_entropy", unexpected)
-    monkeypatch.setattr("fsr.objective.boundary_weights", unexpected)
+    monkeypatch.setattr("fsr.objective._objective.token_entropy", unexpected)
+    monkeypatch.setattr("fsr.objective._objective.boundary_weights", unexpected)
     monkeypatch.setattr("fsr.masking._masker.otsu_thresholds", unexpected)
     monkeypatch.setattr("fsr.masking._masker.entropy_soft_mask", unexpected)
     for step in (0, 60):
