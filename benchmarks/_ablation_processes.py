@@ -185,7 +185,7 @@ def _trained(folder: Path) -> dict[str, Any]:
 
 def _look(networks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {
-        network: {"cam": scores["cam_miou"], "prediction": scores["segmentation_miou"]}
+        network: {"cam": scores["cam_miou"], "prediction": scores["prediction_miou"]}
         for network, scores in networks.items()
     }
 

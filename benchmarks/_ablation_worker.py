@@ -76,7 +76,7 @@ def scores(config: Config, network: SingleStageSegmenter, scenes: SceneRange) ->
     )
     found = {
         "cam": result.cam_miou,
-        "prediction": result.segmentation_miou,
+        "prediction": result.prediction_miou,
         "trimap": result.trimap["segmentation"][TRIMAP_WIDTH],
         "pseudo": float("nan") if result.pseudo_label is None else result.pseudo_label.miou,
         "pseudo_decided": result.pseudo_label_decided,

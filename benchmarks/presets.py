@@ -51,7 +51,7 @@ def run(preset: str, seed: int, overrides: list[str], threads: int) -> dict[str,
     scores = {
         f"{network} {name}": last[network][name]
         for network in ("student", "teacher")
-        for name in ("cam_miou", "segmentation_miou")
+        for name in ("cam_miou", "prediction_miou")
     }
     kept = {key: results[key] for key in ("steps", "seconds", "threads", "versions")}
     return {"preset": preset, "seed": seed, "overrides": overrides, "scores": scores, **kept}

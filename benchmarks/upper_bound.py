@@ -137,7 +137,7 @@ def measure(config: Config, student: SingleStageSegmenter, split: str) -> float:
         flip=ev.flip,
         batch_size=ev.batch_size,
     )
-    return float(result.segmentation_miou)
+    return float(result.prediction_miou)
 
 
 def main() -> None:
@@ -189,7 +189,7 @@ def summarise(rows: list[dict[str, Any]], config: Config, out: Path) -> None:
     chosen = [row for row in rows if row["learning_rate"] == best]
     options: Any = asdict(config)
     summary = {
-        "segmentation_miou": mean(best, "test"),
+        "prediction_miou": mean(best, "test"),
         "source": f"{len(chosen)} seeds, learning rate {best:g}, python benchmarks/upper_bound.py",
         "per_seed": {str(row["seed"]): row["test_miou"] for row in chosen},
         "tune_miou_by_rate": {str(rate): mean(rate, "tune") for rate in rates},

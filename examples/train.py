@@ -261,7 +261,7 @@ def _scores(result: EvaluationResult) -> dict[str, Any]:
     return {
         "cam_miou": result.cam_miou,
         "aux_cam_miou": result.aux_cam_miou,
-        "segmentation_miou": result.segmentation_miou,
+        "prediction_miou": result.prediction_miou,
         "label_f1": result.label_f1,
         "pixel_accuracy": result.segmentation.pixel_accuracy,
         "cam_iou": result.cam.iou.tolist(),

@@ -20,7 +20,7 @@ from fsr.data import SampleSource
 from fsr.metrics import SegmentationMetrics
 from fsr.presets import LOSS_TERMS, Preset
 
-SCORES = ("cam_miou", "segmentation_miou", "label_f1")
+SCORES = ("cam_miou", "prediction_miou", "label_f1")
 SHORT = {
     "total": "loss",
     "classification": "cls",
@@ -184,7 +184,7 @@ def results_rows(
     """Collect the rows of the final table: floor, start, this run, bound."""
     last = max(evaluations)
     rows: list[dict[str, Any]] = [
-        {"name": "all background", "segmentation_miou": background},
+        {"name": "all background", "prediction_miou": background},
         {"name": "start (heads untrained)", **evaluations.get(0, {}).get("student", {})},
         *(
             {"name": f"this run, {network}", **evaluations[last][network]}
@@ -198,19 +198,19 @@ def results_rows(
 
 def results_table(rows: list[dict[str, Any]], bound: dict[str, Any] | None) -> str:
     """Spell the rows as a table, in per cent."""
-    lines = [f"{'':26}{'CAM mIoU':>10}{'seg. mIoU':>11}{'label F1':>10}"]
+    lines = [f"{'':26}{'CAM mIoU':>10}{'prediction mIoU':>17}{'label F1':>10}"]
     for row in rows:
         cells = [
             "-" if row[key] is None or row[key] != row[key] else f"{100 * row[key]:.1f}"
             for key in SCORES
         ]
-        lines.append(f"{row['name']:26}{cells[0]:>10}{cells[1]:>11}{cells[2]:>10}")
+        lines.append(f"{row['name']:26}{cells[0]:>10}{cells[1]:>17}{cells[2]:>10}")
     if bound is None:
         lines.append("(trained with full masks: not measured for these options)")
     else:
         lines.append(f"(trained with full masks: {bound['source']})")
-        share = next(r for r in rows if r["name"] == "this run, student")["segmentation_miou"]
-        lines.append(f"segmentation: {share / bound['segmentation_miou']:.0%} of that bound")
+        share = next(r for r in rows if r["name"] == "this run, student")["prediction_miou"]
+        lines.append(f"prediction: {share / bound['prediction_miou']:.0%} of that bound")
     return "\n".join(lines)
 
 

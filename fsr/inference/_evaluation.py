@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -38,7 +39,7 @@ class EvaluationResult(NamedTuple):
     Attributes:
         cam_miou: mIoU of the final layer's CAM at the (first) threshold, present classes only.
         aux_cam_miou: mIoU of the auxiliary layer's CAM likewise.
-        segmentation_miou: mIoU of the decoder's prediction.
+        prediction_miou: mIoU of the decoder's prediction.
         label_f1: F1 of the predicted image-level labels, all decisions together (micro).
         cam: all scores of the final layer's CAM, per class included.
         aux_cam: all scores of the auxiliary layer's CAM.
@@ -59,7 +60,7 @@ class EvaluationResult(NamedTuple):
 
     cam_miou: float
     aux_cam_miou: float
-    segmentation_miou: float
+    prediction_miou: float
     label_f1: float
     cam: SegmentationScores
     aux_cam: SegmentationScores
@@ -73,6 +74,12 @@ class EvaluationResult(NamedTuple):
     pseudo_label_decided: float = float("nan")
     trimap: dict[str, dict[int, float]] = {}  # noqa: RUF012  # never changed in place
     skipped: tuple[int, ...] = ()
+
+    @property
+    def segmentation_miou(self) -> float:
+        """The old name of ``prediction_miou``; it goes with the next release."""
+        warnings.warn("segmentation_miou: read prediction_miou", DeprecationWarning, stacklevel=2)
+        return self.prediction_miou
 
 
 def evaluate(
@@ -286,7 +293,7 @@ def _result(scoring: Scoring, thresholds: tuple[float, ...]) -> EvaluationResult
     return EvaluationResult(
         cam_miou=cam.miou,
         aux_cam_miou=aux_cam.miou,
-        segmentation_miou=segmentation.miou,
+        prediction_miou=segmentation.miou,
         label_f1=labels.micro,
         cam=cam,
         aux_cam=aux_cam,

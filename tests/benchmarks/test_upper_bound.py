@@ -40,7 +40,7 @@ def test_the_bound_is_the_mean_of_the_best_rate_on_tuning_scenes() -> None:
     tuned = {rate: [r for r in rows if r["learning_rate"] == rate] for rate in (3e-4, 1e-3, 3e-3)}
     best = max(tuned.values(), key=lambda chosen: sum(row["tune_miou"] for row in chosen))
     bound = json.loads((results / "upper_bound.json").read_text())
-    assert bound["segmentation_miou"] == pytest.approx(sum(row["test_miou"] for row in best) / 3)
+    assert bound["prediction_miou"] == pytest.approx(sum(row["test_miou"] for row in best) / 3)
 
 
 def test_the_script_trains_measures_and_does_not_repeat(
@@ -57,7 +57,7 @@ def test_the_script_trains_measures_and_does_not_repeat(
     monkeypatch.setattr(sys, "argv", ["upper_bound.py", *options])
     module.main()
     first = json.loads(out.read_text())
-    assert 0 <= first["segmentation_miou"] <= 1
+    assert 0 <= first["prediction_miou"] <= 1
     assert first["for"]["steps"] == 2
     capsys.readouterr()
     module.main()

@@ -89,8 +89,14 @@ def by_hand(
     return scores[0], scores[1], scores[2], label_f1.compute().micro
 
 
+def test_the_old_name_of_the_predictions_score_works_and_warns() -> None:
+    result = evaluate(build(), samples(), **ONE_PASS)
+    with pytest.warns(DeprecationWarning, match="segmentation_miou: read prediction_miou"):
+        assert result.segmentation_miou == result.prediction_miou
+
+
 def named(result: EvaluationResult) -> tuple[float, float, float, float]:
-    return result.cam_miou, result.aux_cam_miou, result.segmentation_miou, result.label_f1
+    return result.cam_miou, result.aux_cam_miou, result.prediction_miou, result.label_f1
 
 
 @pytest.mark.parametrize(
@@ -134,7 +140,7 @@ def test_images_may_be_resized_while_scores_stay_at_the_targets_size() -> None:
         height, width = sample.target.shape
         scores = F.interpolate(scores, (height, width), mode="bilinear")
         metric.update(scores.argmax(1), sample.target[None])
-    assert square.segmentation_miou == pytest.approx(metric.compute().miou, rel=0.02)
+    assert square.prediction_miou == pytest.approx(metric.compute().miou, rel=0.02)
 
 
 def test_one_scale_needs_one_forward_per_batch() -> None:
@@ -169,10 +175,10 @@ def test_samples_without_a_mask_count_for_the_labels_only() -> None:
     partly = [data[0], data[1]._replace(target=None), data[2]]
     result, rest = evaluate(model, partly, **ONE_PASS), evaluate(model, partly[::2], **ONE_PASS)
     assert (result.images, result.without_target) == (3, 1)
-    assert result.segmentation_miou == rest.segmentation_miou
+    assert result.prediction_miou == rest.prediction_miou
     assert result.label_f1 == pytest.approx(evaluate(model, data, **ONE_PASS).label_f1)
     nothing = evaluate(model, [data[1]._replace(target=None)], **ONE_PASS)
-    assert np.isnan(nothing.segmentation_miou)
+    assert np.isnan(nothing.prediction_miou)
     assert not np.isnan(nothing.label_f1)
 
 

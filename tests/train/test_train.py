@@ -137,11 +137,9 @@ def test_results_tell_what_they_came_from(whole: Path) -> None:
     assert results["seconds"] > 0
     assert results["peak_memory_gib"] is None or results["peak_memory_gib"] > 0.01
     student = results["table"][2]
-    assert (
-        student["segmentation_miou"] == results["evaluations"]["12"]["student"]["segmentation_miou"]
-    )
-    assert student["segmentation_miou"] is not None
-    assert results["table"][0]["segmentation_miou"] > 0.05
+    assert student["prediction_miou"] == results["evaluations"]["12"]["student"]["prediction_miou"]
+    assert student["prediction_miou"] is not None
+    assert results["table"][0]["prediction_miou"] > 0.05
 
 
 def test_a_killed_run_resumes_with_losses_equal_to_the_last_bit(
@@ -520,7 +518,7 @@ def test_the_bound_is_shown_only_for_the_options_it_was_measured_under(
 
     path = tmp_path / "bound.json"
     measured = {
-        "segmentation_miou": 0.8,
+        "prediction_miou": 0.8,
         "source": "how",
         "for": {"steps": 12, "data.image_size": 32},
     }
@@ -529,7 +527,7 @@ def test_the_bound_is_shown_only_for_the_options_it_was_measured_under(
     assert upper_bound(config) == measured
     assert upper_bound(load_config([tiny], [f"run.upper_bound={path}", "steps=13"])) is None
     assert upper_bound(load_config([tiny], ["run.upper_bound=no/such.json"])) is None
-    scores = {"cam_miou": 0.3, "segmentation_miou": 0.6, "label_f1": 0.9}
+    scores = {"cam_miou": 0.3, "prediction_miou": 0.6, "label_f1": 0.9}
     text = results_table(results_rows({0: {"student": scores}}, 0.1, measured), measured)
-    assert "segmentation: 75% of that bound" in text
+    assert "prediction: 75% of that bound" in text
     assert "80.0" in text
