@@ -41,16 +41,21 @@ from _machine import machine, peak_bytes, peak_flops, write_json
 from torch import Tensor, nn
 
 TOTAL_STEPS, STEP = 20_000, 10_000
-PIECES = {
+# Methods of a step, and parts of the objective by the path to them. A piece's time is its own, less
+# that of pieces within it.
+PASSES = {
     "_teacher_pass": "teacher forward",
-    "_mask": "mask (and its CAM)",
     "_cams_ahead": "CAM passes of view 1",
     "_student_pass": "student forward",
-    "_pixel_labels": "pseudo labels (CAM, PAR)",
-    "_token_labels": "token labels (CAM)",
-    "_affinity": "affinity loss",
-    "_segment": "segmentation loss",
-    "_reinforce": "reinforcement losses",
+}
+PARTS = {
+    "masks.2": "mask (and its CAM)",
+    "terms.segmentation.labels": "pseudo labels (CAM, PAR)",
+    "terms.affinity.labels": "token labels (CAM)",
+    "terms.affinity": "affinity loss",
+    "terms.segmentation": "segmentation loss",
+    "terms.uncertain": "reinforcement losses",
+    "terms.confident": "reinforcement losses",
 }
 
 
@@ -110,6 +115,8 @@ class OurStep:
         )
         self.student.train()
         self.batch = [part.to(self.device) for part in inputs(options)]
+        # Seconds of the pieces within each piece that is being timed, innermost last.
+        self.within: list[float] = []
 
     def __call__(self) -> None:
         """Make one step."""
@@ -133,21 +140,26 @@ class OurStep:
     def pieces(self) -> dict[str, float]:
         """Return the seconds of every piece of one step."""
         seconds: dict[str, float] = {}
-        objective: Any = self.objective
-        for name, title in PIECES.items():
-            setattr(objective, name, self._timed(getattr(objective, name), title, seconds))
+        from fsr.objective import Step
+
+        passes = {name: getattr(Step, name) for name in PASSES}
+        for name, title in PASSES.items():
+            setattr(Step, name, self._timed(passes[name], title, seconds))
+        parts = {path: self.objective.get_submodule(path) for path in PARTS}
+        for path, title in PARTS.items():
+            parts[path].forward = self._timed(parts[path].forward, title, seconds)
         try:
-            total = self._timed(self.forward, "forward in all", seconds)().total
+            total = self._timed(self.forward, "rest of forward", seconds)().total
         finally:
-            for name in PIECES:
-                delattr(objective, name)
+            for name, method in passes.items():
+                setattr(Step, name, method)
+            for part in parts.values():
+                del part.forward
         self._timed(total.backward, "backward", seconds)()
         self._timed(self.optimizer.step, "optimiser", seconds)()
         self.optimizer.zero_grad()
         update = self._timed(self.teacher.update, "teacher update", seconds)
         update(self.student, STEP)
-        known = sum(value for name, value in seconds.items() if name in PIECES.values())
-        seconds["rest of forward"] = seconds.pop("forward in all") - known
         return seconds
 
     def details(self, threads: int) -> dict[str, Any]:
@@ -201,11 +213,15 @@ class OurStep:
         self, call: Callable[..., Any], title: str, seconds: dict[str, float]
     ) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
+            self.within.append(0.0)
             synchronize(self.device)
             begun = time.perf_counter()
             result = call(*args, **kwargs)
             synchronize(self.device)
-            seconds[title] = seconds.get(title, 0.0) + time.perf_counter() - begun
+            spent = time.perf_counter() - begun
+            seconds[title] = seconds.get(title, 0.0) + spent - self.within.pop()
+            if self.within:
+                self.within[-1] += spent
             return result
 
         return timed

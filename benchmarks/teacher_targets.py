@@ -21,7 +21,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from _ablation_processes import revision
@@ -35,7 +35,7 @@ from train_data import build_datasets, build_views
 from train_loading import micro_batches
 
 from fsr.data import SCENE_SEEDS, Scenes, ViewStream
-from fsr.losses import teacher_distribution
+from fsr.objective import Step
 from fsr.segmenter import SingleStageSegmenter
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "ablation" / "targets.json"
@@ -85,26 +85,30 @@ def initial_targets(scenes: int = 64, image_size: int = 96) -> list[dict[str, An
 
 
 class Targets:
-    """Forward hook of the reinforcement loss that keeps what its last targets were."""
+    """Forward hook of both reinforcement terms that keeps what a step's targets were."""
 
     def __init__(self) -> None:
         self.found: dict[str, float] = {}
 
     @torch.no_grad()
-    def __call__(self, module: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
-        """Measure the targets of one step; arguments are those of the loss."""
-        student, taught1, taught2, mask, temperature = arguments[:5]
-        centers: Any = module
-        patches = teacher_distribution(taught2[:, 1:], centers.patch_center.value, temperature)
-        aggregated = teacher_distribution(taught1[:, :1], centers.class_center.value, temperature)
-        own = (student[:, 1:].float() / centers.student_temperature).softmax(-1)
-        self.found = {
-            "patch_entropy": entropy(patches),
-            "patch_mean_entropy": entropy(patches.flatten(0, 1).mean(0)),
-            "aggregate_entropy": entropy(aggregated),
-            "aggregate_mean_entropy": entropy(aggregated.flatten(0, 1).mean(0)),
-            "student_masked_entropy": entropy(own[mask.bool()]),
-            "projection_spread": float(taught2[:, 1:].flatten(0, 1).std(0).mean()),
+    def __call__(self, module: nn.Module, arguments: tuple[Step], result: Tensor) -> None:
+        """Measure the targets of one step, the argument of a term."""
+        step, term = arguments[0], cast(Any, module)
+        targets, view = step.get(term.targets), term.targets.view
+        if term.targets.rows == "aggregate":
+            self.found |= {
+                "aggregate_entropy": entropy(targets),
+                "aggregate_mean_entropy": entropy(targets.mean(0)),
+            }
+            return
+        student, mask = step.student("projections", view), step.mask(view)
+        own = (student[:, 1:].float() / term.temperature).softmax(-1)
+        taught = step.teacher("projections", view)[:, 1:].flatten(0, 1)
+        self.found |= {
+            "patch_entropy": entropy(targets),
+            "patch_mean_entropy": entropy(targets.flatten(0, 1).mean(0)),
+            "student_masked_entropy": entropy(own[cast(Tensor, mask).flatten(1)]),
+            "projection_spread": float(taught.std(0).mean()),
         }
 
 
@@ -116,7 +120,8 @@ def record_run(config: Config, every: int) -> list[dict[str, Any]]:
     views = build_views(config, student.backbone.mean, student.backbone.std)
     parts = build_parts(config, student, accelerator)
     targets = Targets()
-    parts.objective.reinforcement.register_forward_hook(targets)
+    for term in ("uncertain", "confident"):
+        parts.objective.terms[term].register_forward_hook(targets)
     stream = ViewStream(train_set, views, seed=config.seed)
     batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=0)
     records = []

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from fsr.data import SampleSource
+from fsr.masking import token_entropy
 from fsr.objective import TrainingObjective
 from fsr.refine import pseudo_labels
 from fsr.teacher import unwrap
@@ -106,7 +107,7 @@ def _maps(
         for side, cell in zip(images.shape[2:], cells, strict=True)
     )
     source = auxiliary if preset.mask_cam.layer == "auxiliary" else cam
-    masker = objective.masker
+    masker = objective.get_submodule("masks.2").masker
     extra = {}
     if preset.mask_strategy == "edge":
         extra["images"] = pixels
@@ -115,7 +116,7 @@ def _maps(
     return {
         "cam": (cam * present[:, :, None, None]).amax(1)[0],
         "pseudo": pseudo_labels(
-            objective.refinement,
+            objective.get_submodule("terms.segmentation.labels").refinement,
             pixels,
             cam,
             present,
@@ -134,8 +135,9 @@ def _entropy(objective: TrainingObjective, images: Tensor, grid: tuple[int, ...]
     size = [cells * side for cells, side in zip(grid, network.backbone.patch_size, strict=True)]
     scaled = F.interpolate(images, size, mode="bilinear")
     projections = objective.teacher(scaled, outputs=("projections",)).projections
-    temperature = objective.preset.teacher_temperature
-    return objective.token_entropy(projections, temperature).view(-1, *grid)
+    targets: Any = objective.get_submodule("terms.uncertain.targets")
+    number = objective.preset.total_steps
+    return token_entropy(targets.distribution(projections[:, 1:], number)).view(-1, *grid)
 
 
 def _labels(labels: Tensor, size: tuple[int, int]) -> Image.Image:

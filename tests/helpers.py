@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,13 @@ from torch import Tensor, nn
 
 
 def tensors_of(value: Any) -> list[Tensor]:
-    """Return the tensors of a result: a tensor, or a (named) tuple or list of results."""
+    """Return the tensors of a result: one, or a tuple, list, mapping or dataclass of results."""
     if isinstance(value, Tensor):
         return [value]
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in tensors_of(item)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tensors_of([getattr(value, field.name) for field in dataclasses.fields(value)])
     if isinstance(value, tuple | list):
         return [tensor for item in value for tensor in tensors_of(item)]
     return []
@@ -22,6 +27,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 def assert_same(actual: Any, expected: Any, **tolerances: float) -> None:
     """Two results hold the same tensors; exactly, unless rtol and atol say otherwise."""
     tolerances = tolerances or {"rtol": 0.0, "atol": 0.0}
+    assert tensors_of(expected)
     torch.testing.assert_close(
         tensors_of(actual), tensors_of(expected), equal_nan=True, **tolerances
     )

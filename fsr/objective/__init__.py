@@ -1,6 +1,34 @@
 """The training objective (Eq. 10): named terms over what one step has at hand."""
 
+from fsr.objective import recipes, terms
+from fsr.objective._labels import PixelLabels, TokenLabels
+from fsr.objective._mask import PatchMask
+from fsr.objective._needs import Needs
 from fsr.objective._objective import TrainingObjective
 from fsr.objective._output import ObjectiveOutput, total_loss
+from fsr.objective._part import Part, Term
+from fsr.objective._recipe import Recipe, Weighted
+from fsr.objective._step import Step
+from fsr.objective._targets import TeacherTargets
+from fsr.objective._views import check_block
+from fsr.objective.recipes import build_recipe
 
-__all__ = ["ObjectiveOutput", "TrainingObjective", "total_loss"]
+__all__ = [
+    "Needs",
+    "ObjectiveOutput",
+    "Part",
+    "PatchMask",
+    "PixelLabels",
+    "Recipe",
+    "Step",
+    "TeacherTargets",
+    "Term",
+    "TokenLabels",
+    "TrainingObjective",
+    "Weighted",
+    "build_recipe",
+    "check_block",
+    "recipes",
+    "terms",
+    "total_loss",
+]

@@ -21,7 +21,7 @@ class StepCAMs:
 
     Args:
         networks: the unwrapped segmenters by name, ``"student"`` and ``"teacher"``.
-        views: the two views, normalised images ``(B, 3, height, width)``.
+        views: the views, normalised images ``(B, 3, height, width)`` each.
         sources: what will be asked for; a pass computes the layers that these read of it.
 
     Attributes:
@@ -31,25 +31,25 @@ class StepCAMs:
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
-        views: tuple[Tensor, Tensor],
+        views: Sequence[Tensor],
         sources: Sequence[CAMSource] = (),
     ) -> None:
         self._networks = networks
         self._views = views
         self._sources = sources
-        self._kept: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._kept: dict[tuple[str, int, str], Tensor] = {}
         self._made: dict[tuple[Any, ...], dict[str, Any]] = {}
         backbone: Any = networks["student"].backbone
         self.grid: tuple[int, int] = backbone.grid(views[0])
 
-    def keep(self, network: str, view: int, tokens: Tensor, aux_tokens: Tensor) -> None:
-        """Offer the tokens ``(B, N, D)`` of a pass that the step makes anyway."""
-        self._kept[network, view] = (tokens, aux_tokens)
+    def keep(self, network: str, view: int, head: str, value: Tensor) -> None:
+        """Offer a head of a pass that the step makes anyway; only tokens ``(B, N, D)`` matter."""
+        self._kept[network, view, head] = value
 
-    def make_ahead(self, view: int) -> None:
-        """Make the sources' own passes of a view now, while no training pass holds memory."""
+    def make_ahead(self) -> None:
+        """Make the sources' own passes now, while no training pass holds memory."""
         for source in self._sources:
-            if source.view == view and (source.extra or not source.reuse):
+            if source.extra or not source.reuse:
                 self._own(source)
 
     def get(self, source: CAMSource, size: tuple[int, int] | None = None) -> Tensor:
@@ -96,7 +96,7 @@ class StepCAMs:
             return scores
         network: Any = self._networks[source.network]
         auxiliary = source.layer == "auxiliary"
-        tokens = self._kept[source.network, source.view][auxiliary]
+        tokens = self._kept[source.network, source.view, "aux_tokens" if auxiliary else "tokens"]
         classifier = network.aux_classifier if auxiliary else network.classifier
         return class_activation_maps(tokens, classifier.weight, self.grid)
 

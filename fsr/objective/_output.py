@@ -2,60 +2,113 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fsr.presets import LOSS_TERMS
+from fsr._core.labels import IGNORE
 
 
-class ObjectiveOutput(NamedTuple):
-    """Every term of Eq. 10 for one batch, unweighted, and what they were computed from.
+@dataclass(frozen=True, eq=False, repr=False)
+class ObjectiveOutput:
+    """Every term of one batch, unweighted, and what they were computed from.
 
-    Affinity, segmentation and energy without a weight at this step, and the two reinforcement
-    terms if neither has one, are not computed: they are zeros that are attached to the graph.
+    A term is also an attribute of its own name (``output.segmentation``), and so is what a part
+    left to be seen (``output.cam``). A term without a weight at this step is not computed: it is a
+    zero. What nobody computed reads as None, or as the empty answer named below.
 
     Attributes:
-        total: weighted sum of the seven terms, scalar; call ``backward`` on this one.
-        classification: L_cls on the final classifier, scalar.
-        auxiliary: L_cls on the auxiliary classifier, scalar.
-        affinity: L_aff, patch-token contrast, scalar.
-        segmentation: L_seg against the pseudo labels, scalar.
-        uncertain: L_u, Eq. 8, scalar.
-        confident: L_c, Eq. 9, scalar.
-        energy: dense energy, scalar.
-        mask: patches of view 2 that the student did not see, ``(B, H, W)``, True = masked.
-        pseudo_labels: labels of view 1, ``(B, height, width)``, int64; 255 (ignored) everywhere
-            while neither segmentation nor energy has a weight.
-        affinity_labels: token labels of view 1, ``(B, H, W)``, int64; 255 likewise.
-        segmentation_logits: decoder output on view 1, detached, ``(B, C+1, H, W)``.
-        cam: CAM behind the pseudo labels, ``(B, C, height, width)``, or None likewise.
-        weights: weight of each term at this step, by name.
-        teacher_temperature: temperature of the teacher's softmax at this step.
-        mask_strategy: how the mask was chosen at this step.
-    """
+        total: weighted sum of the terms, scalar; call ``backward`` on this one.
+        values: the terms by name, scalars.
+        weights: weight of each term at this step, by the same names.
+        seen: what the parts left to be seen, by name: FSR's are ``cam`` ``(B, C, height, width)``,
+            ``segmentation_logits`` ``(B, C+1, H, W)``, detached, ``teacher_temperature`` and
+            ``mask_strategy``, beside the next three.
+        image_size: height and width of the views in pixels.
+        grid: their patch grid ``(H, W)``.
+        images: number of images B.
+
+    Example:
+        >>> zero = torch.zeros(())
+        >>> output = ObjectiveOutput(zero, {"affinity": zero}, {"affinity": 0.2}, {}, (32, 32), (4, 4), 1)
+        >>> output.affinity, output.cam is None, output.mask.shape
+        (tensor(0.), True, torch.Size([1, 4, 4]))
+    """  # noqa: E501 - the example's call is one line
 
     total: Tensor
-    classification: Tensor
-    auxiliary: Tensor
-    affinity: Tensor
-    segmentation: Tensor
-    uncertain: Tensor
-    confident: Tensor
-    energy: Tensor
-    mask: Tensor
-    pseudo_labels: Tensor
-    affinity_labels: Tensor
-    segmentation_logits: Tensor
-    cam: Tensor | None
+    values: dict[str, Tensor]
     weights: dict[str, float]
-    teacher_temperature: float
-    mask_strategy: str
+    seen: dict[str, Any]
+    image_size: tuple[int, int]
+    grid: tuple[int, int]
+    images: int
 
     def terms(self) -> dict[str, Tensor]:
-        """Return the seven terms by name, unweighted."""
-        return {term: getattr(self, term) for term in LOSS_TERMS}
+        """Return the terms by name, unweighted."""
+        return dict(self.values)
+
+    @property
+    def mask(self) -> Tensor:
+        """Patches that the student did not see, ``(B, H, W)`` boolean, True = masked; or none."""
+        return self._seen_or("mask", (self.images, *self.grid), False)
+
+    @property
+    def pseudo_labels(self) -> Tensor:
+        """Pseudo labels of the pixels, ``(B, height, width)`` int64; 255 where none were made."""
+        return self._seen_or("pseudo_labels", (self.images, *self.image_size), IGNORE)
+
+    @property
+    def affinity_labels(self) -> Tensor:
+        """Labels of the tokens, ``(B, H, W)`` int64; 255 where none were made."""
+        return self._seen_or("affinity_labels", (self.images, *self.grid), IGNORE)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a term, or what a part left to be seen, by its name."""
+        if name.startswith("__") or name in ("values", "seen"):  # not there yet: copies, pickles
+            raise AttributeError(name)
+        if name in self.values:
+            return self.values[name]
+        if name in self.seen:
+            return self.seen[name]
+        if name in ("cam", "segmentation_logits", "teacher_temperature", "mask_strategy"):
+            return None
+        known = ", ".join((*self.values, *self.seen))
+        raise AttributeError(f"the output has no {name!r}; it has {known}")
+
+    def _replace(self, **changes: Any) -> ObjectiveOutput:
+        """Return a copy with other fields or terms, as of the named tuple that this once was."""
+        values = {name: changes.pop(name) for name in list(changes) if name in self.values}
+        return replace(self, values={**self.values, **values}, **changes)
+
+    def _seen_or(self, name: str, shape: tuple[int, ...], fill: int | bool) -> Tensor:
+        """Return what was left to be seen, or a map of one value."""
+        found: Tensor | None = self.seen.get(name)
+        if found is not None:
+            return found
+        return torch.full(
+            shape,
+            fill,
+            dtype=torch.bool if isinstance(fill, bool) else torch.long,
+            device=self.total.device,
+        )
+
+    def __repr__(self) -> str:
+        """Show values, and of maps their shape alone."""
+        shown = {"total": self.total, **self.values, **self.seen}
+        spelled = ", ".join(f"{name}={_spell(value)}" for name, value in shown.items())
+        return f"{type(self).__name__}({spelled})"
+
+
+def _spell(value: Any) -> str:
+    """Spell a scalar as its value, and other tensors by type and shape."""
+    if not isinstance(value, Tensor):
+        return f"{value:.4g}" if isinstance(value, float) else repr(value)
+    if value.ndim == 0:
+        return f"{value.item():.4g}"
+    kind = str(value.dtype).removeprefix("torch.")
+    return f"{kind}{tuple(value.shape)}"
 
 
 def total_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

@@ -49,21 +49,26 @@ def check_block(block: int, grid: tuple[int, int]) -> None:
         )
 
 
-def check_views(view1: Tensor, view2: Tensor, labels: Tensor, classes: int, step: int) -> None:
+def check_views(
+    view1: Tensor, view2: Tensor | None, labels: Tensor, classes: int, step: int
+) -> None:
     """Check the arguments of one training step: shapes, then all values in one test."""
     batch, _, height, width = check_shape("view1", view1, "B channels H W", channels=3)
-    check_shape("view2", view2, "B channels H W", B=batch, channels=3, H=height, W=width)
+    views = {"view1": view1}
+    if view2 is not None:
+        check_shape("view2", view2, "B channels H W", B=batch, channels=3, H=height, W=width)
+        views["view2"] = view2
     check_shape("labels", labels, "B C", B=batch, C=classes)
-    check_floating("view1", view1)
-    check_floating("view2", view2)
+    for name, view in views.items():
+        check_floating(name, view)
     if isinstance(step, bool) or not isinstance(step, int):
         raise TypeError(f"step: expected an integer of at least 0, got {step!r}")
     check_between("step", step, 0, math.inf)
     if torch.compiler.is_compiling():
         return
-    finite = torch.isfinite(view1).all() & torch.isfinite(view2).all()
+    finite = torch.stack([torch.isfinite(view).all() for view in views.values()]).all()
     if bool(finite & ((labels == 0) | (labels == 1)).all()):
         return
-    check_finite("view1", view1)
-    check_finite("view2", view2)
+    for name, view in views.items():
+        check_finite(name, view)
     raise ValueError("labels: expected multi-hot labels of 0 and 1, got other values")

@@ -17,9 +17,9 @@ LOSS_TERMS = (
     "auxiliary",
     "affinity",
     "segmentation",
+    "energy",
     "uncertain",
     "confident",
-    "energy",
 )
 
 # Fields that are fractions of the run.

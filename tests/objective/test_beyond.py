@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from fsr import schedules
 from fsr.cam import cam_to_labels
 from fsr.losses import label_boundary, teacher_distribution, uncertain_loss
-from fsr.masking import UncertainMasker, mask_count
-from fsr.objective import TrainingObjective
+from fsr.masking import UncertainMasker, mask_count, token_entropy
+from fsr.objective import PatchMask, TrainingObjective
 from fsr.presets import PRESETS, get_preset
 from fsr.teacher import EMATeacher
 from tests.helpers import assert_same
@@ -26,7 +26,9 @@ from tests.objective.test_objective import (
     batch,
     build,
     build_student,
+    center,
     generator,
+    mask_strategy,
     patch_cam,
     run,
     views,
@@ -74,8 +76,8 @@ def test_while_off_nothing_of_them_runs(preset: str, monkeypatch: pytest.MonkeyP
     def unexpected(*_: Any, **__: Any) -> Tensor:
         raise AssertionError("called while its switch is off")
 
-    monkeypatch.setattr("fsr.objective._objective.token_entropy", unexpected)
-    monkeypatch.setattr("fsr.objective._objective.boundary_weights", unexpected)
+    monkeypatch.setattr("fsr.objective._mask.token_entropy", unexpected)
+    monkeypatch.setattr("fsr.objective.terms._uncertain.boundary_weights", unexpected)
     monkeypatch.setattr("fsr.masking._masker.otsu_thresholds", unexpected)
     monkeypatch.setattr("fsr.masking._masker.entropy_soft_mask", unexpected)
     for step in (0, 60):
@@ -99,11 +101,12 @@ def entropy_by_loops(objective: TrainingObjective, view2: Tensor, step: int) -> 
     """Entropy of P of every patch of view 2, token by token, in double precision."""
     with torch.no_grad():
         projections = objective.teacher.module(view2).projections[:, 1:].double()
-    center = objective.reinforcement.patch_center.value.double()
+    own = center(objective, "uncertain").value.double()
+    temperature = objective.preset.temperature_schedule()(step)
     found = torch.zeros(projections.shape[:2], dtype=torch.float64)
     for b in range(projections.shape[0]):
         for i in range(projections.shape[1]):
-            logits = (projections[b, i] - center) / objective.temperature(step)
+            logits = (projections[b, i] - own) / temperature
             weights = (logits - logits.max()).exp()
             distribution = weights / weights.sum()
             found[b, i] = -(distribution * distribution.clamp(min=1e-300).log()).sum()
@@ -113,7 +116,7 @@ def entropy_by_loops(objective: TrainingObjective, view2: Tensor, step: int) -> 
 @pytest.mark.parametrize(("preset", "block"), [("paper", 1), ("fast", 2)])
 def test_the_mask_follows_the_teachers_entropy_on_view_2(preset: str, block: int) -> None:
     objective = build(preset, mask_strategy="entropy", mask_block=block)
-    objective.reinforcement.patch_center.value.normal_()
+    center(objective, "uncertain").value.normal_()
     view1, view2, labels = views()
     entropy = entropy_by_loops(objective, view2, 60)
     output = objective(view1, view2, labels, step=60, generator=generator())
@@ -127,17 +130,26 @@ def test_the_mask_follows_the_teachers_entropy_on_view_2(preset: str, block: int
     assert not torch.equal(run(uncertain, 60).mask, output.mask)
 
 
-def test_the_entropy_is_that_of_the_distribution_that_eq_8_takes_as_target() -> None:
-    objective = build("fast", mask_strategy="entropy")
-    objective.reinforcement.patch_center.value.normal_()
-    projections = torch.randn(2, 1 + 64, 8)
-    entropy = objective.token_entropy(projections, 0.07)
-    center = objective.reinforcement.patch_center.value
-    target = teacher_distribution(projections[:, 1:], center, 0.07).double()
-    torch.testing.assert_close(
-        entropy.double(), -(target * target.clamp(min=1e-300).log()).sum(-1), rtol=1e-4, atol=1e-6
-    )
-    assert not entropy.requires_grad
+def test_the_entropy_is_that_of_the_distribution_that_eq_8_takes_as_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective, seen = build("fast", mask_strategy="entropy"), []
+    center(objective, "uncertain").value.normal_()
+    before = center(objective, "uncertain").value.clone()
+
+    def entropy(target: Tensor) -> Tensor:
+        seen.append(target)
+        return token_entropy(target)
+
+    monkeypatch.setattr("fsr.objective._mask.token_entropy", entropy)
+    output = run(objective, 60)
+    _, view2, _ = views()
+    projections = objective.teacher.module(view2).projections
+    target = teacher_distribution(projections[:, 1:], before, output.teacher_temperature)
+    torch.testing.assert_close(seen, [target])
+    # The centre moves once, when both have read the targets.
+    moved = 0.9 * before + 0.1 * projections[:, 1:].mean((0, 1))
+    torch.testing.assert_close(center(objective, "uncertain").value, moved)
 
 
 def test_entropy_costs_no_pass_and_reads_no_cam() -> None:
@@ -155,17 +167,16 @@ def test_entropy_costs_no_pass_and_reads_no_cam() -> None:
 
 def test_masks_are_random_until_the_teacher_is_sound() -> None:
     objective = build("reference", mask_strategy="entropy")  # momentum 0.9: sound from step 31 on
-    assert [objective.mask_strategy(step) for step in (19, 20, 30, 31)] == [
+    assert [mask_strategy(objective, step) for step in (19, 20, 30, 31)] == [
         "random",
         "random",
         "random",
         "entropy",
     ]
-    assert build("paper", mask_strategy="entropy", teacher_momentum=0.9995).mask_strategy(99) == (
-        "random"
-    )
+    slow = build("paper", mask_strategy="entropy", teacher_momentum=0.9995)
+    assert mask_strategy(slow, 99) == "random"
     late = build("reference", mask_strategy="entropy", random_mask_until=0.5)
-    assert [late.mask_strategy(step) for step in (49, 50)] == ["random", "entropy"]
+    assert [mask_strategy(late, step) for step in (49, 50)] == ["random", "entropy"]
 
 
 def test_the_presets_steps_wait_for_the_teacher() -> None:
@@ -182,14 +193,10 @@ def test_one_reinforcement_term_is_enough_and_none_is_refused() -> None:
         get_preset("fast", mask_strategy="entropy", uncertain_weight=0.0, confident_weight=0)
 
 
-def test_bad_projections_are_refused() -> None:
-    objective = build("fast")
-    with pytest.raises(ValueError, match=r"projections: expected shape \(B, 1\+N, K\), got \(4,"):
-        objective.token_entropy(torch.rand(4, 8), 0.07)
-    with pytest.raises(TypeError, match=r"outputs: expected a floating-point tensor"):
-        objective.token_entropy(torch.ones(2, 5, 8).long(), 0.07)
-    with pytest.raises(ValueError, match=r"temperature: expected a number in \(0.0, inf\)"):
-        objective.token_entropy(torch.rand(2, 5, 8), 0.0)
+def test_an_entropy_mask_without_targets_is_refused() -> None:
+    masker = UncertainMasker(strategy="entropy")
+    with pytest.raises(ValueError, match=r"targets: expected the teacher's, .*'entropy' reads"):
+        PatchMask(masker, get_preset("fast").mask_cam)
 
 
 # -- otsu -----------------------------------------------------------------------------------------
@@ -247,7 +254,6 @@ def test_each_step_masks_its_own_share_in_every_phase(strategy: str) -> None:
         found[step] = output.mask_strategy
         count = mask_count(0.1 + 0.3 * step / 99, 64)
         assert output.mask.flatten(1).sum(1).tolist() == [count, count]
-        assert objective.mask_ratio(step) == pytest.approx(0.1 + 0.3 * step / 99)
     assert list(found.values()) == ["random", "random", strategy, strategy]
 
 
@@ -292,8 +298,11 @@ def test_masked_tokens_on_a_boundary_of_the_labels_of_view_2_weigh_more() -> Non
 def test_boundaries_wait_for_the_end_of_the_random_phase_and_for_a_teacher_that_is_read() -> None:
     options = {"uncertain_boundary_weight": 1.0, "mask_strategy": "random"}
     early, late = build("fast", **options), build("fast", mask_strategy="random")
-    assert early.steps["random_mask_until"] == 31  # the teacher is sound from there on
-    assert late.steps["random_mask_until"] == 20
+    early_steps, late_steps = (
+        each.preset.resolve(momentum=each.teacher.momentum) for each in (early, late)
+    )
+    assert early_steps["random_mask_until"] == 31  # the teacher is sound from there on
+    assert late_steps["random_mask_until"] == 20
     late.student.load_state_dict(early.student.state_dict())
     late.teacher.load_state_dict(early.teacher.state_dict())
     assert torch.equal(run(early, 30).uncertain, run(late, 30).uncertain)

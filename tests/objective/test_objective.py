@@ -81,6 +81,19 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def mask_strategy(objective: TrainingObjective, step: int) -> str:
+    """How masks are chosen at a step."""
+    mask: Any = objective.masks["2"]
+    strategy: str = mask.strategy(step)
+    return strategy
+
+
+def center(objective: TrainingObjective, term: str) -> Any:
+    """The centre of the teacher's outputs that a term follows."""
+    part: Any = objective.terms[term]
+    return part.targets.center
+
+
 def run(objective: TrainingObjective, step: int, **changes: Any) -> ObjectiveOutput:
     torch.manual_seed(3)
     output: ObjectiveOutput = objective(
@@ -216,7 +229,7 @@ def test_total_loss_is_eq_10() -> None:
 
 def test_masks_are_random_first_and_uncertain_after() -> None:
     objective = build("reference")
-    assert [objective.mask_strategy(step) for step in (0, 19, 20, 99)] == [
+    assert [mask_strategy(objective, step) for step in (0, 19, 20, 99)] == [
         "random",
         "random",
         "uncertain",
@@ -230,9 +243,9 @@ def test_masks_are_random_first_and_uncertain_after() -> None:
 
 def test_fast_masks_at_random_until_its_teacher_is_a_source() -> None:
     objective = build("fast")  # momentum 0.9: a source from step 31 on
-    assert [objective.mask_strategy(step) for step in (30, 31)] == ["random", "uncertain"]
+    assert [mask_strategy(objective, step) for step in (30, 31)] == ["random", "uncertain"]
     slow = build("fast", teacher_momentum=0.9995)
-    assert slow.mask_strategy(99) == "random"
+    assert mask_strategy(slow, 99) == "random"
 
 
 def test_segmentation_and_energy_wait_for_their_phase() -> None:
@@ -332,7 +345,10 @@ def test_without_self_reinforcement_the_teacher_does_not_run() -> None:
 def test_every_trainable_parameter_stays_in_the_graph(preset: str, step: int) -> None:
     objective = build(preset)
     output = run(objective, step)
-    assert all(value.requires_grad for value in output.terms().values())
+    assert all(
+        output.terms()[term].requires_grad == (weight > 0)
+        for term, weight in output.weights.items()
+    )
     output.total.backward()
     missing = [
         name
@@ -390,7 +406,8 @@ def test_a_reused_cam_is_the_single_scale_cam_of_the_same_network() -> None:
     student: Any = objective.student
     cams = StepCAMs({"student": student}, (view1, view2))
     output = student(view1)
-    cams.keep("student", 1, output.tokens, output.aux_tokens)
+    cams.keep("student", 1, "tokens", output.tokens)
+    cams.keep("student", 1, "aux_tokens", output.aux_tokens)
     for layer, expected in zip(
         ("final", "auxiliary"), student.cam(view1, **single_scale()), strict=True
     ):
@@ -410,7 +427,8 @@ def test_extra_scales_are_added_to_the_reused_pass(
     student: Any = objective.student
     cams = StepCAMs({"student": student}, (view1, view2))
     output = student(view1)  # with DropPath's noise
-    cams.keep("student", 1, output.tokens, output.aux_tokens)
+    cams.keep("student", 1, "tokens", output.tokens)
+    cams.keep("student", 1, "aux_tokens", output.aux_tokens)
     found = cams.get(CAMSource(layer=layer, reuse=True, extra=(0.5,)), size)
     assert student.training
 
@@ -436,7 +454,7 @@ def test_a_source_may_be_a_pass_of_the_teachers_own() -> None:
     view1, _, _ = views()
     output = run(objective, 60)
     torch.testing.assert_close(output.cam, teacher.cam(view1, scales=(1.0, 0.5), flip=True)[0])
-    assert objective.mask_strategy(30) == "random"  # until the teacher is a source
+    assert mask_strategy(objective, 30) == "random"  # until the teacher is a source
     assert bool((run(objective, 30).pseudo_labels == 255).all())
 
 
@@ -511,7 +529,7 @@ def test_the_step_runs_on_this_device(device: torch.device) -> None:
     output = run(objective, 60, views=[tensor.to(device) for tensor in batch()])
     output.total.backward()
     assert output.total.device.type == output.mask.device.type == device.type
-    assert objective.reinforcement.class_center.value.device.type == device.type
+    assert center(objective, "confident").value.device.type == device.type
 
 
 def test_other_aggregators_have_no_masking_to_set() -> None:
@@ -549,7 +567,10 @@ def test_an_edge_mask_follows_the_edges_of_view_2() -> None:
 def test_the_state_is_the_centres_alone_and_survives_a_round_trip() -> None:
     objective = build("fast")
     before = {name: value.clone() for name, value in objective.state_dict().items()}
-    assert all(name.startswith("reinforcement.") for name in before)
+    assert sorted(before) == [
+        "terms.confident.targets.center.value",
+        "terms.uncertain.targets.center.value",
+    ]
     assert list(objective.parameters()) == []
     run(objective, 0)
     moved = objective.state_dict()
@@ -650,14 +671,15 @@ def test_a_missing_head_is_named() -> None:
     objective.student.register_forward_hook(
         lambda _, args, output: output._replace(segmentation=None)
     )
+    run(objective, 0)  # nothing reads it yet
     with pytest.raises(ValueError, match="expected a head 'segmentation', got None"):
-        run(objective, 0)
+        run(objective, 60)
 
 
 def test_a_projector_of_another_kind_needs_no_width_attribute() -> None:
     student = build_student(projector=nn.Sequential(nn.Linear(16, 5)))
     objective = TrainingObjective(student, EMATeacher(student), preset="paper", **RUN)
-    assert objective.reinforcement.class_center.value.shape == (5,)
+    assert center(objective, "confident").value.shape == (5,)
     run(objective, 60).total.backward()
 
 

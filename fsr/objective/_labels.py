@@ -1,0 +1,94 @@
+"""Labels made from the CAMs of a view: of its pixels, refined along edges, and of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from fsr.cam import cam_to_labels
+from fsr.objective._needs import Needs
+from fsr.objective._part import Part
+from fsr.objective._step import Step
+from fsr.presets import CAMSource
+from fsr.refine import pseudo_labels
+
+
+class PixelLabels(Part):
+    """Pseudo labels of a view's pixels, ``(B, height, width)``, int64, 255 = ignored.
+
+    Args:
+        source: CAM that they are made from; its view is the labelled one.
+        low: CAM scores up to this are background.
+        high: CAM scores above this take their class; between the two is ignored.
+        refinement: refines masks along the edges of images in [0, 1], such as
+            :class:`fsr.refine.PAR`; None takes the CAM as it is.
+
+    Source:
+        Section "Uncertain Patch Token Selection".
+    """
+
+    def __init__(
+        self,
+        source: CAMSource,
+        *,
+        low: float = 0.25,
+        high: float = 0.7,
+        refinement: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.source, self.low, self.high = source, low, high
+        self.refinement = _unrefined if refinement is None else refinement
+
+    def needs(self, number: int) -> Needs:
+        """Return the CAM."""
+        return Needs(cams=(self.source,))
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the labels of a step; labels and CAM can be seen afterwards."""
+        images = step.image(self.source.view)
+        cam = step.cam(self.source, (images.shape[2], images.shape[3]))
+        labels = pseudo_labels(
+            self.refinement, images, cam, step.labels, low=self.low, high=self.high
+        )
+        step.seen |= {"cam": cam, "pseudo_labels": labels}
+        return labels
+
+
+class TokenLabels(Part):
+    """One label per patch of a view, ``(B, H, W)``, int64, 255 = ignored.
+
+    Args:
+        source: CAM that they are made from; its view is the labelled one.
+        low: CAM scores up to this are background.
+        high: CAM scores above this take their class; between the two is ignored.
+        seen_as: name under which they can be seen afterwards, None for none.
+    """
+
+    def __init__(
+        self,
+        source: CAMSource,
+        *,
+        low: float = 0.25,
+        high: float = 0.7,
+        seen_as: str | None = "affinity_labels",
+    ) -> None:
+        super().__init__()
+        self.source, self.low, self.high, self.seen_as = source, low, high, seen_as
+
+    def needs(self, number: int) -> Needs:
+        """Return the CAM."""
+        return Needs(cams=(self.source,))
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the labels of a step."""
+        cam = step.cam(self.source, step.grid)
+        labels = cam_to_labels(cam, step.labels, low=self.low, high=self.high)
+        if self.seen_as is not None:
+            step.seen[self.seen_as] = labels
+        return labels
+
+
+def _unrefined(images: Tensor, masks: Tensor) -> Tensor:
+    """Return the masks, which have the size of the images: the place of PAR, switched off."""
+    return masks

@@ -1,0 +1,111 @@
+"""A training recipe as data: which terms, what they weigh when, and which views are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fsr._core.checks import check_between, check_positive_int
+from fsr.objective._part import Part, Term
+from fsr.schedules import Schedule, switch
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A term, what it weighs and from when on; at weight 0 it costs nothing.
+
+    Args:
+        term: the term.
+        weight: its weight in the total, or a function of the step.
+        start: fraction of the run before which the weight is 0.
+
+    Raises:
+        TypeError: ``term`` is no :class:`Term`, or a number is none.
+        ValueError: ``start`` is outside [0, 1].
+    """
+
+    term: Term
+    weight: float | Schedule = 1.0
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.term, Term):
+            raise TypeError(f"term: expected a Term, got {type(self.term).__name__}")
+        if not callable(self.weight):
+            check_between("weight", self.weight, float("-inf"), float("inf"), inclusive=False)
+        check_between("start", self.start, 0.0, 1.0)
+
+    def schedule(self, total_steps: int) -> Schedule:
+        """Return the weight as a function of the step."""
+        weight, begin = self.weight, round(self.start * total_steps)
+        if not callable(weight):
+            return switch(0.0, weight, begin)
+        return lambda step: weight(step) if step >= begin else 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes one objective: plain data to print, change and hand over.
+
+    Args:
+        name: what to call it.
+        terms: the terms by name; they are summed in this order.
+        masks: parts that say which patches of a view the student does not see, by view from 1; a
+            mask is made at the steps at which a term reads the student's side of that view.
+        masking: how the aggregators of both networks treat masked tokens; None leaves them.
+        total_steps: length of the run, of which phases are fractions.
+        shown: what to report of every step, by name: functions of the step.
+        renamed: keys of the state as an earlier release wrote them, to those of now.
+
+    Raises:
+        ValueError: ``total_steps`` is below 1.
+
+    Example:
+        >>> from fsr.objective import terms
+        >>> recipe = Recipe("labels alone", {"classification": Weighted(terms.Classification())})
+        >>> recipe.add(Weighted(terms.AuxiliaryClassification(), weight=0.5, start=0.1)).names
+        ('classification', 'auxiliary')
+    """
+
+    name: str
+    terms: Mapping[str, Weighted]
+    masks: Mapping[int, Part] = field(default_factory=dict)
+    masking: str | None = None
+    total_steps: int = 20_000
+    shown: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_positive_int("total_steps", self.total_steps)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the terms, in the order of the sum."""
+        return tuple(self.terms)
+
+    def add(self, *terms: Weighted | Term) -> Recipe:
+        """Return the recipe with further terms at the end.
+
+        Args:
+            terms: terms with their weights, or alone for weight 1.
+
+        Raises:
+            ValueError: a term has no name, or one that the recipe has already.
+        """
+        joined = dict(self.terms)
+        for each in terms:
+            weighted = each if isinstance(each, Weighted) else Weighted(each)
+            name = weighted.term.name
+            if not name.isidentifier() or name in joined:
+                taken = ", ".join(joined)
+                raise ValueError(
+                    f"terms: expected a name that is an identifier and none of {taken}, "
+                    f"got {name!r}"
+                )
+            joined[name] = weighted
+        return replace(self, terms=joined)
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return the weight of each term as a function of the step."""
+        return {name: each.schedule(self.total_steps) for name, each in self.terms.items()}

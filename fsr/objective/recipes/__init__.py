@@ -1,0 +1,6 @@
+"""Methods as recipes, one file each: data that names terms, weights, phases and CAM sources."""
+
+from fsr.objective.recipes._build import build_recipe
+from fsr.objective.recipes._fsr import fsr_recipe
+
+__all__ = ["build_recipe", "fsr_recipe"]

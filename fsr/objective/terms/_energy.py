@@ -1,0 +1,43 @@
+"""The dense energy of a segmentation, which Eq. 10 does not have and the released code does."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fsr.losses import DenseEnergyLoss
+from fsr.objective._labels import PixelLabels
+from fsr.objective._needs import Needs
+from fsr.objective._part import Term
+from fsr.objective._step import Step
+
+
+class DenseEnergy(Term):
+    """Neighbours of like colour get like labels, where pseudo labels do not say otherwise.
+
+    Args:
+        labels: pseudo labels; their view is the one that is segmented.
+        loss: the energy; the released code's constants by default.
+
+    Source:
+        Tang et al., "On Regularized Losses for Weakly-supervised CNN Segmentation", ECCV 2018; the
+        released code.
+    """
+
+    name = "energy"
+
+    def __init__(self, labels: PixelLabels, loss: DenseEnergyLoss | None = None) -> None:
+        super().__init__()
+        self.labels = labels
+        self.loss = DenseEnergyLoss() if loss is None else loss
+
+    def needs(self, number: int) -> Needs:
+        """Return the decoder's logits of the view, and what its labels read."""
+        heads = {self.labels.source.view: ("segmentation",)}
+        return Needs(student=heads) | self.labels.needs(number)
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the energy, scalar."""
+        view, labels = self.labels.source.view, step.get(self.labels)
+        logits = step.student("segmentation", view)
+        energy: Tensor = self.loss(255 * step.image(view), logits, labels)
+        return energy
