@@ -26,6 +26,10 @@ class PixelLabels(Part):
 
     Source:
         Section "Uncertain Patch Token Selection".
+
+    Example:
+        >>> PixelLabels(CAMSource(scales=(1.0,), flip=False), high=0.5).needs(0).cams[0].describe()
+        'student, final layer, view 1, own pass at 1'
     """
 
     def __init__(
@@ -63,6 +67,10 @@ class TokenLabels(Part):
         low: CAM scores up to this are background.
         high: CAM scores above this take their class; between the two is ignored.
         seen_as: name under which they can be seen afterwards, None for none.
+
+    Example:
+        >>> TokenLabels(CAMSource(view=2)).needs(0).views
+        frozenset({2})
     """
 
     def __init__(

@@ -27,6 +27,14 @@ class PatchMask(Part):
 
     Raises:
         ValueError: strategy ``"entropy"`` has no ``targets``.
+
+    Source:
+        Section "Uncertain Patch Token Selection", Eq. 2-4; the random phase is the released code's.
+
+    Example:
+        >>> mask = PatchMask(UncertainMasker(), CAMSource(view=2), random_until=100)
+        >>> mask.strategy(99), mask.strategy(100)
+        ('random', 'uncertain')
     """
 
     def __init__(

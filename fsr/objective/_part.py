@@ -17,6 +17,13 @@ class Part(nn.Module):
 
     ``step.get(part)`` calls the part the first time and returns the same value afterwards, so a
     part that several terms hold is made once. Labels made from CAMs, masks and targets are parts.
+
+    Example:
+        >>> class Brightness(Part):
+        ...     def forward(self, step):
+        ...         return step.image(1).mean(dim=(1, 2, 3))
+        >>> Brightness().needs(0)
+        Needs(student={}, teacher={}, cams=())
     """
 
     def needs(self, number: int) -> Needs:

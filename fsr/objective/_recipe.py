@@ -23,6 +23,12 @@ class Weighted:
     Raises:
         TypeError: ``term`` is no :class:`Term`, or a number is none.
         ValueError: ``start`` is outside [0, 1].
+
+    Example:
+        >>> from fsr.objective import terms
+        >>> weight = Weighted(terms.Classification(), weight=0.5, start=0.1).schedule(1000)
+        >>> weight(99), weight(100)
+        (0.0, 0.5)
     """
 
     term: Term

@@ -19,6 +19,12 @@ class Affinity(Term):
 
     Source:
         Section "A Single-Stage Framework for WSSS"; Ru et al., CVPR 2023.
+
+    Example:
+        >>> from fsr.presets import CAMSource
+        >>> term = Affinity(TokenLabels(CAMSource(layer="auxiliary", reuse=True)))
+        >>> term.needs(0).complete().student
+        {1: ('tokens', 'aux_tokens')}
     """
 
     name = "affinity"

@@ -18,6 +18,10 @@ class Classification(Term):
 
     Source:
         Section "A Single-Stage Framework for WSSS".
+
+    Example:
+        >>> Classification(view=2).needs(0).student
+        {2: ('class_logits',)}
     """
 
     name = "classification"
@@ -44,6 +48,10 @@ class AuxiliaryClassification(Classification):
 
     Source:
         Section "A Single-Stage Framework for WSSS".
+
+    Example:
+        >>> AuxiliaryClassification().needs(0).student
+        {1: ('aux_class_logits',)}
     """
 
     name = "auxiliary"

@@ -21,6 +21,11 @@ class ConfidentReinforcement(Term):
 
     Source:
         Section "Feature Self-reinforcement", Eq. 9.
+
+    Example:
+        >>> term = ConfidentReinforcement(TeacherTargets(8, "aggregate", view=1), view=2)
+        >>> term.needs(0).student, term.needs(0).teacher
+        ({2: ('projections',)}, {1: ('projections',)})
     """
 
     name = "confident"

@@ -21,6 +21,11 @@ class DenseEnergy(Term):
     Source:
         Tang et al., "On Regularized Losses for Weakly-supervised CNN Segmentation", ECCV 2018; the
         released code.
+
+    Example:
+        >>> from fsr.presets import CAMSource
+        >>> DenseEnergy(PixelLabels(CAMSource())).loss.scale
+        0.5
     """
 
     name = "energy"

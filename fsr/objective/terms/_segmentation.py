@@ -19,6 +19,11 @@ class Segmentation(Term):
 
     Source:
         Section "A Single-Stage Framework for WSSS".
+
+    Example:
+        >>> from fsr.presets import CAMSource
+        >>> Segmentation(PixelLabels(CAMSource())).needs(0).student
+        {1: ('segmentation',)}
     """
 
     name = "segmentation"

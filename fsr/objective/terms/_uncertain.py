@@ -25,6 +25,11 @@ class UncertainReinforcement(Term):
 
     Source:
         Section "Feature Self-reinforcement", Eq. 8.
+
+    Example:
+        >>> term = UncertainReinforcement(TeacherTargets(dim=8, view=2))
+        >>> term.needs(0).student == term.needs(0).teacher == {2: ("projections",)}
+        True
     """
 
     name = "uncertain"
