@@ -30,6 +30,7 @@ _ROOMS = (
     "aggregation",
     "backbone",
     "cam",
+    "cli",
     "data",
     "decoder",
     "errors",

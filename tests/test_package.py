@@ -244,7 +244,10 @@ def test_the_scan_finds_what_it_looks_for(code: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_source_holds_nothing_forbidden(path: Path) -> None:
-    assert forbidden(ast.parse(path.read_text())) == []
+    found = forbidden(ast.parse(path.read_text()))
+    # The commands print: nothing else is their business.
+    prints = room_of(path) == "cli"
+    assert [what for what in found if not (prints and what.endswith(": print"))] == []
 
 
 def floors() -> dict[str, int]:
@@ -271,8 +274,10 @@ def imported_modules(path: Path) -> set[str]:
     return {name for name in found if name.startswith("fsr.")}
 
 
-ROOMS = sorted({room_of(path) for path in SOURCES} - {"__init__"})
-INSIDE = [path for path in SOURCES if room_of(path) != "__init__"]
+# What stands before the rooms: the face of the package, and `python -m fsr`.
+OUTSIDE = {"__init__", "__main__"}
+ROOMS = sorted({room_of(path) for path in SOURCES} - OUTSIDE)
+INSIDE = [path for path in SOURCES if room_of(path) not in OUTSIDE]
 
 
 def test_the_house_has_a_floor_for_every_room_and_no_others() -> None:

@@ -37,12 +37,28 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], header: dict
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read header and weights.
+    """Read the header and the weights of a file that :meth:`fsr.SingleStageSegmenter.save` wrote.
+
+    Args:
+        path: the file; nothing in it is unpickled.
+
+    Returns:
+        The header: ``arguments`` of the constructor, ``class_names``, ``version``; and the weights
+        by name.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no safetensors file, or was not saved by this package, or by a
             later version of it.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> write_checkpoint(path, {"weight": torch.zeros(2)}, {"arguments": {"num_classes": 3}})
+        >>> header, state = read_checkpoint(path)
+        >>> header["arguments"], state["weight"].shape
+        ({'num_classes': 3}, torch.Size([2]))
     """
     path = Path(path)
     if not path.is_file():
