@@ -1,16 +1,16 @@
-"""examples/evaluate.py on files in the real layouts, and on what cannot be used."""
+"""`fsr evaluate` on files in the real layouts, and on what cannot be used."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import evaluate as script
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from fsr.cli import main
 from fsr.data import write_label_map
 from fsr.segmenter import SingleStageSegmenter
 
@@ -58,7 +58,7 @@ def test_a_folder_is_scored_and_everything_is_recorded(
 ) -> None:
     output = tmp_path / "results"
     arguments = [str(checkpoint), *folder, *FAST, "--pseudo", "--sweep", "--trimap"]
-    assert script.main([*arguments, "--output", str(output)]) == 0
+    assert main(["evaluate", *arguments, "--output", str(output)]) == 0
     shown = capsys.readouterr().out
     assert "cat" in shown
     assert "4 images" in shown
@@ -75,7 +75,7 @@ def test_a_folder_is_scored_and_everything_is_recorded(
 def test_a_crf_without_an_extension(
     checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert script.main([str(checkpoint), *folder, *FAST, "--crf", "torch"]) == 0
+    assert main(["evaluate", str(checkpoint), *folder, *FAST, "--crf", "torch"]) == 0
     assert "pred.+CRF" in capsys.readouterr().out
 
 
@@ -84,11 +84,11 @@ def test_a_broken_photograph_stops_it_or_is_named(
 ) -> None:
     path = tmp_path / "images" / "photo 2.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    assert script.main([str(checkpoint), *folder, *FAST]) == 1
+    assert main(["evaluate", str(checkpoint), *folder, *FAST]) == 1
     assert "photo 2.jpg" in capsys.readouterr().err
     output = tmp_path / "results"
     arguments = [str(checkpoint), *folder, *FAST, "--skip-broken", "--output", str(output)]
-    assert script.main(arguments) == 1
+    assert main(["evaluate", *arguments]) == 1
     assert "WARNING: 1 samples" in capsys.readouterr().out
     content = json.loads((output / "results.json").read_text())
     assert content["skipped_names"] == ["photo 2"]
@@ -111,12 +111,12 @@ def test_what_cannot_be_evaluated_is_one_line(
         ([str(checkpoint), "--dataset", "voc", "--root", str(tmp_path)], "JPEGImages"),
     ]
     for arguments, message in cases:
-        assert script.main([*arguments, *FAST]) == 1, message
+        assert main(["evaluate", *arguments, *FAST]) == 1, message
         error = capsys.readouterr().err
-        assert error.startswith("evaluate.py: error: ")
-        assert error[len("evaluate.py: error: ")] not in "\"'", "a message, not its repr"
+        assert error.startswith("fsr evaluate: error: ")
+        assert error[len("fsr evaluate: error: ")] not in "\"'", "a message, not its repr"
         assert error.count("\n") == 1
         assert message in error
     with pytest.raises(SystemExit) as stopped:
-        script.main([str(checkpoint), *folder, "--low", "0.9"])
+        main(["evaluate", str(checkpoint), *folder, "--low", "0.9"])
     assert stopped.value.code == 2
