@@ -40,13 +40,15 @@ def absent(extra: str) -> list[str]:
     return [name for name in EXTRAS[extra].packages if find_spec(name) is None]
 
 
-def missing_package(error: ModuleNotFoundError) -> str | None:
+def missing_package(error: ImportError) -> str | None:
     """Say which extra brings the package that was not found; None if no extra does.
 
     Example:
         >>> missing_package(ModuleNotFoundError("No module named 'omegaconf'", name="omegaconf"))
         "the package 'omegaconf' is needed: pip install 'fsr-wsss[train]'"
     """
+    if "pip install 'fsr-wsss[" in str(error):
+        return str(error)
     package = (error.name or "").partition(".")[0]
     for name, extra in EXTRAS.items():
         if package in extra.packages:

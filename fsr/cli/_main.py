@@ -73,7 +73,7 @@ def _run(command: Command, argv: Sequence[str], prog: str) -> int:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         message = missing_package(error)
         if message is None:
             raise

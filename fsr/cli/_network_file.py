@@ -17,12 +17,12 @@ def network_lines(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file was not saved by :meth:`fsr.SingleStageSegmenter.save`.
+        ValueError: the file was not saved by :meth:`fsr.SingleStageSegmenter.save`, or is damaged.
     """
     header, state = read_checkpoint(path)
-    arguments = header.get("arguments") if isinstance(header, Mapping) else None
+    arguments = header.get("arguments")
     if not isinstance(arguments, Mapping) or "num_classes" not in arguments:
-        raise ValueError(f"path: {str(path)!r} does not say what network it holds; it is damaged")
+        raise ValueError(f"path: {str(path)!r} has a damaged header: no arguments of a network")
     count = arguments["num_classes"]
     names = header.get("class_names") or []
     types = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})

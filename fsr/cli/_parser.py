@@ -61,8 +61,10 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return a hint at the nearest of some words, or nothing if none is near.
 
     Example:
-        >>> did_you_mean("evalute", ["evaluate", "export"])
-        ' (did you mean evaluate?)'
+        >>> did_you_mean("--datset", ["--dataset", "--masks"])
+        ' (did you mean --dataset?)'
     """
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    # Dashes are alike in all options: they would bring any two short ones near.
+    plain = {name.lstrip("-"): name for name in words}
+    near = difflib.get_close_matches(word.lstrip("-"), list(plain), n=1)
+    return f" (did you mean {plain[near[0]]}?)" if near else ""

@@ -48,8 +48,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no safetensors file, or was not saved by this package, or by a
-            later version of it.
+        ValueError: the file is no safetensors file, was not saved by this package, or by a later
+            version of it, or its header is damaged.
 
     Example:
         >>> import tempfile
@@ -77,7 +77,12 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
             f"path: {str(path)!r} was not saved by SingleStageSegmenter.save; weights of an "
             "encoder load through pretrained=, those of the released code through fsr.interop"
         )
-    header: dict[str, Any] = json.loads(text)
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise ValueError(f"path: {str(path)!r} has a damaged header, {text[:40]!r}: no JSON object")
     if header.get("format") != FORMAT:
         raise ValueError(
             f"path: {str(path)!r} has format {header.get('format')}, expected {FORMAT}; "
