@@ -66,5 +66,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """
     # Dashes are alike in all options: they would bring any two short ones near.
     plain = {name.lstrip("-"): name for name in words}
-    near = difflib.get_close_matches(word.lstrip("-"), list(plain), n=1)
+    bare = word.lstrip("-")
+    longer = [name for name in plain if len(bare) > 1 and name.startswith(bare)]
+    near = longer or difflib.get_close_matches(bare, list(plain), n=1, cutoff=0.7)
     return f" (did you mean {plain[near[0]]}?)" if near else ""

@@ -121,6 +121,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
             "fsr evaluate: error: unrecognized option --datset (did you mean --dataset?)",
         ),
         (["predict", "--outptu=x"], "unrecognized option --outptu (did you mean --output?)"),
+        (["export", "model", "--out", "x"], "option --out (did you mean --output?)"),
+        (["evaluate", "model", "--as-stored"], "unrecognized option --as-stored"),
         (["export", "model", "--xyz"], "fsr export: error: unrecognized option --xyz"),
         (["info", "-v"], "fsr info: error: unrecognized option -v"),
         (["evaluate", "model"], "the following arguments are required: --dataset"),
