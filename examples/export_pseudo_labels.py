@@ -2,7 +2,14 @@
 
 import sys
 
-from fsr.cli import main
+from fsr.cli import main as fsr
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    return fsr(["export", *words], prog="export_pseudo_labels.py")
+
 
 if __name__ == "__main__":
-    sys.exit(main(["export", *sys.argv[1:]], prog="export_pseudo_labels.py"))
+    sys.exit(main())

@@ -2,7 +2,14 @@
 
 import sys
 
-from fsr.cli import main
+from fsr.cli import main as fsr
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    return fsr(["prepare", "folder", *words], prog="prepare_folder.py")
+
 
 if __name__ == "__main__":
-    sys.exit(main(["prepare", "folder", *sys.argv[1:]], prog="prepare_folder.py"))
+    sys.exit(main())

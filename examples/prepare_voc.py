@@ -2,7 +2,14 @@
 
 import sys
 
-from fsr.cli import main
+from fsr.cli import main as fsr
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    return fsr(["prepare", "voc", *words], prog="prepare_voc.py")
+
 
 if __name__ == "__main__":
-    sys.exit(main(["prepare", "voc", *sys.argv[1:]], prog="prepare_voc.py"))
+    sys.exit(main())
