@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fsr.cli._types import positive_int
 from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, Scenes
 from fsr.errors import DataError
 from fsr.segmenter import SingleStageSegmenter
@@ -42,7 +43,11 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         "--masks", type=Path, help="of a folder: folder of true masks (default: none)"
     )
     group.add_argument(
-        "--scenes", type=int, default=120, metavar="N", help="number of scenes (default: 120)"
+        "--scenes",
+        type=positive_int,
+        default=120,
+        metavar="N",
+        help="number of scenes (default: 120)",
     )
 
 

@@ -28,10 +28,21 @@ def add_running_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that read images (default: 0, read in this one)",
     )
-    group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    group.add_argument(
+        "--device", type=_device, help="cpu, cuda, cuda:1, ... (default: cuda if there is one)"
+    )
     group.add_argument(
         "--autocast", choices=AUTOCAST, default="none", help="lower precision (default: none)"
     )
+
+
+def _device(text: str) -> str:
+    """Return the name of a device that torch knows, whether or not it is there."""
+    try:
+        torch.device(text)
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda, cuda:1, ..., got {text!r}") from None
+    return text
 
 
 def device_of(options: argparse.Namespace) -> str:

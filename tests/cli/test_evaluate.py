@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from fsr.cli import main
-from fsr.data import write_label_map
+from fsr.data import SCENE_SEEDS, Scenes, write_label_map
+from fsr.inference import evaluate, result_table
 from fsr.segmenter import SingleStageSegmenter
 
 FAST = ["--scales", "1", "--cam-scales", "1", "--no-flip"]
@@ -117,6 +118,40 @@ def test_what_cannot_be_evaluated_is_one_line(
         assert error[len("fsr evaluate: error: ")] not in "\"'", "a message, not its repr"
         assert error.count("\n") == 1
         assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--low", "0.9"], "--low: expected less than --high 0.7, got 0.9"),
+        (["--device", "mars"], "--device: expected cpu, cuda, cuda:1, ..., got 'mars'"),
+        (["--scenes", "0"], "--scenes: expected at least 1, got 0"),
+        (["--workers", "-1"], "--workers: expected at least 0, got -1"),
+        (["--cam-threshold", "2"], "--cam-threshold: expected a number from 0 to 1, got 2"),
+        (["--crf", "fast"], "--crf: invalid choice: 'fast'"),
+    ],
+)
+def test_wrong_options_end_with_status_two(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", str(checkpoint), *folder, "--low", "0.9"])
+        main(["evaluate", "model.safetensors", "--dataset", "scenes", *arguments])
     assert stopped.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_scores_of_scenes_are_those_of_the_function(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = Scenes(3, seed=SCENE_SEEDS.test, image_size=96)
+    path = save(tmp_path / "scenes.safetensors", dataset.class_names)
+    arguments = [str(path), "--dataset", "scenes", "--scenes", "3", *FAST]
+    assert main(["evaluate", *arguments, "--split", "test"]) == 0
+    once = {"scales": (1.0,), "cam_scales": (1.0,), "flip": False}
+    expected = evaluate(SingleStageSegmenter.load(path), dataset, **once)
+    assert capsys.readouterr().out == result_table(expected, dataset.class_names) + "\n"
+    assert main(["evaluate", *arguments, "--split", "valid"]) == 1
+    assert capsys.readouterr().err == (
+        "fsr evaluate: error: --split: scenes have pretrain, pretrain_check, train, tune, test, "
+        "got 'valid'\n"
+    )
