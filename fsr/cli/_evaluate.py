@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fsr._core.distributed import is_main_process
-from fsr._core.files import whole_file
 from fsr.cli._crf import add_crf_arguments, build_crf
 from fsr.cli._dataset import add_dataset_arguments, build_dataset, check_classes
 from fsr.cli._outcome import BAD_INPUT, DONE, guarded
 from fsr.cli._parser import Parser
 from fsr.cli._processes import join_processes
 from fsr.cli._progress import Progress
+from fsr.cli._results import write_results
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
 from fsr.cli._types import fraction, positive_float, positive_int
 from fsr.inference import (
     EvaluationResult,
     PseudoLabelOptions,
     evaluate,
-    file_hash,
     result_table,
-    result_to_dict,
-    versions,
 )
 from fsr.metrics import WIDTHS
 from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
-from fsr.visualize import plot_threshold_sweep
 
 SUMMARY = "Score a trained network on a data set."
 NOTES = """
@@ -148,7 +142,7 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     if is_main_process():
         print(result_table(result, dataset.class_names))
         if options.output is not None:
-            _write(options, network, dataset, result, crf)
+            write_results(options, dataset, result, crf)
     return BAD_INPUT if result.skipped else DONE
 
 
@@ -187,34 +181,3 @@ def _thresholds(options: argparse.Namespace) -> list[float]:
     chosen = options.cam_threshold
     swept = [step / 100 for step in range(1, 100)] if options.sweep else []
     return [chosen, *(value for value in swept if value != chosen)]
-
-
-def _write(
-    options: argparse.Namespace,
-    network: SingleStageSegmenter,
-    dataset: Any,
-    result: EvaluationResult,
-    crf: Any,
-) -> None:
-    """Write results.json, and the plot of a sweep."""
-    given = {key: str(v) if isinstance(v, Path) else v for key, v in vars(options).items()}
-    content = {
-        **result_to_dict(result, dataset.class_names),
-        "data": repr(dataset),
-        "options": given,
-        "crf": None if crf is None else repr(getattr(crf, "crf", crf)),
-        "checkpoint": {"file": str(options.checkpoint), "sha256": file_hash(options.checkpoint)},
-        "classes": network.num_classes,
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "versions": versions(),
-    }
-    if result.skipped:
-        names = getattr(dataset, "names", None)
-        content["skipped_names"] = [names[i] if names else str(i) for i in result.skipped]
-    with whole_file(options.output / "results.json") as draft:
-        draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    print(f"{options.output / 'results.json'}")
-    if options.sweep:
-        plot = options.output / "cam_thresholds.png"
-        plot_threshold_sweep(result.cam_sweep, plot, title=repr(dataset))
-        print(f"{plot}")
