@@ -6,6 +6,7 @@ import json
 import re
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 import fsr
 from fsr.cli import _extras, main
 from fsr.cli._extras import EXTRAS
+from fsr.cli._info import device_rows
 from fsr.cli._network_file import network_lines
 from fsr.presets import PRESETS
 from fsr.segmenter import SingleStageSegmenter
@@ -36,6 +38,21 @@ def test_versions_devices_extras_and_names_are_told(capsys: pytest.CaptureFixtur
     assert re.findall(r"^(\w.*)$", out, re.MULTILINE) == [
         *("versions", "devices", "extras", "presets and configs")
     ]
+
+
+def test_the_devices_that_torch_can_use_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="Card 9", total_memory=24 * 2**30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    rows = dict(device_rows())
+    assert rows["cuda:0"] == "Card 9, 24 GiB"
+    assert list(rows) == ["cpu", "cuda:0", "mps"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for build, told in (("13.0", "none found"), (None, "none: this build of torch is for the CPU")):
+        monkeypatch.setattr(torch.version, "cuda", build)
+        assert dict(device_rows())["cuda"] == told
 
 
 def test_packaged_configs_are_listed_by_name(
