@@ -22,9 +22,10 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, prog: str, summary: str, notes: str) -> None:
+        usage = notes.strip("\n")  # the indent of the first line stays
         super().__init__(
             prog=prog,
-            description=f"{summary}\n\n{notes.strip()}",
+            description=f"{summary}\n\n{usage}",
             epilog=STATUSES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,

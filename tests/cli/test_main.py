@@ -161,7 +161,7 @@ def test_the_help_of_a_command_names_every_option_with_its_default(
     assert refused(*name.split(), "--help") == 0
     out = capsys.readouterr().out
     assert out.startswith(f"usage: fsr {name}")
-    assert COMMANDS[name].summary in out
+    assert f"\n{COMMANDS[name].summary}\n\n  fsr {name} " in out
     assert "exit status: 0 done" in out
     parser = importlib.import_module(COMMANDS[name].module).build_parser(f"fsr {name}")
     for action in parser._actions:
