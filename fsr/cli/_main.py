@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
 # The summaries of the modules stand here too, so that listing the commands loads none of them.
 COMMANDS = {
-    "train": Command("fsr.cli._train", "Train a network from image-level labels."),
+    "train": Command("fsr.cli._train", "Train a segmenter from image-level labels."),
     "evaluate": Command("fsr.cli._evaluate", "Score a trained network on a data set."),
     "predict": Command("fsr.cli._predict", "Segment image files and folders of them."),
     "export": Command("fsr.cli._export", "Turn image-level labels into label maps."),
@@ -122,10 +122,11 @@ def _overview(name: str) -> str:
         shown = COMMANDS
     width = max(map(len, COMMANDS)) + 2
     more = "" if name else "       fsr --version\n"
+    statuses = STATUSES if name else f"{STATUSES}; 3 from train: a loss is not finite"
     prog = f"fsr {name}".strip()
     return (
         f"usage: {prog} COMMAND ...\n{more}"
         "\nWeakly supervised semantic segmentation from image-level labels.\n\ncommands:\n"
         + "".join(f"  {key:{width}}{value.summary}\n" for key, value in shown.items())
-        + f"\n`fsr COMMAND --help` tells the options of a command.\n\n{STATUSES}"
+        + f"\n`fsr COMMAND --help` tells the options of a command.\n\n{statuses}"
     )

@@ -49,7 +49,7 @@ def test_it_lists_the_commands_and_the_exit_statuses(
     for name, command in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(command.summary)}$", out, re.MULTILINE)
     assert "exit status: 0 done, 1 something cannot be read" in out
-    assert "2 a wrong option, 130 interrupted" in out
+    assert "2 a wrong option, 130 interrupted; 3 from train: a loss is not finite" in out
     assert "fsr --version" in out
 
 
