@@ -1,96 +1,14 @@
-"""Look over MS COCO 2014, and draw its masks.
+"""`fsr prepare coco` under its old name, for this release."""
 
-    python examples/prepare_coco.py --root coco                     # counts, and what is missing
-    python examples/prepare_coco.py --root coco --download          # fetches 19 GB first
-    python examples/prepare_coco.py --root coco --masks coco/masks --workers 4
-
-The masks are palette PNGs, for `COCO2014(root, split, cache="coco/masks")` and `data.cache` of the
-trainer; they need not be drawn beforehand. What is there already is left alone, so that the same
-command goes on after an interruption. `--labels` writes the image-level labels of each split as a
-table for `fsr.data.FolderDataset`. Needs pycocotools: pip install 'fsr-wsss[coco]'.
-
-Exit status: 0 done, 1 the data cannot be used or images are missing, 2 a wrong option.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from pathlib import Path
 
-from option_types import count
-from progress import Progress
-
-from fsr.data import (
-    COCO2014,
-    COCO_IMAGES,
-    coco_splits,
-    download_coco,
-    find_coco_root,
-    label_table,
-    missing_images,
-    write_labels,
-    write_masks,
-)
-from fsr.errors import DataError
-
-
-def look_over(options: argparse.Namespace, root: Path, split: str) -> int:
-    """Report a split and write what was asked for; return the number of missing images."""
-    print(f"reading {split} ...", file=sys.stderr)
-    wants_masks = options.masks is not None
-    dataset = COCO2014(root, split, masks=wants_masks, cache=options.masks)
-    images, missing = len(dataset), missing_images(dataset)
-    known = COCO_IMAGES.get(split, images)
-    note = "as in papers" if images == known else f"papers have {known:,}"
-    print(f"{split:8}{images:>9,} images with annotations ({note})")
-    print(f"{'':8}{dataset.without_annotations:>9,} without, left out")
-    print(f"{'':8}{len(dataset.class_names):>9,} classes")
-    if missing:
-        print(f"{'':8}{len(missing):>9,} image files are not there, the first: {missing[0]}")
-    if wants_masks:
-        with Progress(images, "masks") as progress:
-            written = write_masks(dataset, workers=options.workers, progress=progress.set)
-        print(f"{'':8}{written:>9,} masks drawn into {options.masks / f'{split}2014'}")
-    if options.labels is not None:
-        path = options.labels / f"labels-{split}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = label_table(dataset)
-        write_labels(path, table.rows, table.class_names, form="onehot")
-        print(f"{'':17} labels written to {path}")
-    return len(missing)
+from fsr.cli import main as fsr
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prepare COCO; see the exit statuses at the top."""
-    parser = argparse.ArgumentParser(
-        prog="prepare_coco.py",
-        allow_abbrev=False,
-        description=(__doc__ or "").partition("\n")[0],
-    )
-    parser.add_argument("--root", type=Path, required=True, help="COCO, or the folder above it")
-    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="default: all that are there")
-    parser.add_argument("--masks", type=Path, metavar="FOLDER", help="draw all masks into it")
-    parser.add_argument("--labels", type=Path, metavar="FOLDER", help="write tables of labels")
-    parser.add_argument("--workers", type=count, default=0, help="processes (default: this one)")
-    parser.add_argument("--download", action="store_true", help="fetch the official archives")
-    options = parser.parse_args(argv)
-    for name in ("root", "masks", "labels"):
-        path = getattr(options, name)
-        setattr(options, name, path and path.expanduser())
-    try:
-        if options.download:
-            download_coco(options.root, options.splits or tuple(COCO_IMAGES))
-        root = find_coco_root(options.root)
-        splits = options.splits or coco_splits(root) or ("train",)
-        missing = sum(look_over(options, root, split) for split in splits)
-    except (DataError, ImportError, OSError, ValueError) as error:
-        print(f"prepare_coco.py: error: {error}", file=sys.stderr)
-        return 1
-    if missing:
-        print(f"prepare_coco.py: error: {missing} image files are missing", file=sys.stderr)
-        return 1
-    return 0
+    """Run the command; return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    return fsr(["prepare", "coco", *words], prog="prepare_coco.py")
 
 
 if __name__ == "__main__":

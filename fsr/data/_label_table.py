@@ -180,7 +180,7 @@ def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
             lines = list(_numbered(csv.reader(file, strict=True)))
     except FileNotFoundError as error:
         raise MissingDataError(
-            f"{path}: no such table of labels; examples/prepare_folder.py makes one"
+            f"{path}: no such table of labels; fsr prepare folder makes one"
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error

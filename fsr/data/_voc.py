@@ -188,7 +188,7 @@ def read_voc_list(folder: Path, split: str) -> tuple[str, ...]:
                 "; train_aug.txt is not part of the official archive: it lists the images of "
                 "train.txt and of the Semantic Boundaries Dataset less those of val.txt, 10,582 "
                 f"names, one a line, and their masks belong in {_AUGMENTED}; "
-                "examples/prepare_voc.py makes both"
+                "fsr prepare voc makes both"
             )
         raise MissingDataError(message)
     try:

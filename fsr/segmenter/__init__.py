@@ -1,5 +1,6 @@
 """The network, its checkpoints, and its maps at several scales."""
 
+from fsr.segmenter._checkpoint import read_checkpoint
 from fsr.segmenter._multiscale import (
     REDUCTIONS,
     check_multi_scale,
@@ -23,5 +24,6 @@ __all__ = [
     "multi_scale_cams",
     "multi_scale_probabilities",
     "raw_cams",
+    "read_checkpoint",
     "scaled_size",
 ]

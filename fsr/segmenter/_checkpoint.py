@@ -37,12 +37,28 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], header: dict
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read header and weights.
+    """Read the header and the weights of a file that :meth:`fsr.SingleStageSegmenter.save` wrote.
+
+    Args:
+        path: the file; nothing in it is unpickled.
+
+    Returns:
+        The header: ``arguments`` of the constructor, ``class_names``, ``version``; and the weights
+        by name.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no safetensors file, or was not saved by this package, or by a
-            later version of it.
+        ValueError: the file is no safetensors file, was not saved by this package, or by a later
+            version of it, or its header is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> write_checkpoint(path, {"weight": torch.zeros(2)}, {"arguments": {"num_classes": 3}})
+        >>> header, state = read_checkpoint(path)
+        >>> header["arguments"], state["weight"].shape
+        ({'num_classes': 3}, torch.Size([2]))
     """
     path = Path(path)
     if not path.is_file():
@@ -61,7 +77,12 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
             f"path: {str(path)!r} was not saved by SingleStageSegmenter.save; weights of an "
             "encoder load through pretrained=, those of the released code through fsr.interop"
         )
-    header: dict[str, Any] = json.loads(text)
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise ValueError(f"path: {str(path)!r} has a damaged header, {text[:40]!r}: no JSON object")
     if header.get("format") != FORMAT:
         raise ValueError(
             f"path: {str(path)!r} has format {header.get('format')}, expected {FORMAT}; "

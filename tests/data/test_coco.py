@@ -38,8 +38,6 @@ from tests.helpers import code_that_hides
 
 codec = pytest.importorskip("pycocotools.mask")
 
-import prepare_coco
-
 WIDTH, HEIGHT = 16, 12
 Json = dict[str, Any]
 
@@ -117,9 +115,8 @@ def write_json(root: Path, data: Any, split: str = "train") -> Path:
     return path
 
 
-@pytest.fixture
-def coco(tmp_path: Path) -> Path:
-    root = tmp_path / "coco"
+def write_coco(root: Path) -> Path:
+    """Write the annotations and the four photographs."""
     write_json(root, content())
     (root / "train2014").mkdir()
     for number in (4, 7, 9, 30):
@@ -128,6 +125,11 @@ def coco(tmp_path: Path) -> Path:
         path = root / "train2014" / f"COCO_train2014_{number:012}.jpg"
         Image.new(mode, (WIDTH, HEIGHT), colour).save(path, quality=95)
     return root
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    return write_coco(tmp_path / "coco")
 
 
 def change(root: Path, edit: Callable[[Json], object]) -> None:
@@ -536,47 +538,13 @@ def test_the_table_of_labels_reads_as_a_folder_data_set(coco: Path, tmp_path: Pa
         assert torch.equal(own.target, other.target)
 
 
-def test_the_script_compares_with_papers(
-    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--root", str(coco), "--masks", str(tmp_path / "m"), "--labels", str(tmp_path)]
-    assert prepare_coco.main(arguments) == 0
-    out = capsys.readouterr().out
-    assert "3 images with annotations (papers have 82,081)" in out
-    assert "1 without, left out" in out
-    assert "3 masks drawn into" in out
-    lines = (tmp_path / "labels-train.csv").read_text().splitlines()
-    assert lines[0] == "image,person,dog,toothbrush"
-    assert lines[2] == "COCO_train2014_000000000007.jpg,0,0,1"
-
-
-def test_the_script_tells_of_missing_images_and_of_bad_input_in_one_line(
-    coco: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_images_are_listed(coco: Path) -> None:
     dataset = COCO2014(coco)
     dataset.image_path(1).unlink()
     assert missing_images(dataset) == [dataset.image_path(1)]
-    assert prepare_coco.main(["--root", str(coco)]) == 1
-    out, error = capsys.readouterr()
-    assert "1 image files are not there, the first: " in out
-    assert error.splitlines()[-1] == "prepare_coco.py: error: 1 image files are missing"
-    assert prepare_coco.main(["--root", str(coco), "--splits", "val"]) == 1
-    error = capsys.readouterr().err
-    assert error.splitlines()[-1].startswith("prepare_coco.py: error: split: expected a file inst")
-    with pytest.raises(SystemExit) as caught:
-        prepare_coco.main(["--root", str(coco), "--workers", "-1"])
-    assert caught.value.code == 2
 
 
-def test_without_a_network_the_archive_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    assert prepare_coco.main(["--root", str(tmp_path / "new"), "--download"]) == 1
-    assert "train2014.zip: cannot be fetched (" in capsys.readouterr().err
+def test_splits_that_cannot_be_fetched_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"splits: expected some of train, val, got 'test'"):
         download_coco(tmp_path, ["test"])
 

@@ -334,7 +334,7 @@ def test_missing_and_empty_folders_are_named(photos: Path) -> None:
         FolderDataset(photos / "empty", table)
     with pytest.raises(MissingDataError, match=r"masks: expected a folder, got .*no"):
         read(photos, masks=photos / "no")
-    with pytest.raises(MissingDataError, match=r"no\.csv: no such table .*prepare_folder\.py make"):
+    with pytest.raises(MissingDataError, match=r"no\.csv: no such table .*fsr prepare folder make"):
         FolderDataset(photos / "photos", photos / "no.csv")
     with pytest.raises(DataError, match=r"photos: cannot be read as CSV"):
         FolderDataset(photos / "photos", photos / "photos")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,6 @@ from tests.helpers import code_that_hides
 
 scipy_io = pytest.importorskip("scipy.io")
 sparse = pytest.importorskip("scipy.sparse")
-
-import prepare_voc
 
 
 def save_mat(path: Path, labels: np.ndarray) -> None:
@@ -174,34 +171,6 @@ def test_without_scipy_the_extra_is_named(tmp_path: Path) -> None:
     assert "pip install 'fsr-wsss[voc]'" in done.stderr
 
 
-def test_the_script_compares_with_papers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    voc, sbd = make(tmp_path)
-    assert prepare_voc.main(["--voc", str(voc), "--sbd", str(sbd)]) == 0
-    out = capsys.readouterr().out
-    assert "5 masks written" in out
-    assert "4 images (papers have 10,582)" in out
-    assert prepare_voc.main(["--voc", str(tmp_path / "no"), "--sbd", str(sbd)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("prepare_voc.py: error: root: expected a folder that holds JPEGImages")
-
-
-def test_without_a_network_the_script_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    arguments = ["--voc", str(tmp_path / "v"), "--sbd", str(tmp_path / "s"), "--download"]
-    assert prepare_voc.main(arguments) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("prepare_voc.py: error: http")
-    assert "cannot be fetched (no route to host); fetch it on a machine with a network" in error
-    assert error.count("\n") == 1
-
-
 def test_archives_are_fetched_where_their_content_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,27 +192,3 @@ def test_archives_are_fetched_where_their_content_is_not_there(
     monkeypatch.setattr("fsr.data._sbd._MASKS", 4)
     download_archives(voc, sbd)
     assert fetched == []
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "message"),
-    [
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
-        (BrokenProcessPool("a process died"), 1, "error: a process died"),
-        (OSError("no space left"), 1, "error: no space left"),
-    ],
-)
-def test_the_script_ends_with_one_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    error: BaseException,
-    status: int,
-    message: str,
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(prepare_voc, "build_train_aug", fail)
-    assert prepare_voc.main(["--voc", str(tmp_path), "--sbd", str(tmp_path)]) == status
-    assert capsys.readouterr().err == f"prepare_voc.py: {message}\n"

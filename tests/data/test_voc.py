@@ -224,9 +224,7 @@ def test_a_missing_root_names_what_was_found(tmp_path: Path) -> None:
 def test_a_missing_list_names_the_available_ones_and_how_to_make_train_aug(voc: Path) -> None:
     with pytest.raises(MissingDataError, match=r"split: .* \(available: train, val\), got 'vall'"):
         VOC2012(voc, "vall")
-    with pytest.raises(
-        MissingDataError, match=r"10,582 names, .*ClassAug; examples/prepare_voc.py"
-    ):
+    with pytest.raises(MissingDataError, match=r"10,582 names, .*ClassAug; fsr prepare voc makes"):
         VOC2012(voc)
     (voc / "ImageSets").rename(voc / "elsewhere")
     with pytest.raises(MissingDataError, match=r"available: none"):

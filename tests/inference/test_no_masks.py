@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 import sys
 from pathlib import Path
 
@@ -19,7 +20,6 @@ def no_masks(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a mask was drawn")
 
     monkeypatch.setattr(fsr.data._scenes, "_label_map", refuse)
-    monkeypatch.syspath_prepend(str(EXAMPLES))
 
 
 @pytest.mark.usefixtures("no_masks")
@@ -31,10 +31,9 @@ def test_the_trap_works() -> None:
 @pytest.mark.usefixtures("no_masks")
 def test_pretraining_draws_no_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("einops")
-    module = importlib.import_module("pretrain_scenes")
     options = ["--steps", "2", "--batch", "2", "--workers", "0", "--check", "4"]
     monkeypatch.setattr(sys, "argv", ["pretrain_scenes.py", *options, "--out", str(tmp_path)])
-    module.main()
+    runpy.run_path(str(EXAMPLES / "pretrain_scenes.py"), run_name="__main__")
     assert (tmp_path / "fsr_scenes_tiny.safetensors").exists()
 
 

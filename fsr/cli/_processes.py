@@ -1,4 +1,4 @@
-"""Several processes of one script, started by torchrun."""
+"""Several processes of one command, started by torchrun."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""Options of the dense CRF that several scripts share."""
+"""Options of the dense CRF that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
 
-from option_types import count, fraction
-
+from fsr.cli._types import count, fraction
 from fsr.refine import CRF_PRESETS, CRFPool, DenseCRF
 
 BACKENDS = ("none", "pydensecrf", "torch")
@@ -15,7 +14,13 @@ BACKENDS = ("none", "pydensecrf", "torch")
 def add_crf_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--crf` and how it works."""
     group = parser.add_argument_group("dense CRF")
-    group.add_argument("--crf", choices=BACKENDS, default="none", help="backend (default: none)")
+    group.add_argument(
+        "--crf",
+        choices=BACKENDS,
+        default="none",
+        help="refine with a dense CRF: pydensecrf is fast and needs the extra crf, torch is exact "
+        "and for small images (default: none)",
+    )
     group.add_argument(
         "--crf-preset",
         choices=CRF_PRESETS,
@@ -25,10 +30,15 @@ def add_crf_arguments(parser: argparse.ArgumentParser) -> None:
         "--crf-min-probability",
         type=fraction,
         default=1e-6,
+        metavar="P",
         help="classes that are less probable everywhere in an image take no part (default: 1e-6)",
     )
     group.add_argument(
-        "--crf-workers", type=count, default=0, help="processes of pydensecrf (default: 0, none)"
+        "--crf-workers",
+        type=count,
+        default=0,
+        metavar="N",
+        help="processes that run the CRF (default: 0, run it in this one)",
     )
 
 

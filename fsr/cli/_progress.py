@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
+from importlib.util import find_spec
 from types import TracebackType
+from typing import Any
 
 
 class Progress:
@@ -26,10 +29,10 @@ class Progress:
         self.every = every
         self.done = 0
         self.start = self.told = time.monotonic()
-        self.bar = None
-        if shown and sys.stderr.isatty():
-            from tqdm import tqdm
-
+        self.bar: Any = None
+        # The bar's package is an optional one.
+        if shown and sys.stderr.isatty() and find_spec("tqdm"):
+            tqdm = importlib.import_module("tqdm").tqdm
             self.bar = tqdm(total=total, unit=f" {what}", dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
@@ -54,12 +57,10 @@ class Progress:
             self.bar.total = total
             self.bar.update(done - self.done)
         self.done, self.total = done, total
+        if not self.shown or self.bar is not None or not done:
+            return
         now = time.monotonic()
-        if (
-            not self.shown
-            or self.bar is not None
-            or (now - self.told < self.every and done < total)
-        ):
+        if now - self.told < self.every and done < total:
             return
         self.told = now
         left = (now - self.start) / done * (total - done)
@@ -67,7 +68,12 @@ class Progress:
 
 
 def _spell(seconds: float) -> str:
-    """Spell a time: `1:02:03`, `2:03` or `3 s`."""
+    """Spell a time.
+
+    Example:
+        >>> _spell(3723.4), _spell(123.0), _spell(2.6)
+        ('1:02:03', '2:03', '3 s')
+    """
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     if hours:

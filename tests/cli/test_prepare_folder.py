@@ -1,15 +1,15 @@
-"""The script that makes tables of labels: what it writes, prints and refuses."""
+"""`fsr prepare folder`: the tables it writes, what it prints and refuses."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import prepare_folder
 import pytest
 import torch
 from PIL import Image
 
+from fsr.cli import main
 from fsr.data import FolderDataset, write_label_map
 
 
@@ -40,6 +40,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
+COMMAND = ("prepare", "folder")
 SOURCES = {
     "folders": ["photos"],
     "voc-xml": ["boxes"],
@@ -54,7 +55,7 @@ def test_every_way_gives_the_same_data_set(photos: Path, source: str, form: str)
     path, *options = SOURCES[source]
     table = photos / "made" / "labels.csv"
     arguments = [source, str(photos / path), *options, "--output", str(table), "--form", form]
-    assert prepare_folder.main(arguments) == 0
+    assert main([*COMMAND, *arguments]) == 0
     dataset = FolderDataset(photos / "photos", table, photos / "masks")
     assert dataset.class_names == ("cat", "dog")
     assert {sample.name: sample.labels.tolist() for sample in dataset} == {
@@ -66,7 +67,7 @@ def test_every_way_gives_the_same_data_set(photos: Path, source: str, form: str)
 def test_it_counts_per_class_and_splits(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = photos / "labels.csv"
     arguments = ["coco-json", str(photos / "instances.json"), "--output", str(table)]
-    assert prepare_folder.main([*arguments, "--classes", "dog", "--val", "0.2"]) == 0
+    assert main([*COMMAND, *arguments, "--classes", "dog", "--val", "0.2"]) == 0
     train, val = (FolderDataset(photos / "photos", photos / f"labels{n}.csv") for n in ("", "-val"))
     assert (len(train), len(val)) == (8, 2)
     assert not set(train.names) & set(val.names)
@@ -77,11 +78,11 @@ def test_it_counts_per_class_and_splits(photos: Path, capsys: pytest.CaptureFixt
     others = sum(int(line.split()[-1]) for line in said if line.startswith("  (no class)"))
     assert (dogs, others) == (3, 7)
     first = table.read_text()
-    assert prepare_folder.main([*arguments, "--classes", "dog", "--val", "0.2"]) == 1
+    assert main([*COMMAND, *arguments, "--classes", "dog", "--val", "0.2"]) == 1
     again = [*arguments, "--classes", "dog", "--val", "0.2", "--overwrite"]
-    assert prepare_folder.main(again) == 0
+    assert main([*COMMAND, *again]) == 0
     assert table.read_text() == first
-    assert prepare_folder.main([*again, "--seed", "1"]) == 0
+    assert main([*COMMAND, *again, "--seed", "1"]) == 0
     assert table.read_text() != first
 
 
@@ -105,9 +106,9 @@ def test_what_cannot_be_used_is_told_in_one_line(
     message: str,
 ) -> None:
     monkeypatch.chdir(photos)
-    assert prepare_folder.main(["--output", "labels.csv", *arguments]) == 1
+    assert main([*COMMAND, "--output", "labels.csv", *arguments]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("prepare_folder.py: error: ")
+    assert error.startswith("fsr prepare folder: error: ")
     assert message in error
     assert error.count("\n") == 1
     assert not (photos / "labels.csv").exists()
@@ -129,6 +130,6 @@ def test_wrong_options_end_with_status_two(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        prepare_folder.main(["--output", "labels.csv", *arguments])
+        main([*COMMAND, "--output", "labels.csv", *arguments])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err

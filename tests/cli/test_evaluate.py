@@ -1,17 +1,18 @@
-"""examples/evaluate.py on files in the real layouts, and on what cannot be used."""
+"""`fsr evaluate` on files in the real layouts, and on what cannot be used."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import evaluate as script
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from fsr.data import write_label_map
+from fsr.cli import main
+from fsr.data import SCENE_SEEDS, Scenes, write_label_map
+from fsr.inference import evaluate, result_table
 from fsr.segmenter import SingleStageSegmenter
 
 FAST = ["--scales", "1", "--cam-scales", "1", "--no-flip"]
@@ -58,7 +59,7 @@ def test_a_folder_is_scored_and_everything_is_recorded(
 ) -> None:
     output = tmp_path / "results"
     arguments = [str(checkpoint), *folder, *FAST, "--pseudo", "--sweep", "--trimap"]
-    assert script.main([*arguments, "--output", str(output)]) == 0
+    assert main(["evaluate", *arguments, "--output", str(output)]) == 0
     shown = capsys.readouterr().out
     assert "cat" in shown
     assert "4 images" in shown
@@ -75,7 +76,7 @@ def test_a_folder_is_scored_and_everything_is_recorded(
 def test_a_crf_without_an_extension(
     checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert script.main([str(checkpoint), *folder, *FAST, "--crf", "torch"]) == 0
+    assert main(["evaluate", str(checkpoint), *folder, *FAST, "--crf", "torch"]) == 0
     assert "pred.+CRF" in capsys.readouterr().out
 
 
@@ -84,11 +85,11 @@ def test_a_broken_photograph_stops_it_or_is_named(
 ) -> None:
     path = tmp_path / "images" / "photo 2.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    assert script.main([str(checkpoint), *folder, *FAST]) == 1
+    assert main(["evaluate", str(checkpoint), *folder, *FAST]) == 1
     assert "photo 2.jpg" in capsys.readouterr().err
     output = tmp_path / "results"
     arguments = [str(checkpoint), *folder, *FAST, "--skip-broken", "--output", str(output)]
-    assert script.main(arguments) == 1
+    assert main(["evaluate", *arguments]) == 1
     assert "WARNING: 1 samples" in capsys.readouterr().out
     content = json.loads((output / "results.json").read_text())
     assert content["skipped_names"] == ["photo 2"]
@@ -111,12 +112,46 @@ def test_what_cannot_be_evaluated_is_one_line(
         ([str(checkpoint), "--dataset", "voc", "--root", str(tmp_path)], "JPEGImages"),
     ]
     for arguments, message in cases:
-        assert script.main([*arguments, *FAST]) == 1, message
+        assert main(["evaluate", *arguments, *FAST]) == 1, message
         error = capsys.readouterr().err
-        assert error.startswith("evaluate.py: error: ")
-        assert error[len("evaluate.py: error: ")] not in "\"'", "a message, not its repr"
+        assert error.startswith("fsr evaluate: error: ")
+        assert error[len("fsr evaluate: error: ")] not in "\"'", "a message, not its repr"
         assert error.count("\n") == 1
         assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--low", "0.9"], "--low: expected less than --high 0.7, got 0.9"),
+        (["--device", "mars"], "--device: expected cpu, cuda, cuda:1, ..., got 'mars'"),
+        (["--scenes", "0"], "--scenes: expected at least 1, got 0"),
+        (["--workers", "-1"], "--workers: expected at least 0, got -1"),
+        (["--cam-threshold", "2"], "--cam-threshold: expected a number from 0 to 1, got 2"),
+        (["--crf", "fast"], "--crf: invalid choice: 'fast'"),
+    ],
+)
+def test_wrong_options_end_with_status_two(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        script.main([str(checkpoint), *folder, "--low", "0.9"])
+        main(["evaluate", "model.safetensors", "--dataset", "scenes", *arguments])
     assert stopped.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_scores_of_scenes_are_those_of_the_function(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = Scenes(3, seed=SCENE_SEEDS.test, image_size=96)
+    path = save(tmp_path / "scenes.safetensors", dataset.class_names)
+    arguments = [str(path), "--dataset", "scenes", "--scenes", "3", *FAST]
+    assert main(["evaluate", *arguments, "--split", "test"]) == 0
+    once = {"scales": (1.0,), "cam_scales": (1.0,), "flip": False}
+    expected = evaluate(SingleStageSegmenter.load(path), dataset, **once)
+    assert capsys.readouterr().out == result_table(expected, dataset.class_names) + "\n"
+    assert main(["evaluate", *arguments, "--split", "valid"]) == 1
+    assert capsys.readouterr().err == (
+        "fsr evaluate: error: --split: scenes have pretrain, pretrain_check, train, tune, test, "
+        "got 'valid'\n"
+    )

@@ -1,4 +1,4 @@
-"""Types of command-line options: a wrong value ends a script with status 2 and a message."""
+"""Types of command-line options: a wrong value ends a command with status 2 and a message."""
 
 from __future__ import annotations
 

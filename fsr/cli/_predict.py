@@ -1,0 +1,166 @@
+"""``fsr predict``: masks, overlays and probabilities of image files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from fsr.cli._crf import add_crf_arguments, build_crf
+from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
+from fsr.cli._parser import Parser
+from fsr.cli._progress import Progress
+from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
+from fsr.cli._types import count, positive_float
+from fsr.data import read_labels
+from fsr.inference import (
+    PredictionWriter,
+    describe,
+    file_hash,
+    find_images,
+    predict_paths,
+    record_settings,
+    versions,
+)
+from fsr.segmenter import SingleStageSegmenter
+
+SUMMARY = "Segment image files and folders of them."
+NOTES = """
+  fsr predict runs/scenes/teacher.safetensors photographs --output masks --overlay
+  fsr predict model.safetensors a.jpg b.png --output masks --labels labels.csv
+
+The output folder gets masks/NAME.png (label indices in VOC's colours) and classes.txt (label n in
+line n + 1); with --overlay also overlays/NAME.jpg, with --probabilities also
+probabilities/NAME.npz. NAME is the path inside the folder given, less the suffix. Photographs are
+turned upright as their EXIF data say. Files of an earlier run with the same settings are replaced,
+or kept with --resume, so that only what is missing is done; a folder with results of other
+settings is refused.
+"""
+
+
+def build_parser(prog: str) -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(prog, SUMMARY, NOTES)
+    parser.add_argument("checkpoint", type=Path, help="network file, as training writes them")
+    parser.add_argument("paths", nargs="+", type=Path, help="image files and folders")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to (required)")
+    parser.add_argument("--overlay", action="store_true", help="write overlays too")
+    parser.add_argument("--probabilities", action="store_true", help="write float16 npz files too")
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier run wrote")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="image-level labels, columns image,labels (cat;dog) or image and one 0/1 column per "
+        "class: other classes cannot win a pixel (default: none, all classes compete)",
+    )
+    parser.add_argument(
+        "--scales",
+        nargs="+",
+        type=positive_float,
+        default=[1.0, 1.25, 1.5],
+        metavar="SCALE",
+        help="image scales (default: 1 1.25 1.5)",
+    )
+    parser.add_argument("--no-flip", action="store_true", help="leave mirrored images out")
+    parser.add_argument(
+        "--max-size",
+        type=count,
+        default=1024,
+        metavar="PIXELS",
+        help="longer side that larger images are shrunk to for the network, 0 for never "
+        "(default: 1024); masks have the image's own size all the same",
+    )
+    parser.add_argument("--as-stored", action="store_true", help="ignore the EXIF rotation")
+    add_crf_arguments(parser)
+    add_running_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str], prog: str) -> int:
+    """Segment files; return the exit status."""
+    options = build_parser(prog).parse(argv)
+
+    def work() -> int:
+        with ExitStack() as stack:
+            failed = _predict(options, stack)
+        for message in failed:
+            complain(prog, message)
+        return BAD_INPUT if failed else DONE
+
+    return guarded(prog, work, again="--resume goes on")
+
+
+def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
+    """Write the results; return what went wrong."""
+    model = SingleStageSegmenter.load(options.checkpoint)
+    names = model.class_names or tuple(f"class{i}" for i in range(1, model.num_classes + 1))
+    files = find_images(options.paths)
+    labels = None
+    if options.labels is not None:
+        table = read_labels(options.labels, class_names=names)
+        labels = {row.image: row.labels for row in table.rows}
+    crf = build_crf(options, stack)
+    _record(options, crf)
+    writer = PredictionWriter(
+        options.output,
+        names,
+        overlays=options.overlay,
+        probabilities=options.probabilities,
+        orient=not options.as_stored,
+    )
+    todo = [file for file in files if not (options.resume and writer.complete(file.name))]
+    print(f"{len(files)} images, {len(files) - len(todo)} of them done before")
+    if not todo:
+        return []
+    results = predict_paths(
+        model,
+        todo,
+        labels=labels,
+        class_names=names,
+        crf=crf,
+        probabilities=options.probabilities,
+        batch_size=options.batch_size,
+        num_workers=options.workers,
+        device=device_of(options),
+        autocast=AUTOCAST[options.autocast],
+        **_arguments(options),
+    )
+    failed = []
+    with Progress(len(todo)) as progress:
+        for result in results:
+            if result.error is None:
+                writer.write(result)
+            else:
+                failed.append(result.error)
+            progress.update()
+    print(f"{len(todo) - len(failed)} images segmented into {options.output}")
+    return failed
+
+
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what both the function and the record of the settings are given."""
+    return {
+        "scales": options.scales,
+        "flip": not options.no_flip,
+        "max_size": options.max_size or None,
+        "orient": not options.as_stored,
+    }
+
+
+def _record(options: argparse.Namespace, crf: Any) -> None:
+    """Write what changes a result beside the results, or raise if the folder has others."""
+    record_settings(
+        options.output,
+        {
+            **_arguments(options),
+            "labels": None if options.labels is None else file_hash(options.labels),
+            "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
+            "autocast": options.autocast,
+            "checkpoint": str(options.checkpoint.resolve()),
+            "checkpoint_sha256": file_hash(options.checkpoint),
+            "versions": versions(),
+        },
+    )

@@ -1,0 +1,120 @@
+"""``fsr prepare folder``: the table of labels, from folders, boxes, COCO's annotations or masks."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from fsr.cli._outcome import DONE, guarded
+from fsr.cli._parser import Parser
+from fsr.cli._types import count
+from fsr.data import (
+    FORMS,
+    LabelTable,
+    labels_from_coco,
+    labels_from_folders,
+    labels_from_masks,
+    labels_from_voc,
+    split_table,
+    write_labels,
+)
+from fsr.errors import DataError
+
+SUMMARY = "Make the table of labels for a folder of your own images."
+NOTES = """
+  fsr prepare folder folders IMAGES --output labels.csv        # a folder per class
+  fsr prepare folder voc-xml ANNOTATIONS --output labels.csv   # VOC's boxes
+  fsr prepare folder coco-json FILE --output labels.csv        # COCO's annotations
+  fsr prepare folder masks MASKS --classes cat dog --output labels.csv
+
+With --val 0.2 a fifth of the images, drawn with --seed, goes to a second table beside the first,
+labels-val.csv.
+"""
+SOURCES = ("folders", "voc-xml", "coco-json", "masks")
+
+
+def build_parser(prog: str) -> Parser:
+    """Return the parser of this command."""
+    parser = Parser(prog, SUMMARY, NOTES)
+    parser.add_argument("source", choices=SOURCES, help="what the labels are made from")
+    parser.add_argument("path", type=Path, help="folder, or the JSON file")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="CSV", help="table to write (required)"
+    )
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="masks: names of labels 1, 2, ...; voc-xml and coco-json: classes to keep, in order "
+        "(default: all)",
+    )
+    parser.add_argument(
+        "--form",
+        choices=FORMS,
+        default="onehot",
+        help="a column per class, or one column of names (default: onehot, which keeps the order)",
+    )
+    parser.add_argument(
+        "--val",
+        type=float,
+        metavar="SHARE",
+        help="share of the images for a second table (default: none, one table)",
+    )
+    parser.add_argument(
+        "--seed", type=count, default=0, metavar="N", help="of the split (default: 0)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace tables that exist")
+    return parser
+
+
+def main(argv: Sequence[str], prog: str) -> int:
+    """Make the table; return the exit status."""
+    parser = build_parser(prog)
+    options = parser.parse(argv)
+    if options.source == "masks" and not options.classes:
+        parser.error("masks: expected --classes NAME ..., the names of labels 1, 2, ...")
+    if options.classes and options.source == "folders":
+        parser.error("--classes: the folders name the classes")
+    if options.val is not None and not 0 < options.val < 1:
+        parser.error(f"--val: expected a number between 0 and 1, got {options.val}")
+    return guarded(prog, lambda: _make(options))
+
+
+def _make(options: argparse.Namespace) -> int:
+    """Make the table, or two of them, and say what they hold."""
+    table = _build(options.source, options.path.expanduser(), options.classes)
+    output = options.output.expanduser()
+    tables = {output: table}
+    if options.val is not None:
+        rest, part = split_table(table, options.val, options.seed)
+        tables = {output: rest, output.with_name(f"{output.stem}-val.csv"): part}
+    there = [path for path in tables if path.exists() and not options.overwrite]
+    if there:
+        raise DataError(f"{there[0]}: there is such a table; --overwrite replaces it")
+    for path, each in tables.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(path, each.rows, each.class_names, form=options.form)
+        print(_describe(path, each))
+    return DONE
+
+
+def _build(source: str, path: Path, classes: list[str] | None) -> LabelTable:
+    """Make the table from its source."""
+    if source == "folders":
+        return labels_from_folders(path)
+    if source == "coco-json":
+        return labels_from_coco(path, classes)
+    if source == "voc-xml":
+        return labels_from_voc(path, classes)
+    return labels_from_masks(path, classes or ())
+
+
+def _describe(path: Path, table: LabelTable) -> str:
+    """Say what a table holds."""
+    counts = Counter(name for row in table.rows for name in row.labels)
+    lines = [f"{path}: {len(table.rows)} images, {len(table.class_names)} classes"]
+    lines += [f"  {name:24}{counts[name]:>6}" for name in table.class_names]
+    without = sum(not row.labels for row in table.rows)
+    return "\n".join([*lines, *([f"  {'(no class)':24}{without:>6}"] if without else [])])
