@@ -41,6 +41,7 @@ _ROOMS = (
     "metrics",
     "objective",
     "optim",
+    "pooling",
     "presets",
     "projection",
     "refine",

@@ -78,7 +78,7 @@ class WeightNormLinear(nn.Module):
         norms = nn.Parameter(torch.norm_except_dim(directions.detach(), 2, 0))
         pair = nn.ParameterDict({"original0": norms, "original1": directions})
         self.parametrizations = nn.ModuleDict({"weight": pair})
-        self.register_load_state_dict_pre_hook(_take_older_names)
+        self.register_load_state_dict_pre_hook(_take_older_names)  # type: ignore[no-untyped-call]
 
     @property
     def norms(self) -> Tensor:

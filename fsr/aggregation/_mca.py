@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
 from fsr._core.checks import check_choice, check_positive_int
 from fsr.aggregation._attention import AggregationBlock
-from fsr.aggregation._equations import MASKINGS
+from fsr.aggregation._equations import MASKINGS, Masking
 from fsr.aggregation._inputs import check_tokens, check_visible
 
 
@@ -54,13 +54,13 @@ class MaskedCrossAttentionAggregator(nn.Module):
         num_heads: int = 12,
         mlp_ratio: float = 4.0,
         *,
-        masking: str = "exclude",
+        masking: Masking = "exclude",
     ) -> None:
         super().__init__()
         check_positive_int("depth", depth)
         check_choice("masking", masking, MASKINGS)
         self.dim = dim
-        self.masking = masking
+        self.masking: Masking = masking
         self.blocks = nn.ModuleList(
             AggregationBlock(dim, num_heads, mlp_ratio) for _ in range(depth)
         )
@@ -93,9 +93,12 @@ class MaskedCrossAttentionAggregator(nn.Module):
             ValueError: ``mask`` excludes every token of an image.
         """
         query, tokens = self._start(tokens, mask)
-        for block in self.blocks:
+        for block in cast("Iterable[AggregationBlock]", self.blocks):
             query = block(query, tokens, mask, self.masking)
         return query.squeeze(1)
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def attention_maps(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the attention of Eq. 7 of every block and head, as :meth:`forward` applies it.

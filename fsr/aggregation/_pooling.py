@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +47,9 @@ class AverageAggregator(nn.Module):
         total = exact.masked_fill(mask.unsqueeze(2), 0.0).sum(dim=1)
         return (total / (count - mask.sum(dim=1, keepdim=True))).to(tokens.dtype)
 
+    if TYPE_CHECKING:
+        __call__ = forward
+
 
 class MaxAggregator(nn.Module):
     """Global maximum pooling (GMP of Table 4): the largest unmasked value of every dimension.
@@ -78,3 +83,6 @@ class MaxAggregator(nn.Module):
             check_visible(mask)
             tokens = tokens.masked_fill(mask.unsqueeze(2), -torch.inf)
         return tokens.amax(dim=1)
+
+    if TYPE_CHECKING:
+        __call__ = forward

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -72,6 +74,9 @@ class LargeFOV(nn.Module):
         hidden = F.relu(self.conv2(hidden))
         logits: Tensor = self.classifier(hidden)
         return logits
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
 
 def _dilated(in_dim: int, out_dim: int, dilation: int) -> nn.Conv2d:

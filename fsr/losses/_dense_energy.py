@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -173,6 +174,9 @@ class DenseEnergyLoss(nn.Module):
             images, probabilities, gate, self.sigma_rgb, self.sigma_xy * self.scale
         )
         return self.weight * energy
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""

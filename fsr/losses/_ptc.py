@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -155,6 +155,9 @@ class PTCLoss(nn.Module):
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of tokens ``(B, N, D)`` with labels ``(B, N)``; a scalar."""
         return patch_token_contrast(tokens, labels, self.ignore_index)
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""

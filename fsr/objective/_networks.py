@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fsr._core.modes import eval_mode
-from fsr.aggregation import MaskedCrossAttentionAggregator
+from fsr.aggregation import MaskedCrossAttentionAggregator, Masking
 from fsr.segmenter import SegmenterOutput, SingleStageSegmenter
 
 _log = logging.getLogger(__name__)
 
 
-def set_masking(network: nn.Module, masking: str) -> None:
+def set_masking(network: nn.Module, masking: Masking) -> None:
     """Make a network's aggregator treat masked tokens as asked; others have no such choice."""
     aggregator = getattr(network, "aggregator", None)
     if isinstance(aggregator, MaskedCrossAttentionAggregator) and aggregator.masking != masking:

@@ -19,7 +19,7 @@ from fsr.losses import (
     classification_loss,
     teacher_distribution,
 )
-from fsr.masking import UncertainMasker, token_entropy
+from fsr.masking import Strategy, UncertainMasker, token_entropy
 from fsr.objective._cams import StepCAMs
 from fsr.objective._networks import given, projection_width, set_masking
 from fsr.objective._output import ObjectiveOutput, total_loss
@@ -403,7 +403,7 @@ def _unrefined(images: Tensor, masks: Tensor) -> Tensor:
     return masks
 
 
-def _masker(preset: Preset, strategy: str) -> UncertainMasker:
+def _masker(preset: Preset, strategy: Strategy) -> UncertainMasker:
     """Return the masker of a preset with the strategy of a phase."""
     return UncertainMasker(
         preset.mask_ratio,

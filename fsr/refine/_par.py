@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -174,6 +175,9 @@ class PAR(nn.Module):
             for _ in range(self.num_iter):
                 masks = propagate(masks, affinity, self.dilations)
         return masks
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""
