@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
+from typing import cast
 
 from option_types import count, fraction
 
-from fsr.refine import CRF_PRESETS, CRFPool, DenseCRF
+from fsr.refine import CRF_PRESETS, CRFPool, CRFPreset, DenseCRF
 
 BACKENDS = ("none", "pydensecrf", "torch")
 
@@ -39,7 +40,7 @@ def build_crf(
     if options.crf == "none":
         return None
     crf = DenseCRF(
-        options.crf_preset or preset,
+        cast("CRFPreset", options.crf_preset or preset),
         backend=options.crf,
         min_probability=options.crf_min_probability,
     )

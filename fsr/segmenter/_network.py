@@ -16,6 +16,7 @@ from fsr.segmenter._inference import attention_of, cams_of, probabilities_of
 from fsr.segmenter._multiscale import Reduction
 from fsr.segmenter._output import SegmenterOutput, Wanted, slices_by_head
 from fsr.segmenter._parts import (
+    PARTS,
     Aggregator,
     Decoder,
     build_aggregator,
@@ -52,8 +53,7 @@ class SingleStageSegmenter(nn.Module):
     Raises:
         FileNotFoundError: there is no file at the path ``pretrained``.
         TypeError: an argument has the wrong type.
-        ValueError: there is no class, or no such backbone, block, aggregator or decoder, or
-            the backbone does not fit its options or weights.
+        ValueError: no class, no such part or block, or options or weights that do not fit.
 
     Source:
         Section "A Single-Stage Framework for WSSS".
@@ -108,8 +108,8 @@ class SingleStageSegmenter(nn.Module):
         self.backbone.check_block(aux_block)
         self.aux_block = aux_block
         dim = self.backbone.embed_dim
-        self.classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
-        self.aux_classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
+        self.classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
+        self.aux_classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
         self.aggregator = build_aggregator(aggregator, dim, self.backbone.num_heads)
         self.projector = build_projector(projector, dim, projection_dim, projector_options)
         self.decoder = build_decoder(decoder, dim, num_classes, decoder_options)
@@ -148,8 +148,7 @@ class SingleStageSegmenter(nn.Module):
 
         Args:
             images: ``(B, 3, height, width)`` of any size of at least one patch.
-            scales: factors of the image size; the product is rounded to the nearest size that the
-                patch divides.
+            scales: factors of the image size, rounded to the nearest size that the patch divides.
             flip: use the mirror images too.
 
         Returns:
@@ -185,8 +184,7 @@ class SingleStageSegmenter(nn.Module):
         Raises:
             ShapeError: ``images`` has the wrong shape.
             TypeError: ``images`` is not floating point, or ``scales`` holds no numbers.
-            ValueError: the images are smaller than a patch, a scale is not positive, or there is
-                no such reduction.
+            ValueError: images smaller than a patch, a scale not positive, or no such reduction.
         """
         return probabilities_of(self, images, scales, flip, reduce)
 
@@ -198,8 +196,7 @@ class SingleStageSegmenter(nn.Module):
             mask: ``(B, H, W)`` boolean, True = masked.
 
         Returns:
-            Weights per block and head of the aggregator, ``(B, depth, heads, H, W)``; they sum to
-            1 over the patches.
+            The aggregator's weights ``(B, depth, heads, H, W)``, whose sum over patches is 1.
 
         Raises:
             ShapeError: ``images`` or ``mask`` has the wrong shape.
@@ -249,6 +246,5 @@ class SingleStageSegmenter(nn.Module):
             ValueError: the file was not saved by :meth:`save`, has another number of classes,
                 needs a module, or does not fit the module given.
         """
-        parts = {"backbone": backbone, "aggregator": aggregator}
-        parts |= {"projector": projector, "decoder": decoder}
+        parts = dict(zip(PARTS, (backbone, aggregator, projector, decoder), strict=True))
         return load_network(cls, path, num_classes, parts)

@@ -17,6 +17,8 @@ Aggregator = Literal["mca", "average", "max"]
 AGGREGATORS: tuple[Aggregator, ...] = get_args(Aggregator)
 Decoder = Literal["largefov"]
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
+# Those that may be modules of the caller.
+PARTS = ("backbone", "aggregator", "projector", "decoder")
 
 
 def build_aggregator(

@@ -26,6 +26,7 @@ from fsr.masking import (
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -499,6 +500,7 @@ def test_holds_no_state_and_can_be_copied() -> None:
         masker, lambda: UncertainMasker(0.3, block=2), random_cam(), noise=noise
     )
     assert_deepcopy_after_forward(masker, random_cam(), noise=noise)
+    assert_pickles(masker, random_cam(), noise=noise)
     assert "ratio=0.3" in repr(masker)
     assert "strategy='uncertain'" in repr(masker)
 
