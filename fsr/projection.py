@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -45,7 +46,7 @@ def project_tokens(
     return projector(torch.cat([aggregated.unsqueeze(1), tokens], dim=1))
 
 
-class WeightNormLinear(nn.Module):
+class WeightNormLinear(TypedModule):
     r"""Linear layer without bias whose rows are :math:`w_k = g_k\, v_k / \lVert v_k \rVert`.
 
     It computes and names its parameters as ``torch.nn.utils.parametrizations.weight_norm`` does,
@@ -99,9 +100,6 @@ class WeightNormLinear(nn.Module):
         """Return the products of features ``(..., in_features)`` and the rows, ``(..., K)``."""
         return F.linear(features, self.weight)
 
-    if TYPE_CHECKING:
-        __call__ = forward
-
     def extra_repr(self) -> str:
         """Show the sizes in ``print(module)``."""
         rows, width = self.directions.shape
@@ -117,7 +115,7 @@ def _take_older_names(
             state[f"{prefix}parametrizations.weight.{name}"] = state.pop(f"{prefix}{older}")
 
 
-class ProjectionHead(nn.Module):
+class ProjectionHead(TypedModule):
     r"""Projector P of Eq. 1: MLP with GELU, L2 norm, cosine scores of K prototypes.
 
     The last layer is weight-normed with its norms frozen at 1, so that score k is the cosine of
@@ -208,9 +206,6 @@ class ProjectionHead(nn.Module):
         with no_autocast(tokens):
             unit = F.normalize(at_least_float32(bottleneck), dim=-1).to(bottleneck.dtype)
         return self.prototypes(unit)
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from einops import rearrange
 from torch import Tensor, nn
 
 from fsr._core.checks import check_positive_int
+from fsr._core.module import TypedModule
 from fsr.aggregation._equations import Masking, cross_attention_weights, masked_cross_attention
 
 # That of timm's and the authors' vision transformers, whose tokens the block reads.
 NORM_EPS = 1e-6
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(TypedModule):
     """Masked cross-attention (MCA) of Eq. 5: projections of Eq. 6, attention of Eq. 7, output.
 
     Args:
@@ -71,9 +71,6 @@ class CrossAttention(nn.Module):
         out: Tensor = self.proj(rearrange(gathered, "b heads n d -> b n (heads d)"))
         return out
 
-    if TYPE_CHECKING:
-        __call__ = forward
-
     def weights(
         self,
         query: Tensor,
@@ -100,7 +97,7 @@ class CrossAttention(nn.Module):
         return rearrange(value, "b n (heads d) -> b heads n d", heads=self.num_heads)
 
 
-class AggregationBlock(nn.Module):
+class AggregationBlock(TypedModule):
     """One aggregation block of Eq. 5: masked cross-attention, then feed-forward, both residual.
 
     Only the class token changes; the patch tokens are the same for every block.
@@ -161,9 +158,6 @@ class AggregationBlock(nn.Module):
         query = query + self.attn(self.norm1(query), self.norm1(tokens), mask, masking)
         out: Tensor = query + self.mlp(self.norm2(query))
         return out
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def weights(
         self,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from fsr._core.checks import check_choice, check_positive_int
+from fsr._core.module import TypedModule
 from fsr.aggregation._attention import AggregationBlock
 from fsr.aggregation._equations import MASKINGS, Masking
 from fsr.aggregation._inputs import check_tokens, check_visible
 
 
-class MaskedCrossAttentionAggregator(nn.Module):
+class MaskedCrossAttentionAggregator(TypedModule):
     """Summarise the unmasked patch tokens of an image in one class token: A of Eq. 1.
 
     A learnable class token passes ``depth`` blocks of masked cross-attention and feed-forward
@@ -96,9 +97,6 @@ class MaskedCrossAttentionAggregator(nn.Module):
         for block in cast("Iterable[AggregationBlock]", self.blocks):
             query = block(query, tokens, mask, self.masking)
         return query.squeeze(1)
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def attention_maps(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the attention of Eq. 7 of every block and head, as :meth:`forward` applies it.

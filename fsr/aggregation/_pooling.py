@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
 from fsr.aggregation._inputs import check_tokens, check_visible
 
 
-class AverageAggregator(nn.Module):
+class AverageAggregator(TypedModule):
     """Global average pooling (GAP of Table 4): every unmasked token weighs the same.
 
     Source:
@@ -47,11 +46,8 @@ class AverageAggregator(nn.Module):
         total = exact.masked_fill(mask.unsqueeze(2), 0.0).sum(dim=1)
         return (total / (count - mask.sum(dim=1, keepdim=True))).to(tokens.dtype)
 
-    if TYPE_CHECKING:
-        __call__ = forward
 
-
-class MaxAggregator(nn.Module):
+class MaxAggregator(TypedModule):
     """Global maximum pooling (GMP of Table 4): the largest unmasked value of every dimension.
 
     Source:
@@ -83,6 +79,3 @@ class MaxAggregator(nn.Module):
             check_visible(mask)
             tokens = tokens.masked_fill(mask.unsqueeze(2), -torch.inf)
         return tokens.amax(dim=1)
-
-    if TYPE_CHECKING:
-        __call__ = forward

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from timm.data.config import resolve_data_config
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr._core.module import TypedModule
 from fsr._core.shown import shown
 from fsr.backbone._build import (
     build_vit,
@@ -40,7 +41,7 @@ class BackboneOutput(NamedTuple):
         return shown(self)
 
 
-class ViTBackbone(nn.Module):
+class ViTBackbone(TypedModule):
     """Encoder of the framework: a timm ViT for images of any size, with a learnable mask token.
 
     Masked patches are replaced by the mask token after patch embedding and before the position
@@ -195,9 +196,6 @@ class ViTBackbone(nn.Module):
                 aux_tokens = tokens
         count = height * width
         return BackboneOutput(tokens[:, -count:], aux_tokens[:, -count:], (height, width))
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def check_block(self, aux_block: int) -> int:
         """Return the index of a block from 0; raise unless the backbone has it."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.module import TypedModule
 
 
-class LargeFOV(nn.Module):
+class LargeFOV(TypedModule):
     """Decoder behind the segmentation term of Eq. 10: large field of view by dilation.
 
     Two 3x3 convolutions with ReLU and a 1x1 convolution, all without bias.
@@ -74,9 +73,6 @@ class LargeFOV(nn.Module):
         hidden = F.relu(self.conv2(hidden))
         logits: Tensor = self.classifier(hidden)
         return logits
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
 
 def _dilated(in_dim: int, out_dim: int, dilation: int) -> nn.Conv2d:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.checks import check_floating, check_integer, check_shape
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 
 
@@ -132,7 +133,7 @@ def _leave_unknown_out(tokens: Tensor, labels: Tensor, ignore_index: int) -> tup
     return tokens.gather(1, rows), labels.gather(1, order)
 
 
-class PTCLoss(nn.Module):
+class PTCLoss(TypedModule):
     """Module form of :func:`patch_token_contrast`, the affinity term of Eq. 10.
 
     Args:
@@ -155,9 +156,6 @@ class PTCLoss(nn.Module):
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of tokens ``(B, N, D)`` with labels ``(B, N)``; a scalar."""
         return patch_token_contrast(tokens, labels, self.ignore_index)
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""

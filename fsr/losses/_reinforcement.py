@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.module import TypedModule
 from fsr.errors import ShapeError
 from fsr.losses._center import Center
 from fsr.losses._distributions import (
@@ -29,7 +30,7 @@ class ReinforcementLosses(NamedTuple):
     confident: Tensor
 
 
-class SelfReinforcementLoss(nn.Module):
+class SelfReinforcementLoss(TypedModule):
     r"""Both self-reinforcement losses, Eq. 8 and 9, with the teacher's centres.
 
     The aggregated tokens of view 1 and the patch tokens of view 2 have a centre each: the running
@@ -137,9 +138,6 @@ class SelfReinforcementLoss(nn.Module):
             self.class_center.update(class_outputs)
             self.patch_center.update(patch_outputs)
         return losses
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""

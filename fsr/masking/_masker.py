@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.checks import (
@@ -14,6 +14,7 @@ from fsr._core.checks import (
     check_positive_int,
     check_unit_interval,
 )
+from fsr._core.module import TypedModule
 from fsr._core.optional import import_extra
 from fsr.masking._edges import edge_mask
 from fsr.masking._entropy import block_mean, entropy_soft_mask
@@ -42,7 +43,7 @@ Thresholds = Literal["fixed", "otsu"]
 THRESHOLDS: tuple[Thresholds, ...] = get_args(Thresholds)
 
 
-class UncertainMasker(nn.Module):
+class UncertainMasker(TypedModule):
     r"""Choose the patches to mask from a CAM: the masking operator of Eq. 3 and 4.
 
     Strategies (Table 3): ``"uncertain"`` takes patches of the uncertain zone first and the rest at
@@ -175,9 +176,6 @@ class UncertainMasker(nn.Module):
         share = self.ratio if ratio is None else ratio
         count = mask_count(share, blocks[0] * blocks[1], self.rounding)
         return to_patches(top_k_mask(soft, count).view_as(noise), self.block)
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     @torch.no_grad()
     def uncertain_zone(

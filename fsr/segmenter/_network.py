@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from fsr._core.checks import check_positive_int
+from fsr._core.module import TypedModule
 from fsr.backbone import ViTBackbone
 from fsr.segmenter._checkpoint import load_network, save_network
 from fsr.segmenter._heads import heads_of
@@ -26,7 +27,7 @@ from fsr.segmenter._parts import (
 )
 
 
-class SingleStageSegmenter(nn.Module):
+class SingleStageSegmenter(TypedModule):
     """The network of the framework: one ViT, read by all the heads of Eq. 10.
 
     Args:
@@ -134,9 +135,6 @@ class SingleStageSegmenter(nn.Module):
             ValueError: the patch does not divide the image size, or there is no such head.
         """
         return heads_of(self, images, mask, slices_by_head(outputs))
-
-    if TYPE_CHECKING:
-        __call__ = forward
 
     def cam(
         self, images: Tensor, *, scales: Sequence[float] = (1.0, 0.5, 1.5), flip: bool = True

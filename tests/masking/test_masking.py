@@ -338,7 +338,7 @@ def test_edge_needs_five_percent_of_the_pixels(
     pytest.importorskip("skimage")
     pixels = torch.zeros(1, 16, 32, dtype=torch.bool)
     pixels[0, 0, :edge_pixels] = True
-    monkeypatch.setattr("fsr.masking._masker.canny_edges", lambda images: pixels)
+    monkeypatch.setattr("fsr.masking._edges.canny_edges", lambda images: pixels)
     masker = UncertainMasker(strategy="edge")
     mask = masker(torch.zeros(1, 1, 1, 2), images=torch.zeros(1, 3, 16, 32))
     assert mask.tolist() == [[[masked, False]]]
@@ -348,7 +348,7 @@ def test_edge_keeps_the_patch_with_the_fewest_edge_pixels(monkeypatch: pytest.Mo
     pytest.importorskip("skimage")
     pixels = torch.ones(1, 8, 12, dtype=torch.bool)
     pixels[0, 5, 9] = False
-    monkeypatch.setattr("fsr.masking._masker.canny_edges", lambda images: pixels)
+    monkeypatch.setattr("fsr.masking._edges.canny_edges", lambda images: pixels)
     mask = UncertainMasker(strategy="edge")(torch.zeros(1, 1, 2, 3), images=torch.ones(1, 3, 8, 12))
     assert mask.logical_not().nonzero().tolist() == [[0, 1, 2]]
 
