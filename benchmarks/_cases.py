@@ -405,7 +405,7 @@ def _crf(backend: str) -> Callable[[Namespace], Call]:
         image = image.permute(1, 2, 0).to(torch.uint8).contiguous()
         coarse = 2 * _random(options, 1, 21, 6, 8, seed=1)
         scores = F.interpolate(coarse, image.shape[:2], mode="bilinear")[0].softmax(dim=0)
-        crf = DenseCRF(backend=backend, max_seconds=None)
+        crf = DenseCRF(backend=backend, max_pixels=None)
         return lambda: crf(image, scores)
 
     return build

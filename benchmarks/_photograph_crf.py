@@ -27,7 +27,7 @@ def child(options: Namespace) -> None:
     coarse = 2 * torch.randn(1, CLASSES, 12, 16, generator=torch.Generator().manual_seed(1))
     scores = F.interpolate(coarse, photograph.shape[-2:], mode="bilinear").softmax(dim=1)
     image, maps = photograph[0].permute(1, 2, 0).contiguous().to(device), scores[0].to(device)
-    crf = DenseCRF(backend="torch", max_seconds=None)
+    crf = DenseCRF(backend="torch", max_pixels=None)
 
     def error() -> dict[str, float]:
         """Compare the filter of a corner in float32 here with that in float64 on the CPU."""

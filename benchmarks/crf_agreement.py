@@ -72,7 +72,7 @@ def agreement(found: list[Any]) -> list[dict[str, Any]]:
     rows = []
     for preset in CRF_PRESETS:
         lattice = DenseCRF(preset)
-        exact = DenseCRF(preset, backend="torch", max_seconds=None)
+        exact = DenseCRF(preset, backend="torch", max_pixels=None)
         for seed, (name, image, target, classes) in enumerate(found):
             pixels, labels = shrunk(image, target)
             maps = unary(labels, classes, seed)

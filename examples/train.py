@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -60,7 +60,7 @@ from fsr.objective import ObjectiveOutput, TrainingObjective
 from fsr.optim import parameter_groups, set_learning_rate
 from fsr.presets import LOSS_TERMS
 from fsr.schedules import Schedule
-from fsr.segmenter import SingleStageSegmenter
+from fsr.segmenter import Aggregator, Decoder, SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 
 # What a seed is for; 0 and 1 are order and augmentation, in fsr.data._stream.
@@ -130,8 +130,8 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
         pretrained=model.pretrained,
         image_size=config.data.image_size,
         aux_block=model.aux_block,
-        aggregator=model.aggregator,
-        decoder=model.decoder,
+        aggregator=cast("Aggregator", model.aggregator),
+        decoder=cast("Decoder", model.decoder),
         projection_dim=model.projection_dim,
         backbone_options={"drop_path_rate": preset.drop_path_rate, **model.backbone_options},
         projector_options=model.projector_options,

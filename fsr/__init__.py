@@ -53,6 +53,7 @@ _ROOMS = (
     "metrics",
     "objective",
     "optim",
+    "pooling",
     "presets",
     "projection",
     "refine",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
 
 from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -45,7 +46,76 @@ def project_tokens(
     return projector(torch.cat([aggregated.unsqueeze(1), tokens], dim=1))
 
 
-class ProjectionHead(nn.Module):
+class WeightNormLinear(TypedModule):
+    r"""Linear layer without bias whose rows are :math:`w_k = g_k\, v_k / \lVert v_k \rVert`.
+
+    It computes and names its parameters as ``torch.nn.utils.parametrizations.weight_norm`` does,
+    so states go back and forth. That one makes a class of its own for every layer, which cannot be
+    pickled, and a network must be, to reach the processes of a launcher that spawns them.
+
+    Args:
+        in_features: width of the input.
+        out_features: number of rows K.
+
+    Attributes:
+        norms: the g, ``(K, 1)``, at first those of the rows that a linear layer starts with.
+        directions: the v, ``(K, in_features)``.
+        weight: the w, ``(K, in_features)``.
+
+    Source:
+        Salimans and Kingma, "Weight Normalization", NeurIPS 2016.
+
+    Example:
+        >>> layer = WeightNormLinear(2, 3)
+        >>> sorted(layer.state_dict())
+        ['parametrizations.weight.original0', 'parametrizations.weight.original1']
+        >>> layer(torch.ones(5, 2)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        directions = nn.Linear(in_features, out_features, bias=False).weight
+        norms = nn.Parameter(torch.norm_except_dim(directions.detach(), 2, 0))
+        pair = nn.ParameterDict({"original0": norms, "original1": directions})
+        self.parametrizations = nn.ModuleDict({"weight": pair})
+        self.register_load_state_dict_pre_hook(_take_older_names)  # type: ignore[no-untyped-call]
+
+    @property
+    def norms(self) -> Tensor:
+        """The norms g of the rows."""
+        return self.get_parameter("parametrizations.weight.original0")
+
+    @property
+    def directions(self) -> Tensor:
+        """The directions v of the rows, of any length."""
+        return self.get_parameter("parametrizations.weight.original1")
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows w."""
+        return torch._weight_norm(self.directions, self.norms, 0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the products of features ``(..., in_features)`` and the rows, ``(..., K)``."""
+        return F.linear(features, self.weight)
+
+    def extra_repr(self) -> str:
+        """Show the sizes in ``print(module)``."""
+        rows, width = self.directions.shape
+        return f"in_features={width}, out_features={rows}"
+
+
+def _take_older_names(
+    module: nn.Module, state: dict[str, Any], prefix: str, *unused: object
+) -> None:
+    """Load states of the older ``torch.nn.utils.weight_norm`` too, as torch's own form does."""
+    for older, name in (("weight_g", "original0"), ("weight_v", "original1")):
+        if f"{prefix}{older}" in state:
+            state[f"{prefix}parametrizations.weight.{name}"] = state.pop(f"{prefix}{older}")
+
+
+class ProjectionHead(TypedModule):
     r"""Projector P of Eq. 1: MLP with GELU, L2 norm, cosine scores of K prototypes.
 
     The last layer is weight-normed with its norms frozen at 1, so that score k is the cosine of
@@ -103,15 +173,13 @@ class ProjectionHead(nn.Module):
             layers += [linear, nn.GELU()]
         self.mlp = nn.Sequential(*layers[:-1])
 
-        # The parametrised form: the older hook-based weight norm cannot be copied after a forward.
-        self.prototypes = parametrizations.weight_norm(nn.Linear(bottleneck_dim, out_dim, False))
+        self.prototypes = WeightNormLinear(bottleneck_dim, out_dim)
         self.prototype_norms.requires_grad_(False).fill_(1.0)
 
     @property
     def prototype_norms(self) -> Tensor:
         """The frozen norms of the prototypes, ``(K, 1)``."""
-        norms: Tensor = self.prototypes.get_parameter("parametrizations.weight.original0")
-        return norms
+        return self.prototypes.norms
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return scores before softmax, cosines between -1 and 1.
@@ -137,8 +205,7 @@ class ProjectionHead(nn.Module):
         # The norm of half-precision features can overflow where they do not.
         with no_autocast(tokens):
             unit = F.normalize(at_least_float32(bottleneck), dim=-1).to(bottleneck.dtype)
-        scores: Tensor = self.prototypes(unit)
-        return scores
+        return self.prototypes(unit)
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,34 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from fsr._core.checks import check_between
 from fsr.errors import ShapeError
 
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, Protocol, Self, TypeVar
 
-class EMATeacher(nn.Module):
+    Network = TypeVar("Network", bound=nn.Module, default=nn.Module, covariant=True)
+    Arguments = ParamSpec("Arguments")
+    Result = TypeVar("Result", covariant=True)
+
+    class _Averaging(Protocol[Arguments, Result]):
+        """A teacher of a module that is called with such arguments and returns such a result."""
+
+        @property
+        def module(self) -> Callable[Arguments, Result]: ...
+else:
+    from typing import TypeVar
+
+    # Without the default, which Python has from 3.13 on only.
+    Network = TypeVar("Network", bound=nn.Module, covariant=True)
+
+
+class EMATeacher(nn.Module, Generic[Network]):
     r"""Copy of a student whose weights follow it, :math:`\theta_t = m\theta_t + (1-m)\theta_s`.
 
     The copy runs without gradient and in eval mode whatever is asked of it: a parent's ``train()``
     does not wake it, so dropout and DropPath add no noise to its targets. Parameters are averaged,
     frozen ones included, and buffers copied. Parameters other than floating point are copied too.
+
+    To a type checker it is generic over the network, ``EMATeacher[SingleStageSegmenter]``, and its
+    calls return what the network's do.
 
     A half-precision teacher does not move at a momentum near 1, as the change is below the spacing
     of its numbers: keep the student in float32 (under autocast) or call ``teacher.float()``.
@@ -49,6 +70,18 @@ class EMATeacher(nn.Module):
         tensor([[1.5000]])
     """
 
+    @overload
+    def __init__(
+        self: EMATeacher[nn.Module],
+        student: DistributedDataParallel | DataParallel[Any],
+        momentum: float | Callable[[int], float] = 0.9995,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self, student: Network, momentum: float | Callable[[int], float] = 0.9995
+    ) -> None: ...
+
     def __init__(
         self, student: nn.Module, momentum: float | Callable[[int], float] = 0.9995
     ) -> None:
@@ -58,10 +91,12 @@ class EMATeacher(nn.Module):
         if not callable(momentum):
             check_between("momentum", momentum, 0.0, 1.0)
         self.momentum = momentum
-        self.module: nn.Module = copy.deepcopy(unwrap(student)).requires_grad_(False)
+        # What is inside a wrapper is of the type that the overloads promise.
+        self.module: Network = copy.deepcopy(cast("Network", unwrap(student)))
+        self.module.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> EMATeacher:
+    def train(self, mode: bool = True) -> Self:
         """Stay in eval mode, whatever ``mode`` says; return the teacher."""
         super().train(False)
         return self
@@ -72,6 +107,12 @@ class EMATeacher(nn.Module):
             self.module.eval()
         with torch.no_grad():
             return self.module(*args, **kwargs)
+
+    if TYPE_CHECKING:
+
+        def __call__(  # noqa: D102 - its documentation is that of forward
+            self: _Averaging[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+        ) -> Result: ...
 
     def update(self, student: nn.Module, step: int = 0) -> None:
         """Move towards the student; call it once after every optimiser step.

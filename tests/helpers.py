@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,17 @@ def assert_deepcopy_after_forward(module: nn.Module, *args: Any, **kwargs: Any) 
         assert torch.equal(own, other)
         assert own.numel() == 0 or own.data_ptr() != other.data_ptr()
     assert_same(twin(*args, **kwargs), module(*args, **kwargs))
+
+
+def assert_pickles(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+    """A module can be pickled before and after a forward, as processes that are spawned need."""
+    for _ in range(2):
+        twin = pickle.loads(pickle.dumps(module))
+        assert type(twin) is type(module)
+        own, other = module.state_dict(), twin.state_dict()
+        assert list(own) == list(other)
+        assert all(torch.equal(own[name], other[name]) for name in own)
+        assert_same(twin(*args, **kwargs), module(*args, **kwargs))
 
 
 def code_that_hides(packages: list[str]) -> str:

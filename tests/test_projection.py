@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from fsr.errors import ShapeError
-from fsr.projection import ProjectionHead, project_tokens
+from fsr.projection import ProjectionHead, WeightNormLinear, project_tokens
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -132,7 +135,42 @@ def test_state_copies_and_compilation() -> None:
     head(tokens).sum().backward()
     assert_state_dict_round_trip(head, build, tokens)
     assert_deepcopy_after_forward(head, tokens)
+    assert_pickles(head, tokens)
     assert_compiles(head, tokens)
+
+
+def test_states_of_torchs_weight_norms_old_and_new_are_taken() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        older = nn.utils.weight_norm(nn.Linear(4, 7, bias=False))
+    newer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 7, bias=False))
+    layer, features = WeightNormLinear(4, 7), torch.randn(3, 4)
+    for other in (older, newer):
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.copy_(torch.randn_like(parameter))
+        layer.load_state_dict(other.state_dict())
+        assert torch.equal(layer(features), other(features))
+    assert list(layer.state_dict()) == list(newer.state_dict())
+    newer.load_state_dict(layer.state_dict())
+    head = build()
+    state = head.state_dict()
+    for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+        state[f"prototypes.{old}"] = state.pop(f"prototypes.parametrizations.weight.{new}")
+    build().load_state_dict(state)
+
+
+def test_weight_norm_starts_as_the_linear_layer_and_torchs_own_form_do() -> None:
+    torch.manual_seed(5)
+    layer = WeightNormLinear(4, 7)
+    torch.manual_seed(5)
+    plain = nn.Linear(4, 7, bias=False)
+    torch.manual_seed(5)
+    own = nn.utils.parametrizations.weight_norm(nn.Linear(4, 7, bias=False))
+    assert torch.equal(layer.directions, plain.weight)
+    assert torch.equal(layer.weight, own.weight)
+    torch.testing.assert_close(layer.weight, plain.weight)
+    assert repr(layer).startswith("WeightNormLinear(\n  in_features=4, out_features=7")
 
 
 def test_default_backend_compiles() -> None:

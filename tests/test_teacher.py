@@ -19,6 +19,7 @@ from fsr.teacher import EMATeacher, unwrap
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -293,6 +294,7 @@ def test_state_dict_round_trip_and_deepcopy() -> None:
     x = torch.randn(4, 3)
     assert_state_dict_round_trip(teacher, lambda: EMATeacher(network()), x)
     assert_deepcopy_after_forward(teacher, x)
+    assert_pickles(teacher, x)
     twin = copy.deepcopy(teacher)
     for each in (teacher, twin):
         each.update(student, step=4)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from fsr._core.checks import check_positive_int
-from fsr.aggregation._equations import cross_attention_weights, masked_cross_attention
+from fsr._core.module import TypedModule
+from fsr.aggregation._equations import Masking, cross_attention_weights, masked_cross_attention
 
 # That of timm's and the authors' vision transformers, whose tokens the block reads.
 NORM_EPS = 1e-6
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(TypedModule):
     """Masked cross-attention (MCA) of Eq. 5: projections of Eq. 6, attention of Eq. 7, output.
 
     Args:
@@ -47,7 +49,11 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(
-        self, query: Tensor, tokens: Tensor, mask: Tensor | None = None, masking: str = "exclude"
+        self,
+        query: Tensor,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        masking: Masking = "exclude",
     ) -> Tensor:
         """Return what the class token gathers from the patch tokens.
 
@@ -62,11 +68,15 @@ class CrossAttention(nn.Module):
         """
         q, k, v = (self._heads(x) for x in (self.q(query), self.k(tokens), self.v(tokens)))
         gathered = masked_cross_attention(q, k, v, mask, masking)
-        out: Tensor = self.proj(gathered.transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(rearrange(gathered, "b heads n d -> b n (heads d)"))
         return out
 
     def weights(
-        self, query: Tensor, tokens: Tensor, mask: Tensor | None = None, masking: str = "exclude"
+        self,
+        query: Tensor,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        masking: Masking = "exclude",
     ) -> Tensor:
         """Return the attention of Eq. 7 that :meth:`forward` applies.
 
@@ -84,11 +94,10 @@ class CrossAttention(nn.Module):
 
     def _heads(self, value: Tensor) -> Tensor:
         """Split the heads: ``(B, N, D)`` to ``(B, heads, N, d)``."""
-        batch, count, dim = value.shape
-        return value.reshape(batch, count, self.num_heads, dim // self.num_heads).transpose(1, 2)
+        return rearrange(value, "b n (heads d) -> b heads n d", heads=self.num_heads)
 
 
-class AggregationBlock(nn.Module):
+class AggregationBlock(TypedModule):
     """One aggregation block of Eq. 5: masked cross-attention, then feed-forward, both residual.
 
     Only the class token changes; the patch tokens are the same for every block.
@@ -128,7 +137,11 @@ class AggregationBlock(nn.Module):
         self.mlp = nn.Sequential(OrderedDict(layers))
 
     def forward(
-        self, query: Tensor, tokens: Tensor, mask: Tensor | None = None, masking: str = "exclude"
+        self,
+        query: Tensor,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        masking: Masking = "exclude",
     ) -> Tensor:
         """Return the class token after the block.
 
@@ -147,7 +160,11 @@ class AggregationBlock(nn.Module):
         return out
 
     def weights(
-        self, query: Tensor, tokens: Tensor, mask: Tensor | None = None, masking: str = "exclude"
+        self,
+        query: Tensor,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        masking: Masking = "exclude",
     ) -> Tensor:
         """Return the attention ``(B, heads, N)`` of :meth:`forward` with the same arguments."""
         return self.attn.weights(self.norm1(query), self.norm1(tokens), mask, masking)

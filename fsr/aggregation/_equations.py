@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,11 +11,12 @@ from torch.nn import functional as F
 from fsr._core.checks import check_bool, check_choice, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 
-MASKINGS = ("exclude", "scale", "ignore")
+Masking = Literal["exclude", "scale", "ignore"]
+MASKINGS: tuple[Masking, ...] = get_args(Masking)
 
 
 def cross_attention_weights(
-    q: Tensor, k: Tensor, mask: Tensor | None = None, masking: str = "exclude"
+    q: Tensor, k: Tensor, mask: Tensor | None = None, masking: Masking = "exclude"
 ) -> Tensor:
     r"""Attention A of Eq. 7 for every head.
 
@@ -59,7 +62,7 @@ def cross_attention_weights(
 
 
 def masked_cross_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, masking: str = "exclude"
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, masking: Masking = "exclude"
 ) -> Tensor:
     r"""What the class token gathers with the attention of Eq. 7, :math:`A V`, in a fused kernel.
 
@@ -100,7 +103,7 @@ def masked_cross_attention(
 
 
 def _apply_mask(
-    q: Tensor, k: Tensor, mask: Tensor | None, masking: str
+    q: Tensor, k: Tensor, mask: Tensor | None, masking: Masking
 ) -> tuple[Tensor, Tensor | None]:
     """Check, then return the keys to use and, under "exclude", which are visible (B, 1, 1, N)."""
     check_choice("masking", masking, MASKINGS)

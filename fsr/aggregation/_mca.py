@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fsr._core.checks import check_choice, check_positive_int
+from fsr._core.module import TypedModule
 from fsr.aggregation._attention import AggregationBlock
-from fsr.aggregation._equations import MASKINGS
+from fsr.aggregation._equations import MASKINGS, Masking
 from fsr.aggregation._inputs import check_tokens, check_visible
 
 
-class MaskedCrossAttentionAggregator(nn.Module):
+class MaskedCrossAttentionAggregator(TypedModule):
     """Summarise the unmasked patch tokens of an image in one class token: A of Eq. 1.
 
     A learnable class token passes ``depth`` blocks of masked cross-attention and feed-forward
@@ -54,13 +55,13 @@ class MaskedCrossAttentionAggregator(nn.Module):
         num_heads: int = 12,
         mlp_ratio: float = 4.0,
         *,
-        masking: str = "exclude",
+        masking: Masking = "exclude",
     ) -> None:
         super().__init__()
         check_positive_int("depth", depth)
         check_choice("masking", masking, MASKINGS)
         self.dim = dim
-        self.masking = masking
+        self.masking: Masking = masking
         self.blocks = nn.ModuleList(
             AggregationBlock(dim, num_heads, mlp_ratio) for _ in range(depth)
         )
@@ -93,7 +94,7 @@ class MaskedCrossAttentionAggregator(nn.Module):
             ValueError: ``mask`` excludes every token of an image.
         """
         query, tokens = self._start(tokens, mask)
-        for block in self.blocks:
+        for block in cast("Iterable[AggregationBlock]", self.blocks):
             query = block(query, tokens, mask, self.masking)
         return query.squeeze(1)
 

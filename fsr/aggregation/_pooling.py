@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
 from fsr.aggregation._inputs import check_tokens, check_visible
 
 
-class AverageAggregator(nn.Module):
+class AverageAggregator(TypedModule):
     """Global average pooling (GAP of Table 4): every unmasked token weighs the same.
 
     Source:
@@ -46,7 +47,7 @@ class AverageAggregator(nn.Module):
         return (total / (count - mask.sum(dim=1, keepdim=True))).to(tokens.dtype)
 
 
-class MaxAggregator(nn.Module):
+class MaxAggregator(TypedModule):
     """Global maximum pooling (GMP of Table 4): the largest unmasked value of every dimension.
 
     Source:

@@ -1,9 +1,10 @@
 """The encoder: an adapter over timm's vision transformers, and the small encoder of the scenes."""
 
+from fsr.backbone._build import RESERVED
 from fsr.backbone._prefix_tokens import adapt_prefix_tokens
 from fsr.backbone._pretrained import final_norm_name
 from fsr.backbone._scenes_encoder import fsr_scenes_tiny
-from fsr.backbone._vit import RESERVED, BackboneOutput, ViTBackbone
+from fsr.backbone._vit import BackboneOutput, ViTBackbone
 
 __all__ = [
     "RESERVED",

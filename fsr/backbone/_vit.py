@@ -6,24 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from timm.data.config import resolve_data_config
-from timm.layers.format import Format
-from timm.models import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-import fsr.backbone._scenes_encoder  # noqa: F401 - registers its name with timm
-from fsr._core.checks import (
-    check_bool,
-    check_floating,
-    check_positive_int,
-    check_shape,
+from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr._core.module import TypedModule
+from fsr._core.shown import shown
+from fsr.backbone._build import (
+    build_vit,
+    check_divisible,
+    check_supported,
+    head_count,
+    prepared,
 )
-from fsr.backbone._pretrained import check_timm_name, final_norm_name, load_pretrained
-
-RESERVED = ("checkpoint_path", "dynamic_img_size", "img_size", "num_classes", "pretrained")
+from fsr.backbone._pretrained import final_norm_name, load_pretrained
 
 
 class BackboneOutput(NamedTuple):
@@ -39,8 +37,11 @@ class BackboneOutput(NamedTuple):
     aux_tokens: Tensor
     grid: tuple[int, int]
 
+    def __repr__(self) -> str:
+        return shown(self)
 
-class ViTBackbone(nn.Module):
+
+class ViTBackbone(TypedModule):
     """Encoder of the framework: a timm ViT for images of any size, with a learnable mask token.
 
     Masked patches are replaced by the mask token after patch embedding and before the position
@@ -100,7 +101,7 @@ class ViTBackbone(nn.Module):
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(f"backbone_options: expected a mapping, got {type(options).__name__}")
         if isinstance(model, str):
-            vit = _build(model, image_size, options or {})
+            vit = build_vit(model, image_size, options or {})
             if pretrained is not False:
                 load_pretrained(vit, model, pretrained, options or {})
         elif isinstance(model, nn.Module):
@@ -109,15 +110,15 @@ class ViTBackbone(nn.Module):
                     "backbone: pretrained and backbone_options belong to a name; "
                     f"got them with a module, {type(model).__name__}"
                 )
-            vit = _check_supported(model)
+            vit = check_supported(model)
         else:
             raise TypeError(
                 f"backbone: expected a timm name or a module, got {type(model).__name__}"
             )
-        self.model = _prepare(vit)
+        self.model = prepared(vit)
         self.embed_dim = int(vit.embed_dim)
         self.depth = len(vit.blocks)
-        self.num_heads = _num_heads(vit)
+        self.num_heads = head_count(vit)
         height, width = vit.patch_embed.feat_ratio(as_scalar=False)
         self.patch_size = (int(height), int(width))
         config = resolve_data_config(model=vit)  # type: ignore[no-untyped-call]
@@ -141,7 +142,7 @@ class ViTBackbone(nn.Module):
             ValueError: the patch size does not divide the image size.
         """
         _, _, height, width = check_shape("images", images, "B channels H W", channels=3)
-        return _check_divisible("images", (height, width), self.patch_size)
+        return check_divisible("images", (height, width), self.patch_size)
 
     def forward(
         self,
@@ -206,84 +207,3 @@ class ViTBackbone(nn.Module):
                 f"got {aux_block}"
             )
         return aux_block % self.depth
-
-
-def _build(name: str, image_size: int | tuple[int, int], options: Mapping[str, Any]) -> Any:
-    """Build a timm ViT by name for images of any size."""
-    check_timm_name(name)
-    size = image_size if isinstance(image_size, tuple) else (image_size, image_size)
-    for side in size:
-        check_positive_int("image_size", side)
-    for key in RESERVED:
-        if key in options:
-            raise ValueError(f"backbone_options: {key!r} is not an option here")
-    try:
-        vit = timm.create_model(
-            name, num_classes=0, img_size=size, dynamic_img_size=True, **options
-        )
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        _check_supported_name(name)
-        reason = str(error) or type(error).__name__
-        raise ValueError(
-            f"backbone: timm cannot build {name!r} with options {dict(options)}: {reason}"
-        ) from error
-    vit = _check_supported(vit)
-    _check_divisible("image_size", size, vit.patch_embed.feat_ratio(as_scalar=False))
-    return vit
-
-
-def _check_supported_name(name: str) -> None:
-    """Raise if timm builds another class than a ViT under this name."""
-    for device in ("meta", "cpu"):  # Not every model can be built without memory.
-        try:
-            with torch.device(device):
-                plain = timm.create_model(name, num_classes=0)
-        except Exception:  # The error that led here says more.
-            continue
-        _check_supported(plain)
-        return
-
-
-def _check_supported(model: nn.Module) -> Any:
-    """Return the model if it computes its tokens as timm's VisionTransformer does."""
-    own_forward = getattr(type(model), "forward_features", None)
-    if isinstance(model, VisionTransformer) and own_forward is VisionTransformer.forward_features:
-        return model
-    raise ValueError(
-        "backbone: expected timm's VisionTransformer or VisionTransformerDistilled, "
-        f"got {type(model).__name__}: not supported"
-    )
-
-
-def _prepare(vit: Any) -> Any:
-    """Leave in a ViT what patch tokens need, and make it accept any input size."""
-    # Parameters that no output depends on would make DDP wait for their gradients.
-    vit.reset_classifier(0, "")
-    if not isinstance(vit.norm, nn.Identity):
-        vit.fc_norm = nn.Identity()
-    vit.dynamic_img_size = True
-    embed = vit.patch_embed
-    embed.strict_img_size = False
-    embed.flatten = False
-    embed.output_fmt = Format.NHWC
-    return vit
-
-
-def _num_heads(vit: Any) -> int:
-    """Return the head count of a ViT's attention, wherever its kind of block keeps it."""
-    return next(
-        int(module.num_heads) for module in vit.blocks[0].modules() if hasattr(module, "num_heads")
-    )
-
-
-def _check_divisible(name: str, size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:
-    """Return the patch grid, or raise with the nearest sizes that the patch divides."""
-    if all(side >= p and side % p == 0 for side, p in zip(size, patch, strict=True)):
-        return size[0] // patch[0], size[1] // patch[1]
-    lower = tuple(max(side // p, 1) * p for side, p in zip(size, patch, strict=True))
-    upper = tuple(-(-side // p) * p for side, p in zip(size, patch, strict=True))
-    near = " or ".join(str(each) for each in dict.fromkeys((lower, upper)))
-    raise ValueError(
-        f"{name}: expected a height and width that the patch {tuple(patch)} divides, "
-        f"got {tuple(size)}; nearest: {near}"
-    )

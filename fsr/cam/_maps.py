@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +20,9 @@ from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
 EPS = 1e-5
+# Which tokens a segmenter's CAM is made from.
+Layer = Literal["final", "auxiliary"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 
 def class_activation_maps(tokens: Tensor, weight: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -43,7 +48,7 @@ def class_activation_maps(tokens: Tensor, weight: Tensor, grid: tuple[int, int])
         >>> class_activation_maps(tokens, torch.tensor([[2.0, -1.0]]), grid=(1, 2))
         tensor([[[[2., 0.]]]])
     """
-    batch, count, width = check_shape("tokens", tokens, "B N D")
+    _, count, width = check_shape("tokens", tokens, "B N D")
     height, columns = check_grid("grid", grid)
     if height * columns != count:
         raise ShapeError(f"grid: expected H * W = {count} patches, got {(height, columns)}")
@@ -61,7 +66,7 @@ def class_activation_maps(tokens: Tensor, weight: Tensor, grid: tuple[int, int])
     with no_autocast(tokens):
         exact = at_least_float32(torch.empty(0, dtype=dtype)).dtype
         scores = F.relu(F.linear(tokens.to(exact), weight.to(exact)))
-    return scores.transpose(1, 2).reshape(batch, classes, height, columns).to(dtype)
+    return rearrange(scores, "b (h w) c -> b c h w", h=height).to(dtype)
 
 
 def normalize_cam(cam: Tensor, eps: float = EPS) -> Tensor:

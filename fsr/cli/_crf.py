@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
+from typing import cast
 
 from fsr.cli._types import count, fraction
-from fsr.refine import CRF_PRESETS, CRFPool, DenseCRF
+from fsr.refine import CRF_PRESETS, CRFPool, CRFPreset, DenseCRF
 
 BACKENDS = ("none", "pydensecrf", "torch")
 
@@ -49,7 +50,7 @@ def build_crf(
     if options.crf == "none":
         return None
     crf = DenseCRF(
-        options.crf_preset or preset,
+        cast("CRFPreset", options.crf_preset or preset),
         backend=options.crf,
         min_probability=options.crf_min_probability,
     )

@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.module import TypedModule
 
 
-class LargeFOV(nn.Module):
+class LargeFOV(TypedModule):
     """Decoder behind the segmentation term of Eq. 10: large field of view by dilation.
 
     Two 3x3 convolutions with ReLU and a 1x1 convolution, all without bias.

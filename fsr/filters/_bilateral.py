@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F
 
 from fsr._core.checks import check_between, check_floating, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
+from fsr.filters._gaussian_sum import GaussianSum
 
-# Fused attention kernels on GPUs want float32 rows of a multiple of 16 bytes; 8 also suits CPUs.
-HEAD_MULTIPLE = 8
-# Scores held at once where attention is not fused: 1 GiB in float64.
-MAX_SCORES = 2**27
 # Largest rounding error of an exponent that is let pass: weights are then right to 1%.
 MAX_ROUNDING = 1e-2
 
@@ -83,71 +79,11 @@ def bilateral_filter(
     check_between("sigma_rgb", sigma_rgb, 0.0, math.inf, inclusive=False)
 
     with no_autocast(values):
-        rows = at_least_float32(values).flatten(2).transpose(1, 2)
+        rows = rearrange(at_least_float32(values), "b k h w -> b (h w) k")
         features = _features(images.detach().to(rows.dtype), sigma_xy, sigma_rgb)
         _check_rounding(features)
-        filtered: Tensor = _GaussianSum.apply(rows, features)
-        return filtered.transpose(1, 2).reshape(values.shape)
-
-
-class _GaussianSum(torch.autograd.Function):
-    """Gaussian sum over points; K is symmetric, so its gradient is the same sum of gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, features: Tensor) -> Tensor:
-        """Return K v for values ``(B, N, K)`` at features ``(B, N, F)``."""
-        ctx.save_for_backward(features)
-        return _gaussian_sum(values, features)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Return K g; the features are constants."""
-        (features,) = ctx.saved_tensors
-        with no_autocast(grad):
-            result: Tensor = _GaussianSum.apply(grad, features)
-        return result, None
-
-
-def _gaussian_sum(values: Tensor, features: Tensor) -> Tensor:
-    r"""Sum of exp(-|f_i - f_j|^2 / 2) v_j over j, as softmax attention with one more key.
-
-    With q = [f, 1, -|f|^2/2] and k = [f, -|f|^2/2, 1] the logits are the exponents. Attention would
-    divide by the weights' sum Z; a key of zeros adds a known weight of exp(0) = 1, so that its own
-    share is 1 / (Z + 1), and dividing by that share undoes the division. Z is at least 1 (j = i),
-    so the share is never small against its rounding, and nothing can overflow.
-    """
-    count, channels = values.shape[1:]
-    half_norm = features.square().sum(dim=-1, keepdim=True) / 2
-    ones = torch.ones_like(half_norm)
-    width = max(channels + 1, features.shape[-1] + 2)
-    width = math.ceil(width / HEAD_MULTIPLE) * HEAD_MULTIPLE
-    query = _pad(torch.cat([features, ones, -half_norm], dim=-1), width)
-    key = F.pad(_pad(torch.cat([features, -half_norm, ones], dim=-1), width), (0, 0, 0, 1))
-    share = F.pad(torch.zeros_like(half_norm), (0, 0, 0, 1), value=1.0)
-    value = _pad(torch.cat([F.pad(values, (0, 0, 0, 1)), share], dim=-1), width)
-
-    blocks = torch.split(query, _rows_at_once(query, count + 1), dim=1)
-    sums = [
-        F.scaled_dot_product_attention(
-            block.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), scale=1.0
-        ).squeeze(1)
-        for block in blocks
-    ]
-    attended = torch.cat(sums, dim=1)
-    return attended[..., :channels] / attended[..., channels : channels + 1]
-
-
-def _pad(rows: Tensor, width: int) -> Tensor:
-    """Fill rows with zeros up to a width."""
-    return F.pad(rows, (0, width - rows.shape[-1]))
-
-
-def _rows_at_once(query: Tensor, keys: int) -> int:
-    """Query rows per attention call: all where torch fuses it, else as many as memory allows."""
-    device = query.device.type
-    if device == "cpu" or (device == "cuda" and query.dtype == torch.float32):
-        return query.shape[1]
-    return max(1, MAX_SCORES // (query.shape[0] * keys))
+        filtered: Tensor = GaussianSum.apply(rows, features)
+        return rearrange(filtered, "b (h w) k -> b k h w", h=height)
 
 
 def _features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
@@ -158,7 +94,7 @@ def _features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
     )
     place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")) / sigma_xy
     features = torch.cat([place.expand(batch, -1, -1, -1), images / sigma_rgb], dim=1)
-    features = features.flatten(2).transpose(1, 2)
+    features = rearrange(features, "b f h w -> b (h w) f")
     # Distances do not change, but shorter vectors leave less rounding in their products.
     return features - features.mean(dim=1, keepdim=True)
 

@@ -23,6 +23,7 @@ from fsr.inference._provenance import describe, versions, weights_hash
 from fsr.inference._runner import SegmenterRunner
 from fsr.inference._writing import record_settings, write_class_names
 from fsr.refine import PAR
+from fsr.segmenter import Reduction
 
 IMAGES = ("none", "link", "copy")
 
@@ -54,7 +55,7 @@ def export_pseudo_labels(
     scales: Sequence[float] = (1.0, 1.25, 1.5),
     cam_scales: Sequence[float] = (1.0, 0.5, 1.5),
     flip: bool = True,
-    reduce: str = "max_logits",
+    reduce: Reduction = "max_logits",
     par: PAR | None = None,
     crf: CRF | None = None,
     certainty: float = 0.7,

@@ -20,7 +20,7 @@ from fsr.inference._maps import (
 )
 from fsr.inference._runner import SegmenterRunner
 from fsr.refine import PAR, label_map_probabilities, pseudo_labels
-from fsr.segmenter import REDUCTIONS, check_scales
+from fsr.segmenter import REDUCTIONS, Reduction, check_scales
 
 SOURCES = ("prediction", "cam", "cam+par")
 
@@ -57,7 +57,7 @@ class LabelSource:
     threshold: float | None = None
     scales: Sequence[float] = (1.0, 1.25, 1.5)
     cam_scales: Sequence[float] = (1.0, 0.5, 1.5)
-    reduce: str = "max_logits"
+    reduce: Reduction = "max_logits"
     certainty: float = 0.7
 
     def __post_init__(self) -> None:

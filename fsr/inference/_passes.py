@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from fsr._core.numerics import at_least_float32
 from fsr.cam import class_activation_maps, normalize_cam, resize_cam
-from fsr.segmenter import SingleStageSegmenter, scaled_size
+from fsr.segmenter import Head, SingleStageSegmenter, scaled_size
 
 
 class Passes:
@@ -38,7 +38,7 @@ class Passes:
             cam, aux_cam = self.network.cam(images, scales=self.cam_scales, flip=self.flip)
             scores = self.network.predict(images, scales=self.scales, flip=self.flip)
             return self.class_logits(images), cam, aux_cam, scores
-        heads = ("class_logits", "segmentation", "tokens", "aux_tokens")
+        heads: tuple[Head, ...] = ("class_logits", "segmentation", "tokens", "aux_tokens")
         output = self.network(self._fit(images), outputs=heads)
         cams = [
             normalize_cam(

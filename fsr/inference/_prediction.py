@@ -33,7 +33,7 @@ from fsr.inference._photographs import (
     read_photograph,
 )
 from fsr.inference._runner import SegmenterRunner
-from fsr.segmenter import REDUCTIONS, check_scales, scaled_size
+from fsr.segmenter import REDUCTIONS, Reduction, check_scales, scaled_size
 
 WINDOW = 256
 
@@ -65,7 +65,7 @@ def predict_paths(
     class_names: Sequence[str] | None = None,
     scales: Sequence[float] = (1.0, 1.25, 1.5),
     flip: bool = True,
-    reduce: str = "max_logits",
+    reduce: Reduction = "max_logits",
     crf: CRF | None = None,
     probabilities: bool = False,
     max_size: int | None = 1024,
@@ -172,7 +172,7 @@ def _mapped(
     loader: Iterable[list[Mapped]],
     present: Present,
     scales: Sequence[float],
-    reduce: str,
+    reduce: Reduction,
 ) -> Iterator[Mapped]:
     """Yield every image with its probabilities, or with what is wrong with it."""
     for batch in loader:

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from fsr._core.modes import eval_mode
 from fsr.segmenter import (
+    Reduction,
     SingleStageSegmenter,
     multi_scale_cams,
     multi_scale_probabilities,
@@ -54,7 +55,7 @@ class SegmenterRunner:
         self.autocast = autocast
 
     def probabilities(
-        self, images: Sequence[Tensor], scales: Sequence[float], reduce: str = "max_logits"
+        self, images: Sequence[Tensor], scales: Sequence[float], reduce: Reduction = "max_logits"
     ) -> list[Tensor]:
         """Segmentation probabilities, see :meth:`fsr.SingleStageSegmenter.predict`.
 

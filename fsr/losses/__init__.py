@@ -4,14 +4,9 @@ from fsr.losses._boundary import boundary_weights, label_boundary
 from fsr.losses._center import Center
 from fsr.losses._classification import classification_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
+from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
-from fsr.losses._reinforcement import (
-    ReinforcementLosses,
-    SelfReinforcementLoss,
-    confident_loss,
-    teacher_distribution,
-    uncertain_loss,
-)
+from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
 from fsr.losses._segmentation import balanced_segmentation_loss
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.checks import (
@@ -14,6 +14,7 @@ from fsr._core.checks import (
     check_integer,
     check_shape,
 )
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, attached_zero
 from fsr.errors import ShapeError
 from fsr.filters import bilateral_filter
@@ -75,7 +76,7 @@ def gated_dense_energy(
     return -(probabilities * gate * smooth).sum() / probabilities.shape[0]
 
 
-class DenseEnergyLoss(nn.Module):
+class DenseEnergyLoss(TypedModule):
     r"""Gated dense energy of a segmentation, at reduced size, from logits and pseudo labels.
 
     The logits are interpolated bilinearly to the labels' size and turned into probabilities. Then,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.checks import check_floating, check_integer, check_shape
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 
 
@@ -132,7 +133,7 @@ def _leave_unknown_out(tokens: Tensor, labels: Tensor, ignore_index: int) -> tup
     return tokens.gather(1, rows), labels.gather(1, order)
 
 
-class PTCLoss(nn.Module):
+class PTCLoss(TypedModule):
     """Module form of :func:`patch_token_contrast`, the affinity term of Eq. 10.
 
     Args:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from fsr._core.checks import (
-    check_between,
-    check_bool,
-    check_floating,
-    check_shape,
-)
-from fsr._core.numerics import at_least_float32
+from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.module import TypedModule
 from fsr.errors import ShapeError
 from fsr.losses._center import Center
+from fsr.losses._distributions import (
+    check_temperature,
+    confident_loss,
+    teacher_distribution,
+    uncertain_loss,
+)
 
 
 class ReinforcementLosses(NamedTuple):
@@ -32,127 +30,7 @@ class ReinforcementLosses(NamedTuple):
     confident: Tensor
 
 
-@torch.no_grad()
-def teacher_distribution(outputs: Tensor, center: Tensor, temperature: float) -> Tensor:
-    r"""Distributions :math:`P = \sigma((t - c) / \tau)` of the teacher, centred and sharpened.
-
-    Args:
-        outputs: teacher's projector outputs t, ``(..., K)``; no gradient flows into them.
-        center: their running mean c, ``(K,)``.
-        temperature: :math:`\tau > 0`; the smaller, the sharper.
-
-    Returns:
-        Probabilities, ``(..., K)``, of at least float32.
-
-    Raises:
-        ShapeError: ``center`` is not as wide as ``outputs``.
-        TypeError: a tensor is not floating point.
-        ValueError: ``temperature`` is not above 0.
-
-    Source:
-        Sections "A Single-Stage Framework for WSSS" (Eq. 1) and "Implementation Details"; Caron et
-        al., ICCV 2021.
-
-    Example:
-        >>> teacher_distribution(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5, 0.5]), 0.07)
-        tensor([[0.5000, 0.5000]])
-    """
-    check_floating("outputs", outputs)
-    check_shape("center", center, "K", K=outputs.shape[-1])
-    _check_temperature("temperature", temperature)
-    return ((at_least_float32(outputs) - center) / temperature).softmax(dim=-1)
-
-
-def uncertain_loss(
-    student: Tensor,
-    teacher: Tensor,
-    mask: Tensor,
-    temperature: float = 0.1,
-    *,
-    weights: Tensor | None = None,
-) -> Tensor:
-    r"""Loss :math:`L_u` of the uncertain tokens, Eq. 8, averaged over tokens and images.
-
-    .. math:: L_u = -\frac1B \sum_b \frac{1}{\max(1, |M_b|)} \sum_{i \in M_b} P^{(i)}
-              \log \sigma(s^{(i)} / \tau)
-
-    With ``weights`` the mean over an image's masked tokens becomes their weighted mean, so that the
-    loss keeps its scale (not in the paper).
-
-    Args:
-        student: projector outputs s of the student's masked view, before softmax, ``(B, N, K)``.
-        teacher: distributions P of the teacher's same view, ``(B, N, K)``; constants.
-        mask: True where a patch was masked, ``(B, N)`` boolean.
-        temperature: the student's :math:`\tau > 0`.
-        weights: how much each token counts beside the others, ``(B, N)``, finite and at least 0,
-            constants; see :func:`fsr.losses.boundary_weights`. None: all alike.
-
-    Returns:
-        Scalar of at least 0, in at least float32. An image without a masked token counts as 0; so
-        does a whole batch of them, still attached to the graph.
-
-    Raises:
-        ShapeError: a shape is wrong or does not fit the others.
-        TypeError: ``student``, ``teacher`` or ``weights`` is not floating point, or ``mask`` not
-            boolean.
-        ValueError: ``temperature`` is not above 0, or a weight is negative, infinite or NaN.
-
-    Source:
-        Section "Feature Self-reinforcement", Eq. 8.
-
-    Example:
-        >>> student, teacher = torch.zeros(1, 3, 4), torch.full((1, 3, 4), 0.25)
-        >>> uncertain_loss(student, teacher, torch.tensor([[True, False, False]]))
-        tensor(1.3863)
-    """
-    batch, count, _ = check_shape("student", student, "B N K")
-    check_shape("mask", mask, "B N", B=batch, N=count)
-    check_bool("mask", mask)
-    # Every token's cross entropy, masked or not: picking rows by mask would make shapes depend on
-    # values, which costs a synchronisation on a GPU and a graph break in torch.compile.
-    entropy = _cross_entropy(student, teacher, temperature)
-    if weights is None:
-        masked = mask.sum(dim=1).clamp(min=1)
-        return ((entropy * mask).sum(dim=1) / masked).mean()
-    check_shape("weights", weights, "B N", B=batch, N=count)
-    check_floating("weights", weights)
-    _check_weights(weights)
-    share = weights.detach().to(entropy.dtype) * mask
-    total = share.sum(dim=1)
-    return ((entropy * share).sum(dim=1) / total.masked_fill(total == 0, 1)).mean()
-
-
-def confident_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
-    r"""Loss :math:`L_c` of the aggregated tokens, Eq. 9, averaged over the batch.
-
-    .. math:: L_c = -\frac1B \sum_b P_1^{(1)} \log \sigma(s^{(1)} / \tau)
-
-    Args:
-        student: projector outputs s of the student's aggregated token (masked view 2), before
-            softmax, ``(B, K)``.
-        teacher: distributions P of the teacher's aggregated token (view 1), ``(B, K)``; constants.
-        temperature: the student's :math:`\tau > 0`.
-
-    Returns:
-        Scalar of at least 0, in at least float32.
-
-    Raises:
-        ShapeError: a shape is wrong or does not fit the other.
-        TypeError: a tensor is not floating point.
-        ValueError: ``temperature`` is not above 0.
-
-    Source:
-        Section "Feature Self-reinforcement", Eq. 9.
-
-    Example:
-        >>> confident_loss(torch.zeros(2, 4), torch.full((2, 4), 0.25))
-        tensor(1.3863)
-    """
-    check_shape("student", student, "B K")
-    return _cross_entropy(student, teacher, temperature).mean()
-
-
-class SelfReinforcementLoss(nn.Module):
+class SelfReinforcementLoss(TypedModule):
     r"""Both self-reinforcement losses, Eq. 8 and 9, with the teacher's centres.
 
     The aggregated tokens of view 1 and the patch tokens of view 2 have a centre each: the running
@@ -180,6 +58,7 @@ class SelfReinforcementLoss(nn.Module):
         Section "Feature Self-reinforcement", Eq. 8-9; section "Implementation Details".
 
     Example:
+        >>> import torch
         >>> loss = SelfReinforcementLoss(dim=4)
         >>> views = torch.zeros(3, 2, 1 + 9, 4)
         >>> mask = torch.zeros(2, 9, dtype=torch.bool)
@@ -192,7 +71,7 @@ class SelfReinforcementLoss(nn.Module):
         self, dim: int, *, student_temperature: float = 0.1, center_momentum: float = 0.9
     ) -> None:
         super().__init__()
-        _check_temperature("student_temperature", student_temperature)
+        check_temperature("student_temperature", student_temperature)
         check_between("center_momentum", center_momentum, 0.0, 1.0)
         self.student_temperature = student_temperature
         self.class_center = Center(dim, center_momentum)
@@ -240,7 +119,7 @@ class SelfReinforcementLoss(nn.Module):
             check_shape(name, value, "B 1+N K", **sizes)
             check_floating(name, value)
         check_shape("mask", mask, "B N", B=batch, N=rows - 1)
-        _check_temperature("teacher_temperature", teacher_temperature)
+        check_temperature("teacher_temperature", teacher_temperature)
 
         class_outputs, patch_outputs = teacher_view1[:, 0], teacher_view2[:, 1:]
         class_target = teacher_distribution(
@@ -263,30 +142,3 @@ class SelfReinforcementLoss(nn.Module):
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""
         return f"student_temperature={self.student_temperature}"
-
-
-def _cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Cross entropy over the last axis, in float32: half precision loses sums of 4096 terms."""
-    if not isinstance(teacher, Tensor) or teacher.shape != student.shape:
-        got = tuple(teacher.shape) if isinstance(teacher, Tensor) else type(teacher).__name__
-        raise ShapeError(f"teacher: expected the student's shape {tuple(student.shape)}, got {got}")
-    check_floating("student", student)
-    check_floating("teacher", teacher)
-    _check_temperature("temperature", temperature)
-    log_student = F.log_softmax(at_least_float32(student) / temperature, dim=-1)
-    return -(teacher.detach() * log_student).sum(dim=-1)
-
-
-def _check_weights(weights: Tensor) -> None:
-    """Raise unless all weights are finite and at least 0; steps aside under ``torch.compile``."""
-    if torch.compiler.is_compiling() or bool((torch.isfinite(weights) & (weights >= 0)).all()):
-        return
-    raise ValueError(
-        f"weights: expected finite numbers of at least 0, got values from {weights.min().item():g} "
-        f"to {weights.max().item():g}"
-    )
-
-
-def _check_temperature(name: str, value: float) -> None:
-    """Raise unless a temperature is a finite number above 0."""
-    check_between(name, value, 0.0, math.inf, inclusive=False)

@@ -1,13 +1,26 @@
 """Which patches to mask: the uncertain ones first (Eq. 3 and 4)."""
 
 from fsr.masking._entropy import block_mean, entropy_soft_mask, token_entropy
-from fsr.masking._equations import keep_one, mask_count, soft_mask, top_k_mask, uncertain_zone
-from fsr.masking._masker import STRATEGIES, THRESHOLDS, UncertainMasker
+from fsr.masking._equations import (
+    ROUNDINGS,
+    Rounding,
+    keep_one,
+    mask_count,
+    soft_mask,
+    strict_mask,
+    top_k_mask,
+    uncertain_zone,
+)
+from fsr.masking._masker import STRATEGIES, THRESHOLDS, Strategy, Thresholds, UncertainMasker
 from fsr.masking._otsu import otsu_thresholds, strongest_with_thresholds
 
 __all__ = [
+    "ROUNDINGS",
     "STRATEGIES",
     "THRESHOLDS",
+    "Rounding",
+    "Strategy",
+    "Thresholds",
     "UncertainMasker",
     "block_mean",
     "entropy_soft_mask",
@@ -15,6 +28,7 @@ __all__ = [
     "mask_count",
     "otsu_thresholds",
     "soft_mask",
+    "strict_mask",
     "strongest_with_thresholds",
     "token_entropy",
     "top_k_mask",

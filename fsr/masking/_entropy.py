@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import reduce
 from torch import Tensor
 
 from fsr._core.checks import check_floating, check_positive_int, check_shape
@@ -74,13 +75,12 @@ def block_mean(values: Tensor, block: int) -> Tensor:
         >>> block_mean(torch.tensor([[[0.0, 1.0, 4.0, 4.0], [2.0, 1.0, 4.0, 4.0]]]), 2)
         tensor([[[1., 4.]]])
     """
-    batch, height, width = check_shape("values", values, "B H W")
+    _, height, width = check_shape("values", values, "B H W")
     check_floating("values", values)
     check_positive_int("block", block)
     if height % block or width % block:
         raise ShapeError(f"values: expected multiples of block={block}, got {(height, width)}")
-    cells = at_least_float32(values).reshape(batch, height // block, block, width // block, block)
-    return cells.mean(dim=(2, 4))
+    return reduce(at_least_float32(values), "b (h p) (w q) -> b h w", "mean", p=block, q=block)
 
 
 def entropy_soft_mask(entropy: Tensor, noise: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
@@ -13,10 +15,11 @@ from fsr._core.checks import (
 )
 from fsr._core.numerics import at_least_float32
 
-ROUNDINGS = ("floor", "ceil")
+Rounding = Literal["floor", "ceil"]
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 
 
-def mask_count(ratio: float, total: int, rounding: str = "floor") -> int:
+def mask_count(ratio: float, total: int, rounding: Rounding = "floor") -> int:
     r"""The k of Eq. 4, :math:`\lfloor HW \cdot r \rfloor`, safe against float error.
 
     Args:
@@ -95,6 +98,41 @@ def soft_mask(zone: Tensor, noise: Tensor) -> Tensor:
     # u = 1 outside the zone must not tie with u = 0 inside it; the text draws from (0, 1).
     noise = at_least_float32(noise)
     return torch.where(zone, noise + 1, noise.clamp(max=1 - torch.finfo(noise.dtype).eps / 2))
+
+
+def strict_mask(
+    score: Tensor, low: float | Tensor, high: float | Tensor, *, from_border: bool = False
+) -> Tensor:
+    r"""Mask exactly the zone of Eq. 3, but never every patch: the most certain one stays.
+
+    Args:
+        score: maximum of the normalised CAM over the present classes, ``(B, H, W)``, 0 to 1.
+        low: :math:`\beta_l`, see :func:`uncertain_zone`.
+        high: :math:`\beta_h`, likewise.
+        from_border: measure certainty by the distance to the nearer threshold rather than from
+            their middle, which matters where patches have zones of different widths.
+
+    Returns:
+        Boolean ``(B, H, W)``, True = masked.
+
+    Raises:
+        ShapeError: ``score`` has the wrong shape.
+
+    Source:
+        Table 3, "Strict".
+
+    Example:
+        >>> strict_mask(torch.tensor([[[0.5, 0.6]], [[0.1, 0.6]]]), 0.2, 0.7)
+        tensor([[[ True, False]],
+        <BLANKLINE>
+                [[False,  True]]])
+    """
+    check_shape("score", score, "B H W")
+    zone = uncertain_zone(score, low, high)
+    certainty = (score - (low + high) / 2).abs()
+    if from_border:
+        certainty = certainty - (high - low) / 2
+    return keep_one(zone.flatten(1), certainty.flatten(1)).view_as(zone)
 
 
 def top_k_mask(soft: Tensor, count: int) -> Tensor:

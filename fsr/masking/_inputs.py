@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from fsr._core.checks import (
@@ -73,4 +74,4 @@ def checked_images(cam: Tensor, images: Tensor | None) -> Tensor:
 
 def to_patches(blocks: Tensor, block: int) -> Tensor:
     """Repeat every block over its patches: ``(B, H / block, W / block)`` to ``(B, H, W)``."""
-    return blocks.repeat_interleave(block, 1).repeat_interleave(block, 2)
+    return repeat(blocks, "b h w -> b (h p) (w q)", p=block, q=block)

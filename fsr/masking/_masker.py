@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.checks import (
@@ -12,14 +14,16 @@ from fsr._core.checks import (
     check_positive_int,
     check_unit_interval,
 )
+from fsr._core.module import TypedModule
 from fsr._core.optional import import_extra
-from fsr.masking._edges import canny_edges, count_per_cell
+from fsr.masking._edges import edge_mask
 from fsr.masking._entropy import block_mean, entropy_soft_mask
 from fsr.masking._equations import (
     ROUNDINGS,
-    keep_one,
+    Rounding,
     mask_count,
     soft_mask,
+    strict_mask,
     top_k_mask,
     uncertain_zone,
 )
@@ -33,13 +37,13 @@ from fsr.masking._inputs import (
 from fsr.masking._otsu import otsu_thresholds, strongest_with_thresholds
 
 # The first four are those of Table 3.
-STRATEGIES = ("uncertain", "random", "strict", "edge", "entropy")
-THRESHOLDS = ("fixed", "otsu")
-# A patch is an edge patch if at least this share of its pixels lies on an edge.
-EDGE_SHARE = 0.05
+Strategy = Literal["uncertain", "random", "strict", "edge", "entropy"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+Thresholds = Literal["fixed", "otsu"]
+THRESHOLDS: tuple[Thresholds, ...] = get_args(Thresholds)
 
 
-class UncertainMasker(nn.Module):
+class UncertainMasker(TypedModule):
     r"""Choose the patches to mask from a CAM: the masking operator of Eq. 3 and 4.
 
     Strategies (Table 3): ``"uncertain"`` takes patches of the uncertain zone first and the rest at
@@ -88,10 +92,10 @@ class UncertainMasker(nn.Module):
         low: float = 0.2,
         high: float = 0.7,
         *,
-        strategy: str = "uncertain",
+        strategy: Strategy = "uncertain",
         block: int = 1,
-        rounding: str = "floor",
-        thresholds: str = "fixed",
+        rounding: Rounding = "floor",
+        thresholds: Thresholds = "fixed",
     ) -> None:
         super().__init__()
         check_between("ratio", ratio, 0, 1, inclusive=False)
@@ -109,10 +113,10 @@ class UncertainMasker(nn.Module):
         self.ratio = ratio
         self.low = low
         self.high = high
-        self.strategy = strategy
+        self.strategy: Strategy = strategy
         self.block = block
-        self.rounding = rounding
-        self.thresholds = thresholds
+        self.rounding: Rounding = rounding
+        self.thresholds: Thresholds = thresholds
 
     @torch.no_grad()
     def forward(
@@ -157,10 +161,15 @@ class UncertainMasker(nn.Module):
         if ratio is not None:
             check_between("ratio", ratio, 0, 1, inclusive=False)
         if self.strategy == "edge":
-            return to_patches(self._edge_mask(cam, images, blocks), self.block)
+            check_unit_interval(cam=cam)
+            mask = edge_mask(checked_images(cam, images), blocks).to(cam.device)
+            return to_patches(mask, self.block)
         if self.strategy == "strict":
             check_unit_interval(cam=cam)
-            return to_patches(self._strict_mask(cam, labels, blocks), self.block)
+            # Otsu's zones differ in width.
+            score, low, high = self._score(cam, labels, blocks)
+            mask = strict_mask(score, low, high, from_border=self.thresholds == "otsu")
+            return to_patches(mask, self.block)
         noise = block_noise(cam, blocks, noise, generator)
         check_unit_interval(cam=cam, noise=noise)
         soft = self._soft_mask(cam, labels, entropy, noise).flatten(1)
@@ -229,22 +238,3 @@ class UncertainMasker(nn.Module):
             means = block_mean(patch_entropy(cam, entropy, blocks, self.block), self.block)
             return entropy_soft_mask(means.flatten(1), noise.flatten(1))
         return noise
-
-    def _strict_mask(self, cam: Tensor, labels: Tensor | None, blocks: tuple[int, int]) -> Tensor:
-        """Return exactly the zone, but for the block whose score is closest to leaving it."""
-        score, low, high = self._score(cam, labels, blocks)
-        zone = uncertain_zone(score, low, high)
-        certainty = (score - (low + high) / 2).abs()
-        if self.thresholds == "otsu":
-            # Zones of different widths: the distance to the border counts, not that to the middle.
-            certainty = certainty - (high - low) / 2
-        return keep_one(zone.flatten(1), certainty.flatten(1)).view_as(zone)
-
-    def _edge_mask(self, cam: Tensor, images: Tensor | None, blocks: tuple[int, int]) -> Tensor:
-        """Return the blocks on edges, but for the one with the fewest edge pixels."""
-        check_unit_interval(cam=cam)
-        images = checked_images(cam, images)
-        edges = count_per_cell(canny_edges(images), blocks).to(cam.device)
-        pixels = images.shape[2] * images.shape[3] // (blocks[0] * blocks[1])
-        mask = edges >= mask_count(EDGE_SHARE, pixels, "ceil")
-        return keep_one(mask.flatten(1), -edges.flatten(1)).view_as(mask)

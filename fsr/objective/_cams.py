@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
-from fsr.cam import class_activation_maps, normalize_cam, resize_cam
+from fsr.cam import Layer, class_activation_maps, normalize_cam, resize_cam
 from fsr.presets import CAMSource
 from fsr.segmenter import maps_at, multi_scale_cams, raw_cams
 
@@ -122,7 +122,7 @@ def _pass(source: CAMSource) -> tuple[Any, ...]:
     return (source.network, source.view, source.scales, source.flip, source.extra)
 
 
-def _run(source: CAMSource, network: Any, layers: Sequence[str], images: Tensor) -> Sequence[Any]:
+def _run(source: CAMSource, network: Any, layers: Sequence[Layer], images: Tensor) -> Sequence[Any]:
     """Make a source's own passes and return what they give for each layer."""
     raw, patch = partial(raw_cams, network, layers=layers), network.backbone.patch_size
     if source.single:

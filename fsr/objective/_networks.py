@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fsr._core.modes import eval_mode
-from fsr.aggregation import MaskedCrossAttentionAggregator
+from fsr.aggregation import MaskedCrossAttentionAggregator, Masking
 from fsr.segmenter import HEADS, SegmenterOutput, SingleStageSegmenter
 
 _log = logging.getLogger(__name__)
 
 
-def set_masking(network: nn.Module, masking: str) -> None:
+def set_masking(network: nn.Module, masking: Masking) -> None:
     """Make a network's aggregator treat masked tokens as asked; others have no such choice."""
     aggregator = getattr(network, "aggregator", None)
     if isinstance(aggregator, MaskedCrossAttentionAggregator) and aggregator.masking != masking:
@@ -77,7 +77,7 @@ def slices(heads_by_view: Mapping[int, tuple[str, ...]], batch: int) -> dict[str
         {'tokens': slice(0, 8, None), 'projections': slice(4, 8, None)}
     """
     views = sorted(heads_by_view)
-    rows = {}
+    rows: dict[str, slice] = {}
     for head in HEADS:
         places = [place for place, view in enumerate(views) if head in heads_by_view[view]]
         if places:

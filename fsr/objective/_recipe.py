@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fsr._core.checks import check_between, check_positive_int
+from fsr.aggregation import Masking
 from fsr.objective._part import Part, Term
 from fsr.schedules import Schedule, switch
 
@@ -77,7 +78,7 @@ class Recipe:
     name: str
     terms: Mapping[str, Weighted]
     masks: Mapping[int, Part] = field(default_factory=dict)
-    masking: str | None = None
+    masking: Masking | None = None
     total_steps: int = 20_000
     shown: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsr._core.checks import check_choice
+from fsr.cam import LAYERS, Layer
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class CAMSource:
     """
 
     network: str = "student"
-    layer: str = "final"
+    layer: Layer = "final"
     view: int = 1
     scales: tuple[float, ...] = (1.0, 0.5, 1.5)
     flip: bool = True
@@ -38,7 +39,7 @@ class CAMSource:
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, ("student", "teacher"))
-        check_choice("layer", self.layer, ("final", "auxiliary"))
+        check_choice("layer", self.layer, LAYERS)
         if self.view not in (1, 2):
             raise ValueError(f"view: expected 1 or 2, got {self.view!r}")
         if self.reuse:

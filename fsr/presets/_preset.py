@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 
 from fsr import schedules
 from fsr._core.checks import check_between, check_choice, check_positive_int
-from fsr.masking import STRATEGIES, THRESHOLDS
+from fsr.aggregation import MASKINGS, Masking
+from fsr.masking import STRATEGIES, THRESHOLDS, Rounding, Strategy, Thresholds
 from fsr.presets._cam_source import CAMSource
 from fsr.presets._turnover import teacher_source_step
 from fsr.schedules import Schedule
@@ -106,13 +107,13 @@ class Preset:
     mask_ratio: float = 0.4
     mask_low: float = 0.2
     mask_high: float = 0.7
-    mask_strategy: str = "uncertain"
+    mask_strategy: Strategy = "uncertain"
     mask_block: int = 4
-    mask_rounding: str = "ceil"
-    mask_thresholds: str = "fixed"
+    mask_rounding: Rounding = "ceil"
+    mask_thresholds: Thresholds = "fixed"
     mask_ratio_start: float | None = None
     random_mask_until: float = 0.2
-    masking: str | None = "ignore"
+    masking: Masking | None = "ignore"
     pseudo_low: float = 0.25
     pseudo_high: float = 0.7
     refine_labels: bool = True
@@ -169,7 +170,7 @@ class Preset:
                 "got 0 for both"
             )
         if self.masking is not None:
-            check_choice("masking", self.masking, ("exclude", "scale", "ignore"))
+            check_choice("masking", self.masking, MASKINGS)
         for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):
             if not getattr(self, low) < getattr(self, high):
                 raise ValueError(

@@ -1,15 +1,20 @@
 """Refinement of class activation maps and probabilities: PAR, pseudo labels, dense CRF."""
 
 from fsr.refine._crf_pool import CRFPool
-from fsr.refine._dense_crf import CRF_PRESETS, CRFSettings, DenseCRF
+from fsr.refine._crf_settings import CRF_PRESETS, CRFPreset, CRFSettings
+from fsr.refine._dense_crf import BACKENDS, MAX_CPU_PIXELS, Backend, DenseCRF
 from fsr.refine._mean_field import label_map_probabilities, mean_field
 from fsr.refine._par import PAR, pixel_adaptive_affinity, propagate
 from fsr.refine._pseudo_labels import pseudo_labels
 
 __all__ = [
+    "BACKENDS",
     "CRF_PRESETS",
+    "MAX_CPU_PIXELS",
     "PAR",
+    "Backend",
     "CRFPool",
+    "CRFPreset",
     "CRFSettings",
     "DenseCRF",
     "label_map_probabilities",

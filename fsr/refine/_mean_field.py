@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import torch
 from torch import Tensor
@@ -18,8 +17,6 @@ CLIP = 1e-5
 # Images of at most this many pixels are filtered in float64: it costs next to nothing there, and
 # the rounding of narrow kernels would grow with their weight from update to update.
 SMALL = 4096
-# Size of the filter that is timed to estimate a larger one.
-PROBE = 64
 
 
 def mean_field(
@@ -133,24 +130,6 @@ def label_map_probabilities(labels: Tensor, num_classes: int, confidence: float 
     rest = (1 - confidence) / num_classes
     result = torch.where(channels == labels, confidence, rest)
     return result.masked_fill(unknown, 1 / (num_classes + 1)).float()
-
-
-def estimated_seconds(probabilities: Tensor, iterations: int) -> float:
-    """Seconds that :func:`mean_field` would take here, from the time of a small filter.
-
-    Args:
-        probabilities: what it would be given, ``(L, height, width)``.
-        iterations: how many updates it would make.
-    """
-    labels, height, width = probabilities.shape
-    like = at_least_float32(probabilities)
-    values, colours = like.new_ones(1, labels, PROBE, PROBE), like.new_zeros(1, 3, PROBE, PROBE)
-    elapsed = []
-    for _ in range(2):
-        begun = time.perf_counter()
-        bilateral_filter(values, colours, sigma_xy=100.0, sigma_rgb=10.0)
-        elapsed.append(time.perf_counter() - begun)
-    return min(elapsed) * (height * width / PROBE**2) ** 2 * (iterations + 1)
 
 
 class _Kernel:

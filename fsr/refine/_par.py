@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.checks import (
@@ -14,6 +14,7 @@ from fsr._core.checks import (
     check_positive_int,
     check_shape,
 )
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -113,7 +114,7 @@ def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tens
     return total
 
 
-class PAR(nn.Module):
+class PAR(TypedModule):
     """Refine masks by spreading them over pixels of similar colour, without parameters.
 
     Args:

@@ -3,6 +3,7 @@
 from fsr.segmenter._checkpoint import read_checkpoint
 from fsr.segmenter._multiscale import (
     REDUCTIONS,
+    Reduction,
     check_multi_scale,
     check_scales,
     maps_at,
@@ -11,11 +12,19 @@ from fsr.segmenter._multiscale import (
     raw_cams,
     scaled_size,
 )
-from fsr.segmenter._network import HEADS, SegmenterOutput, SingleStageSegmenter
+from fsr.segmenter._network import SingleStageSegmenter
+from fsr.segmenter._output import HEADS, Head, SegmenterOutput
+from fsr.segmenter._parts import AGGREGATORS, DECODERS, Aggregator, Decoder
 
 __all__ = [
+    "AGGREGATORS",
+    "DECODERS",
     "HEADS",
     "REDUCTIONS",
+    "Aggregator",
+    "Decoder",
+    "Head",
+    "Reduction",
     "SegmenterOutput",
     "SingleStageSegmenter",
     "check_multi_scale",

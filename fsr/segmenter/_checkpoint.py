@@ -3,17 +3,84 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fsr._core.files import whole_file
+from fsr._core.version import __version__
+
 KEY = "fsr_wsss"
 FORMAT = 1
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def save_network(network: Any, path: str | Path, class_names: Sequence[str] | None) -> None:
+    """Write a segmenter: weights, constructor arguments, class names and version.
+
+    Raises:
+        ValueError: the number of names is not C, or an argument is not plain data.
+    """
+    names = network.class_names
+    if class_names is not None:
+        names = _checked_names(class_names, network.num_classes)
+    header = {
+        "version": __version__,
+        "arguments": network._arguments,
+        "class_names": names,
+        # A preset may have changed it since construction.
+        "masking": getattr(network.aggregator, "masking", None),
+    }
+    write_checkpoint(path, network.state_dict(), header)
+
+
+def load_network(
+    build: Callable[..., Network],
+    path: str | Path,
+    num_classes: int | None,
+    parts: Mapping[str, nn.Module | None],
+) -> Network:
+    """Build a saved segmenter, on the CPU and in eval mode.
+
+    Args:
+        build: its constructor.
+        path: file that :func:`save_network` wrote.
+        num_classes: number of classes that the caller needs; None takes what the file has.
+        parts: modules to load into, by the constructor's argument.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file was not saved by :func:`save_network`, has another number of classes,
+            needs a module, or does not fit the module given.
+    """
+    header, state = read_checkpoint(path)
+    arguments = header["arguments"]
+    if num_classes is not None and num_classes != arguments["num_classes"]:
+        raise ValueError(
+            f"num_classes: expected {num_classes}, but {str(path)!r} has {arguments['num_classes']}"
+        )
+    model = build(**restored_arguments(arguments, parts, path))
+    load_strictly(model, state, path)
+    network: Any = model
+    network._arguments["pretrained"] = arguments["pretrained"]
+    network.class_names = header["class_names"] and tuple(header["class_names"])
+    if header["masking"] is not None and parts["aggregator"] is None:
+        network.aggregator.masking = header["masking"]
+    return model.eval()
+
+
+def _checked_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return class names as a tuple, or raise unless they are C strings."""
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names: expected a sequence of strings, got {names!r}")
+    if len(names) != count:
+        raise ValueError(f"class_names: expected {count} names, got {len(names)}")
+    return tuple(names)
 
 
 def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], header: dict[str, Any]) -> None:
@@ -28,12 +95,8 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], header: dict
         raise ValueError(f"save: the constructor's arguments are not plain data: {error}") from None
     path = Path(path)
     tensors = {name: value.detach().contiguous() for name, value in state.items()}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as draft:
         save_file(tensors, draft, metadata={KEY: text})
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

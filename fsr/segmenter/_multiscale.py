@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,18 +18,19 @@ from fsr._core.checks import (
 )
 from fsr._core.numerics import at_least_float32
 from fsr.cam import (
+    LAYERS,
+    Layer,
     class_activation_maps,
     merge_flip,
     resize_cam,
     sum_scales,
 )
 
-REDUCTIONS = ("max_logits", "mean_probabilities")
+Reduction = Literal["max_logits", "mean_probabilities"]
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 
-def raw_cams(
-    network: Any, images: Tensor, layers: Sequence[str] = ("final", "auxiliary")
-) -> tuple[Tensor, ...]:
+def raw_cams(network: Any, images: Tensor, layers: Sequence[Layer] = LAYERS) -> tuple[Tensor, ...]:
     """Return the CAM of each layer before min-max of Eq. 2, ``(B, C, H, W)`` each.
 
     Args:
@@ -96,7 +97,7 @@ def multi_scale_probabilities(
     patch: tuple[int, int],
     scales: Sequence[float],
     flip: bool,
-    reduce: str,
+    reduce: Reduction,
 ) -> list[Tensor]:
     """Merge segmentation logits over flips and scales into probabilities.
 
@@ -207,7 +208,7 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     return scaled.to(images.dtype)
 
 
-def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: str) -> Tensor:
+def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: Reduction) -> Tensor:
     """Resize logits to an image's size, as probabilities if those are averaged."""
     maps = resize_cam(at_least_float32(logits), size)
     return maps.softmax(dim=1) if reduce == "mean_probabilities" else maps

@@ -2,73 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from fsr._core.checks import check_choice, check_positive_int, check_shape
-from fsr._core.modes import eval_mode
-from fsr._core.version import __version__
+from fsr._core.checks import check_positive_int
+from fsr._core.module import TypedModule
 from fsr.backbone import ViTBackbone
-from fsr.projection import project_tokens
-from fsr.segmenter._checkpoint import (
-    load_strictly,
-    read_checkpoint,
-    restored_arguments,
-    write_checkpoint,
-)
-from fsr.segmenter._multiscale import (
-    check_multi_scale,
-    multi_scale_cams,
-    multi_scale_probabilities,
-    raw_cams,
-)
+from fsr.segmenter._checkpoint import load_network, save_network
+from fsr.segmenter._heads import heads_of
+from fsr.segmenter._inference import attention_of, cams_of, probabilities_of
+from fsr.segmenter._multiscale import Reduction
+from fsr.segmenter._output import SegmenterOutput, Wanted, slices_by_head
 from fsr.segmenter._parts import (
+    PARTS,
+    Aggregator,
+    Decoder,
     build_aggregator,
     build_decoder,
     build_projector,
-    plain,
     recorded,
 )
 
-HEADS = (
-    "class_logits",
-    "aux_class_logits",
-    "segmentation",
-    "tokens",
-    "aux_tokens",
-    "projections",
-)
-PARTS = ("backbone", "aggregator", "projector", "decoder")
 
-
-class SegmenterOutput(NamedTuple):
-    """What one forward returns; heads that were not asked for are None.
-
-    Attributes:
-        class_logits: image-level logits of the final tokens, ``(B, C)``.
-        aux_class_logits: image-level logits of the auxiliary tokens, ``(B, C)``.
-        segmentation: logits at patch resolution, ``(B, C + 1, H, W)``, channel 0 background.
-        tokens: patch tokens after the final norm, ``(B, N, D)``.
-        aux_tokens: raw output of the auxiliary block, ``(B, N, D)``.
-        projections: projector outputs, ``(B, 1 + N, K)``; row 0 is the aggregated token.
-        grid: patch grid ``(H, W)``, ``H * W = N``.
-    """
-
-    class_logits: Tensor | None
-    aux_class_logits: Tensor | None
-    segmentation: Tensor | None
-    tokens: Tensor | None
-    aux_tokens: Tensor | None
-    projections: Tensor | None
-    grid: tuple[int, int]
-
-
-class SingleStageSegmenter(nn.Module):
+class SingleStageSegmenter(TypedModule):
     """The network of the framework: one ViT, read by all the heads of Eq. 10.
 
     Args:
@@ -95,8 +54,7 @@ class SingleStageSegmenter(nn.Module):
     Raises:
         FileNotFoundError: there is no file at the path ``pretrained``.
         TypeError: an argument has the wrong type.
-        ValueError: there is no class, or no such backbone, block, aggregator or decoder, or
-            the backbone does not fit its options or weights.
+        ValueError: no class, no such part or block, or options or weights that do not fit.
 
     Source:
         Section "A Single-Stage Framework for WSSS".
@@ -118,9 +76,9 @@ class SingleStageSegmenter(nn.Module):
         pretrained: bool | str | Path = False,
         image_size: int | tuple[int, int] = 448,
         aux_block: int = -3,
-        aggregator: str | nn.Module | None = None,
+        aggregator: Aggregator | nn.Module | None = None,
         projector: nn.Module | None = None,
-        decoder: str | nn.Module = "largefov",
+        decoder: Decoder | nn.Module = "largefov",
         projection_dim: int = 4096,
         backbone_options: Mapping[str, Any] | None = None,
         projector_options: Mapping[str, Any] | None = None,
@@ -131,38 +89,34 @@ class SingleStageSegmenter(nn.Module):
         check_positive_int("projection_dim", projection_dim)
         self.num_classes = num_classes
         self.class_names: tuple[str, ...] | None = None
-        self._arguments = {
-            "num_classes": num_classes,
-            "backbone": recorded(backbone),
-            "pretrained": pretrained if isinstance(pretrained, bool) else str(pretrained),
-            "image_size": image_size,
-            "aux_block": aux_block,
-            "aggregator": recorded(aggregator),
-            "projector": recorded(projector),
-            "decoder": recorded(decoder),
-            "projection_dim": projection_dim,
-            "backbone_options": plain(backbone_options),
-            "projector_options": plain(projector_options),
-            "decoder_options": plain(decoder_options),
-        }
+        self._arguments = recorded(
+            num_classes=num_classes,
+            backbone=backbone,
+            pretrained=pretrained,
+            image_size=image_size,
+            aux_block=aux_block,
+            aggregator=aggregator,
+            projector=projector,
+            decoder=decoder,
+            projection_dim=projection_dim,
+            backbone_options=backbone_options,
+            projector_options=projector_options,
+            decoder_options=decoder_options,
+        )
         self.backbone = ViTBackbone(
             backbone, pretrained=pretrained, image_size=image_size, options=backbone_options
         )
         self.backbone.check_block(aux_block)
         self.aux_block = aux_block
         dim = self.backbone.embed_dim
-        self.classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
-        self.aux_classifier = nn.Conv2d(dim, num_classes, kernel_size=1, bias=False)
+        self.classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
+        self.aux_classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
         self.aggregator = build_aggregator(aggregator, dim, self.backbone.num_heads)
         self.projector = build_projector(projector, dim, projection_dim, projector_options)
         self.decoder = build_decoder(decoder, dim, num_classes, decoder_options)
 
     def forward(
-        self,
-        images: Tensor,
-        mask: Tensor | None = None,
-        *,
-        outputs: Iterable[str] | Mapping[str, slice] | None = None,
+        self, images: Tensor, mask: Tensor | None = None, *, outputs: Wanted = None
     ) -> SegmenterOutput:
         """Compute the heads.
 
@@ -180,47 +134,10 @@ class SingleStageSegmenter(nn.Module):
             TypeError: a tensor has the wrong type, or ``outputs`` is neither names nor slices.
             ValueError: the patch does not divide the image size, or there is no such head.
         """
-        wanted = _slices(outputs)
-        # No block after the auxiliary one runs, and no norm, if nobody reads the final tokens.
-        aux_only = wanted.keys() <= {"aux_tokens", "aux_class_logits"}
-        raw, aux_tokens, grid = self.backbone(
-            images, mask, aux_block=self.aux_block, aux_only=aux_only
-        )
-        norm = self.backbone.norm
-        tokens = raw if aux_only else norm(raw)
-
-        heads: dict[str, Tensor] = {}
-        for name, part in wanted.items():
-            if name == "tokens":
-                heads[name] = tokens[part]
-            elif name == "aux_tokens":
-                heads[name] = aux_tokens[part]
-            elif name == "class_logits":
-                heads[name] = _max_pooled_logits(self.classifier, tokens[part])
-            elif name == "aux_class_logits":
-                heads[name] = _max_pooled_logits(self.aux_classifier, aux_tokens[part])
-            elif name == "segmentation":
-                heads[name] = self._segment(tokens[part], grid)
-            else:
-                flat = None if mask is None else mask[part].flatten(1)
-                aggregated = norm(self.aggregator(raw[part], flat))
-                heads[name] = project_tokens(aggregated, tokens[part], self.projector)
-        return SegmenterOutput(
-            class_logits=heads.get("class_logits"),
-            aux_class_logits=heads.get("aux_class_logits"),
-            segmentation=heads.get("segmentation"),
-            tokens=heads.get("tokens"),
-            aux_tokens=heads.get("aux_tokens"),
-            projections=heads.get("projections"),
-            grid=grid,
-        )
+        return heads_of(self, images, mask, slices_by_head(outputs))
 
     def cam(
-        self,
-        images: Tensor,
-        *,
-        scales: Sequence[float] = (1.0, 0.5, 1.5),
-        flip: bool = True,
+        self, images: Tensor, *, scales: Sequence[float] = (1.0, 0.5, 1.5), flip: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Multi-scale CAMs of the final and of the auxiliary tokens (Eq. 2).
 
@@ -229,8 +146,7 @@ class SingleStageSegmenter(nn.Module):
 
         Args:
             images: ``(B, 3, height, width)`` of any size of at least one patch.
-            scales: factors of the image size; the product is rounded to the nearest size that the
-                patch divides.
+            scales: factors of the image size, rounded to the nearest size that the patch divides.
             flip: use the mirror images too.
 
         Returns:
@@ -241,12 +157,7 @@ class SingleStageSegmenter(nn.Module):
             TypeError: ``images`` is not floating point, or ``scales`` holds no numbers.
             ValueError: the images are smaller than a patch, or a scale is not positive.
         """
-        patch = self.backbone.patch_size
-        scales = check_multi_scale(images, patch, scales)
-        with torch.no_grad(), eval_mode(self):
-            raw = partial(raw_cams, self)
-            final, auxiliary = multi_scale_cams(raw, [images], patch, scales, flip)[0]
-        return final, auxiliary
+        return cams_of(self, images, scales, flip)
 
     def predict(
         self,
@@ -254,7 +165,7 @@ class SingleStageSegmenter(nn.Module):
         *,
         scales: Sequence[float] = (1.0, 1.25, 1.5),
         flip: bool = True,
-        reduce: str = "max_logits",
+        reduce: Reduction = "max_logits",
     ) -> Tensor:
         """Segmentation probabilities at the images' size, without gradient and in eval mode.
 
@@ -271,15 +182,9 @@ class SingleStageSegmenter(nn.Module):
         Raises:
             ShapeError: ``images`` has the wrong shape.
             TypeError: ``images`` is not floating point, or ``scales`` holds no numbers.
-            ValueError: the images are smaller than a patch, a scale is not positive, or there is
-                no such reduction.
+            ValueError: images smaller than a patch, a scale not positive, or no such reduction.
         """
-        patch = self.backbone.patch_size
-        scales = check_multi_scale(images, patch, scales)
-        with torch.no_grad(), eval_mode(self):
-            return multi_scale_probabilities(
-                self._segmentation_logits, [images], patch, scales, flip, reduce
-            )[0]
+        return probabilities_of(self, images, scales, flip, reduce)
 
     def attention_maps(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attention of the aggregated token on the patches (Eq. 7), no gradient, eval mode.
@@ -289,24 +194,14 @@ class SingleStageSegmenter(nn.Module):
             mask: ``(B, H, W)`` boolean, True = masked.
 
         Returns:
-            Weights per block and head of the aggregator, ``(B, depth, heads, H, W)``; they sum to
-            1 over the patches.
+            The aggregator's weights ``(B, depth, heads, H, W)``, whose sum over patches is 1.
 
         Raises:
             ShapeError: ``images`` or ``mask`` has the wrong shape.
             TypeError: a tensor has the wrong type.
             ValueError: the aggregator has no attention, or the patch does not divide the image.
         """
-        attention = getattr(self.aggregator, "attention_maps", None)
-        if attention is None:
-            raise ValueError(
-                "aggregator: expected one with attention_maps, "
-                f"got {type(self.aggregator).__name__}"
-            )
-        with torch.no_grad(), eval_mode(self):
-            raw, _, grid = self.backbone(images, mask, aux_block=self.aux_block)
-            weights: Tensor = attention(raw, None if mask is None else mask.flatten(1))
-        return weights.reshape(*weights.shape[:-1], *grid)
+        return attention_of(self, images, mask)
 
     def save(self, path: str | Path, *, class_names: Sequence[str] | None = None) -> None:
         """Save weights, constructor arguments, class names and version as safetensors.
@@ -318,15 +213,7 @@ class SingleStageSegmenter(nn.Module):
         Raises:
             ValueError: the number of names is not C, or an argument is not plain data.
         """
-        names = self.class_names if class_names is None else _check_names(class_names, self)
-        header = {
-            "version": __version__,
-            "arguments": self._arguments,
-            "class_names": names,
-            # A preset may have changed it since construction.
-            "masking": getattr(self.aggregator, "masking", None),
-        }
-        write_checkpoint(path, self.state_dict(), header)
+        save_network(self, path, class_names)
 
     @classmethod
     def load(
@@ -357,59 +244,5 @@ class SingleStageSegmenter(nn.Module):
             ValueError: the file was not saved by :meth:`save`, has another number of classes,
                 needs a module, or does not fit the module given.
         """
-        header, state = read_checkpoint(path)
-        if num_classes is not None and num_classes != header["arguments"]["num_classes"]:
-            raise ValueError(
-                f"num_classes: expected {num_classes}, "
-                f"but {str(path)!r} has {header['arguments']['num_classes']}"
-            )
-        given = dict(zip(PARTS, (backbone, aggregator, projector, decoder), strict=True))
-        model = cls(**restored_arguments(header["arguments"], given, path))
-        load_strictly(model, state, path)
-        model._arguments["pretrained"] = header["arguments"]["pretrained"]
-        model.class_names = header["class_names"] and tuple(header["class_names"])
-        if header["masking"] is not None and aggregator is None:
-            model.aggregator.masking = header["masking"]
-        return model.eval()
-
-    def _segment(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Decode final tokens ``(B, N, D)`` into logits ``(B, C + 1, H, W)``."""
-        features = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)
-        logits: Tensor = self.decoder(features)
-        check_shape("the decoder's output", logits, "B C H W", C=self.num_classes + 1)
-        return logits
-
-    def _segmentation_logits(self, images: Tensor) -> Tensor:
-        """Logits of one scale for :meth:`predict`."""
-        raw, _, grid = self.backbone(images, aux_block=self.aux_block)
-        return self._segment(self.backbone.norm(raw), grid)
-
-
-def _max_pooled_logits(classifier: nn.Conv2d, tokens: Tensor) -> Tensor:
-    """Logits ``(B, C)`` of the global maximum over tokens ``(B, N, D)``."""
-    pooled = tokens.max(dim=1).values
-    logits: Tensor = classifier(pooled[:, :, None, None])
-    return logits.flatten(1)
-
-
-def _slices(outputs: Iterable[str] | Mapping[str, slice] | None) -> dict[str, slice]:
-    """Return the slice of the batch for every head asked for."""
-    if outputs is None:
-        return dict.fromkeys(HEADS, slice(None))
-    if isinstance(outputs, str):
-        raise TypeError(f"outputs: expected names of heads in a sequence, got {outputs!r}")
-    wanted = dict(outputs) if isinstance(outputs, Mapping) else dict.fromkeys(outputs, slice(None))
-    for name, part in wanted.items():
-        check_choice("outputs", name, HEADS)
-        if not isinstance(part, slice):
-            raise TypeError(f"outputs[{name!r}]: expected a slice of the batch, got {part!r}")
-    return wanted
-
-
-def _check_names(names: Sequence[str], model: SingleStageSegmenter) -> tuple[str, ...]:
-    """Return class names as a tuple, or raise unless they are C strings."""
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names: expected a sequence of strings, got {names!r}")
-    if len(names) != model.num_classes:
-        raise ValueError(f"class_names: expected {model.num_classes} names, got {len(names)}")
-    return tuple(names)
+        parts = dict(zip(PARTS, (backbone, aggregator, projector, decoder), strict=True))
+        return load_network(cls, path, num_classes, parts)

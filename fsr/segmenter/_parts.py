@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -12,13 +13,22 @@ from fsr.aggregation import AverageAggregator, MaskedCrossAttentionAggregator, M
 from fsr.decoder import LargeFOV
 from fsr.projection import ProjectionHead
 
+Aggregator = Literal["mca", "average", "max"]
+AGGREGATORS: tuple[Aggregator, ...] = get_args(Aggregator)
+Decoder = Literal["largefov"]
+DECODERS: tuple[Decoder, ...] = get_args(Decoder)
+# Those that may be modules of the caller.
+PARTS = ("backbone", "aggregator", "projector", "decoder")
 
-def build_aggregator(aggregator: str | nn.Module | None, dim: int, num_heads: int) -> nn.Module:
+
+def build_aggregator(
+    aggregator: Aggregator | nn.Module | None, dim: int, num_heads: int
+) -> nn.Module:
     """Return the aggregator of a name, or the module given."""
     if isinstance(aggregator, nn.Module):
         return aggregator
     name = "mca" if aggregator is None else aggregator
-    check_choice("aggregator", name, ("mca", "average", "max"))
+    check_choice("aggregator", name, AGGREGATORS)
     if name == "mca":
         return MaskedCrossAttentionAggregator(dim, num_heads=num_heads)
     if name == "average":
@@ -39,13 +49,13 @@ def build_projector(
 
 
 def build_decoder(
-    decoder: str | nn.Module, dim: int, num_classes: int, options: Mapping[str, Any] | None
+    decoder: Decoder | nn.Module, dim: int, num_classes: int, options: Mapping[str, Any] | None
 ) -> nn.Module:
     """Return the decoder of a name, or the module given."""
     if isinstance(decoder, nn.Module):
         _refuse_options("decoder_options", options, decoder)
         return decoder
-    check_choice("decoder", decoder, ("largefov",))
+    check_choice("decoder", decoder, DECODERS)
     return LargeFOV(dim, num_classes + 1, **(options or {}))
 
 
@@ -57,11 +67,15 @@ def _refuse_options(name: str, options: Mapping[str, Any] | None, part: nn.Modul
         )
 
 
-def plain(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return options as a checkpoint records them."""
-    return None if options is None else dict(options)
+def recorded(**arguments: Any) -> dict[str, Any]:
+    """Return the constructor's arguments as a checkpoint records them: modules by their class."""
+    return {name: _recorded(value) for name, value in arguments.items()}
 
 
-def recorded(part: Any) -> Any:
-    """Return a part as a checkpoint records it: names as they are, modules by their class."""
-    return {"module": type(part).__name__} if isinstance(part, nn.Module) else part
+def _recorded(value: Any) -> Any:
+    """Return one argument as plain data."""
+    if isinstance(value, nn.Module):
+        return {"module": type(value).__name__}
+    if isinstance(value, Path):
+        return str(value)
+    return dict(value) if isinstance(value, Mapping) else value

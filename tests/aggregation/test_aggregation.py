@@ -25,6 +25,7 @@ from fsr.aggregation import (
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -420,6 +421,7 @@ def test_state_dict_round_trip_and_copies(index: int) -> None:
     else:
         assert aggregator.state_dict() == {}
     assert_deepcopy_after_forward(aggregator, *inputs)
+    assert_pickles(aggregator, *inputs)
 
 
 def test_fresh_weights_are_small_and_normal() -> None:

@@ -21,6 +21,7 @@ from fsr.errors import ShapeError
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -480,6 +481,7 @@ def test_state_copies_and_compilation(form: str) -> None:
     mask = torch.rand(2, 2, 3) < 0.5
     assert_state_dict_round_trip(backbone, lambda: build_form(form), images, mask)
     assert_deepcopy_after_forward(backbone, images, mask)
+    assert_pickles(backbone, images, mask)
     assert_compiles(backbone, images, mask, atol=1e-5)
 
 

@@ -13,6 +13,7 @@ from fsr.errors import ShapeError
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -99,6 +100,7 @@ def test_state_copies_and_compilation() -> None:
     decoder = build()
     assert_state_dict_round_trip(decoder, build, features)
     assert_deepcopy_after_forward(decoder, features)
+    assert_pickles(decoder, features)
     assert_compiles(decoder, features)
 
 

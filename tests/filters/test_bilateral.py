@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsr.errors import ShapeError
-from fsr.filters import _bilateral as bilateral
-from fsr.filters import bilateral_filter
+from fsr.filters import MAX_SCORES, _gaussian_sum, bilateral_filter
 from tests.helpers import assert_compiles
 
 WIDTHS = {"sigma_xy": 4.0, "sigma_rgb": 60.0}
@@ -210,18 +209,18 @@ def test_blocks_of_rows_give_the_same_result(monkeypatch: pytest.MonkeyPatch, sc
     values, images = make_case()
     expected = bilateral_filter(values, images, **WIDTHS)
     rows = max(1, scores // (2 * 36))
-    monkeypatch.setattr(bilateral, "_rows_at_once", lambda query, keys: rows)
+    monkeypatch.setattr(_gaussian_sum, "rows_at_once", lambda query, keys: rows)
     torch.testing.assert_close(bilateral_filter(values, images, **WIDTHS), expected)
 
 
 def test_rows_at_once_keep_within_memory_where_attention_is_not_fused() -> None:
     fused = torch.empty(2, 50_000, 8)
-    assert bilateral._rows_at_once(fused, 50_001) == 50_000
+    assert _gaussian_sum.rows_at_once(fused, 50_001) == 50_000
     unfused = torch.empty(2, 50_000, 8, device="meta")
-    rows = bilateral._rows_at_once(unfused, 50_001)
+    rows = _gaussian_sum.rows_at_once(unfused, 50_001)
     assert 1 <= rows < 50_000
-    assert 2 * rows * 50_001 <= bilateral.MAX_SCORES
-    assert bilateral._rows_at_once(unfused, 2 * bilateral.MAX_SCORES) == 1
+    assert 2 * rows * 50_001 <= MAX_SCORES
+    assert _gaussian_sum.rows_at_once(unfused, 2 * MAX_SCORES) == 1
 
 
 def test_compiles_as_one_graph() -> None:

@@ -19,6 +19,7 @@ from fsr.losses import _dense_energy as dense_energy
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -302,6 +303,7 @@ def test_has_no_state_and_can_be_copied() -> None:
     assert loss.state_dict() == {}
     assert_state_dict_round_trip(loss, lambda: DenseEnergyLoss(**OPTIONS), *make_case())
     assert_deepcopy_after_forward(loss, *make_case())
+    assert_pickles(loss, *make_case())
     assert repr(loss) == "DenseEnergyLoss(weight=0.5, sigma_rgb=60.0, sigma_xy=8.0, scale=0.5)"
 
 

@@ -17,6 +17,7 @@ from fsr.losses import PTCLoss, patch_token_contrast
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -258,6 +259,7 @@ def test_has_no_state_and_can_be_copied() -> None:
     assert loss.state_dict() == {}
     assert_state_dict_round_trip(loss, lambda: PTCLoss(ignore_index=7), *make_case())
     assert_deepcopy_after_forward(loss, *make_case())
+    assert_pickles(loss, *make_case())
     assert repr(loss) == "PTCLoss(ignore_index=7)"
 
 

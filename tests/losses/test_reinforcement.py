@@ -26,6 +26,7 @@ from fsr.losses import (
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -335,6 +336,7 @@ def test_state_is_the_two_centres_and_makes_a_round_trip() -> None:
 
 def test_deepcopy_after_forward() -> None:
     assert_deepcopy_after_forward(SelfReinforcementLoss(5).double(), *make_case())
+    assert_pickles(SelfReinforcementLoss(5).double(), *make_case())
 
 
 def test_printing_shows_the_options() -> None:

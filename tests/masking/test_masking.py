@@ -26,6 +26,7 @@ from fsr.masking import (
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -337,7 +338,7 @@ def test_edge_needs_five_percent_of_the_pixels(
     pytest.importorskip("skimage")
     pixels = torch.zeros(1, 16, 32, dtype=torch.bool)
     pixels[0, 0, :edge_pixels] = True
-    monkeypatch.setattr("fsr.masking._masker.canny_edges", lambda images: pixels)
+    monkeypatch.setattr("fsr.masking._edges.canny_edges", lambda images: pixels)
     masker = UncertainMasker(strategy="edge")
     mask = masker(torch.zeros(1, 1, 1, 2), images=torch.zeros(1, 3, 16, 32))
     assert mask.tolist() == [[[masked, False]]]
@@ -347,7 +348,7 @@ def test_edge_keeps_the_patch_with_the_fewest_edge_pixels(monkeypatch: pytest.Mo
     pytest.importorskip("skimage")
     pixels = torch.ones(1, 8, 12, dtype=torch.bool)
     pixels[0, 5, 9] = False
-    monkeypatch.setattr("fsr.masking._masker.canny_edges", lambda images: pixels)
+    monkeypatch.setattr("fsr.masking._edges.canny_edges", lambda images: pixels)
     mask = UncertainMasker(strategy="edge")(torch.zeros(1, 1, 2, 3), images=torch.ones(1, 3, 8, 12))
     assert mask.logical_not().nonzero().tolist() == [[0, 1, 2]]
 
@@ -499,6 +500,7 @@ def test_holds_no_state_and_can_be_copied() -> None:
         masker, lambda: UncertainMasker(0.3, block=2), random_cam(), noise=noise
     )
     assert_deepcopy_after_forward(masker, random_cam(), noise=noise)
+    assert_pickles(masker, random_cam(), noise=noise)
     assert "ratio=0.3" in repr(masker)
     assert "strategy='uncertain'" in repr(masker)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fsr.metrics import LabelF1, SegmentationMetrics, SegmentationScores
+from fsr.metrics import (
+    LabelF1,
+    SegmentationMetrics,
+    SegmentationScores,
+    ThresholdSweep,
+    TrimapMetrics,
+)
 
 Parity = Callable[[str], dict[str, torch.Tensor]]
 
@@ -191,6 +198,16 @@ def test_state_dict_round_trip_and_deepcopy() -> None:
     twin = copy.deepcopy(metrics)
     twin.update(*maps(2, 1))
     assert torch.equal(metrics.counts, fresh.counts)
+
+
+def test_all_kinds_of_counts_pickle() -> None:
+    prediction, target = maps(2, 0)
+    metrics = SegmentationMetrics(2)
+    metrics.update(prediction, target)
+    twin = pickle.loads(pickle.dumps(metrics))
+    assert_scores(twin.compute(), metrics.compute())
+    for other in (LabelF1(2), ThresholdSweep(2, (0.5,)), TrimapMetrics(2, (1, 2))):
+        assert torch.equal(pickle.loads(pickle.dumps(other)).counts, other.counts)
 
 
 def test_it_follows_its_inputs_device(device: torch.device) -> None:

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from fsr.errors import ShapeError
-from fsr.refine import CRF_PRESETS, CRFSettings, DenseCRF, label_map_probabilities, mean_field
+from fsr.refine import (
+    CRF_PRESETS,
+    MAX_CPU_PIXELS,
+    CRFSettings,
+    DenseCRF,
+    label_map_probabilities,
+    mean_field,
+)
 from tests.helpers import code_that_hides
 
 WIDE: dict[str, Any] = {"bilateral_sxy": 8.0, "bilateral_srgb": 20.0}
@@ -92,7 +99,7 @@ def test_without_evidence_or_kernels_nothing_changes() -> None:
     image, probabilities = case()
     even = torch.full_like(probabilities, 1 / 3)
     torch.testing.assert_close(DenseCRF(backend="torch")(image, even), even)
-    off = DenseCRF(backend="torch", gaussian_weight=0.0, bilateral_weight=0.0, max_seconds=0.0)
+    off = DenseCRF(backend="torch", gaussian_weight=0.0, bilateral_weight=0.0, max_pixels=1)
     torch.testing.assert_close(off(image, probabilities), probabilities)
 
 
@@ -129,12 +136,35 @@ def test_label_maps_become_probabilities() -> None:
         label_map_probabilities(torch.tensor([[1]]), 2, 0.2)
 
 
-def test_large_images_are_refused_on_a_cpu_unless_told() -> None:
-    image, probabilities = case(height=40, width=40)
-    crf = DenseCRF(backend="torch", max_seconds=1e-9)
-    with pytest.raises(ValueError, match=r"40 x 40 pixels and 3 classes would take about .* GPU"):
-        crf(image, probabilities)
-    assert DenseCRF(backend="torch", max_seconds=None, iterations=1)(image, probabilities).any()
+def test_large_images_are_refused_on_a_cpu_by_their_size_alone() -> None:
+    crf = DenseCRF(backend="torch", max_pixels=99, iterations=1)
+    assert crf(*case(height=9, width=11)).any()
+    message = r"image: expected at most 99 pixels .* got 10 x 10 = 100, .* GPU, or max_pixels=None"
+    with pytest.raises(ValueError, match=message):
+        crf(*case(height=10, width=10))
+    assert DenseCRF(backend="torch", max_pixels=None, iterations=1)(*case(height=10)).any()
+
+
+def test_the_limit_of_the_exact_filter_is_the_documented_one() -> None:
+    wide = torch.zeros(1, 225, 3, dtype=torch.uint8)
+    image = wide.expand(224, 225, 3)
+    with pytest.raises(ValueError, match=r"at most 50176 pixels .* got 224 x 225 = 50400"):
+        DenseCRF(backend="torch")(image, torch.full((2, 224, 225), 0.5))
+    off = DenseCRF(backend="torch", bilateral_weight=0.0, iterations=1)
+    assert off(image, torch.full((2, 224, 225), 0.5)).shape == (2, 224, 225)
+
+
+def test_the_other_backend_takes_images_of_any_size() -> None:
+    pytest.importorskip("pydensecrf")
+    image, probabilities = case(height=10, width=10)
+    assert DenseCRF(max_pixels=1, iterations=1)(image, probabilities).any()
+
+
+def test_the_limit_in_seconds_of_the_release_before_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="max_seconds goes .* max_pixels"):
+        assert DenseCRF(backend="torch", max_seconds=None).max_pixels is None
+    with pytest.warns(DeprecationWarning, match="max_seconds"):
+        assert DenseCRF(backend="torch", max_seconds=5.0).max_pixels == MAX_CPU_PIXELS
 
 
 def test_bad_input_is_named() -> None:
@@ -167,8 +197,8 @@ def test_bad_input_is_named() -> None:
         DenseCRF(backend="torch", iterations=0)
     with pytest.raises(ValueError, match="min_probability: expected"):
         DenseCRF(backend="torch", min_probability=2.0)
-    with pytest.raises(ValueError, match="max_seconds: expected"):
-        DenseCRF(backend="torch", max_seconds=-1.0)
+    with pytest.raises(ValueError, match="max_pixels: expected"):
+        DenseCRF(backend="torch", max_pixels=0)
     with pytest.raises(ValueError, match="gaussian_weight: expected"):
         mean_field(probabilities, image.permute(2, 0, 1), gaussian_weight=-1.0)
     with pytest.raises(ShapeError, match="image: expected"):

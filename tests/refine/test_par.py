@@ -17,6 +17,7 @@ from fsr.refine import PAR, pixel_adaptive_affinity, propagate
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -242,6 +243,7 @@ def test_state_dict_is_empty_and_copies_work() -> None:
     assert not list(par.parameters())
     assert_state_dict_round_trip(par, lambda: PAR(2, (1, 2)), images, masks)
     assert_deepcopy_after_forward(par, images, masks)
+    assert_pickles(par, images, masks)
 
 
 def test_it_follows_its_inputs_device(device: torch.device) -> None:

@@ -28,6 +28,7 @@ from fsr.segmenter import HEADS, SegmenterOutput, SingleStageSegmenter, scaled_s
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
+    assert_pickles,
     assert_state_dict_round_trip,
 )
 
@@ -545,6 +546,17 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
+def test_a_saved_network_is_readable_for_whom_the_umask_says(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model.safetensors"
+    before = os.umask(0o027)
+    try:
+        build().save(path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert os.listdir(path.parent) == ["model.safetensors"]
+
+
 # -- common checks --------------------------------------------------------------------------------
 
 
@@ -559,6 +571,7 @@ def test_state_copies_and_compilation() -> None:
     images, mask = torch.randn(2, 3, 32, 48), half_mask(2, 2, 3)
     assert_state_dict_round_trip(model, lambda: build(**shallow()), images, mask)
     assert_deepcopy_after_forward(model, images, mask)
+    assert_pickles(model, images, mask)
     assert_compiles(model, images, mask, atol=1e-5)
 
 
