@@ -30,6 +30,7 @@ _ROOMS = (
     "aggregation",
     "backbone",
     "cam",
+    "cli",
     "data",
     "decoder",
     "errors",
@@ -47,6 +48,7 @@ _ROOMS = (
     "schedules",
     "segmenter",
     "teacher",
+    "train",
     "visualize",
 )
 

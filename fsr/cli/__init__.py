@@ -1,0 +1,3 @@
+"""The command `fsr`: one module for each of its commands."""
+
+__all__: list[str] = []
