@@ -244,7 +244,10 @@ def test_the_scan_finds_what_it_looks_for(code: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_source_holds_nothing_forbidden(path: Path) -> None:
-    assert forbidden(ast.parse(path.read_text())) == []
+    found = forbidden(ast.parse(path.read_text()))
+    # A command talks to its user.
+    allowed = "print" if room_of(path) == "cli" else None
+    assert [each for each in found if each.partition(": ")[2] != allowed] == []
 
 
 def floors() -> dict[str, int]:
