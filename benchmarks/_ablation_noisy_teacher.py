@@ -2,7 +2,7 @@
 
     python benchmarks/_ablation_noisy_teacher.py --config benchmarks/ablation.yaml seed=3
 
-The command line is that of `examples/train.py`. `fsr.EMATeacher` is always in eval mode, and stays
+The command line is that of `fsr train`. `fsr.EMATeacher` is always in eval mode, and stays
 so: this script is for the ablation's row alone. CAM passes of their own, scores and saved networks
 are in eval mode here too.
 """
@@ -10,16 +10,11 @@ are in eval mode here too.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
-# The package of this checkout, whichever is installed, and its examples.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-import train
-
+from fsr.cli import _train as command
 from fsr.data import derive_seed
 from fsr.teacher import EMATeacher
 
@@ -47,8 +42,8 @@ class NoisyTeacher(EMATeacher):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the trainer with such a teacher; the exit statuses are the trainer's."""
-    train.EMATeacher = NoisyTeacher
-    return train.main(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    return command.main(arguments, "_ablation_noisy_teacher.py", make_teacher=NoisyTeacher)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,18 +14,13 @@ import torch
 from _ablation_scores import TRIMAP_WIDTH
 from _ablation_variants import Variant
 
-# The package of this checkout, whichever is installed, and its examples.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-from train import build_student
-from train_config import Config, build_preset, load_config
-
 import fsr
 from fsr.data import SCENE_SEEDS, Scenes
 from fsr.inference import file_hash
 from fsr.objective import TrainingObjective
 from fsr.objective._views import check_block
 from fsr.teacher import EMATeacher
+from fsr.train import Config, build_preset, build_student, load_config
 
 OPTIONS = Path(__file__).with_name("ablation.yaml")
 # Which scenes a run is scored on, and from which on: earlier experiments of this repository have
@@ -46,7 +40,7 @@ class Setting:
 
     Attributes:
         scenes: "design" or "test".
-        overrides: changes to the file of options, as for `examples/train.py`.
+        overrides: changes to the file of options, as for `fsr train`.
         file: the file of options.
         options: every option by dotted name, and what else a score depends on.
     """
@@ -80,10 +74,10 @@ class Setting:
         Raises:
             ConfigError: the trainer does not know one, or refuses its value.
         """
-        return load_config([self.file], [*self.overrides, *variant.overrides])
+        return load_config(self.file, overrides=[*self.overrides, *variant.overrides])
 
     def _options(self) -> dict[str, Any]:
-        config = load_config([self.file], self.overrides)
+        config = load_config(self.file, overrides=self.overrides)
         preset = asdict(build_preset(config))
         named = dict(_flat({**asdict(config), "preset": preset}))
         kept = {

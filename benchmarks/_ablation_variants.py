@@ -32,7 +32,7 @@ class Variant:
     Attributes:
         name: what to call it.
         tier: 1 to 3, how soon it is run.
-        overrides: options of `examples/train.py` that make it, over the common setting.
+        overrides: options of `fsr train` that make it, over the common setting.
         about: what it is, in a few words.
         paper: the paper's figures.
         masks: trained with full masks by `benchmarks/upper_bound.py` instead.

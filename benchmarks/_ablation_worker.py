@@ -18,12 +18,12 @@ import torch
 from _ablation_scores import OF_MASKS, TRIMAP_WIDTH
 from _ablation_setting import FIRST_SCENE, SPLITS, THRESHOLDS
 from _machine import machine, write_json
-from train_config import Config, build_preset, load_config
 
 from fsr.data import SCENE_SEEDS, Sample, Scenes
 from fsr.inference import PseudoLabelOptions, evaluate, versions
 from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
+from fsr.train import Config, build_preset, load_config
 
 
 class SceneRange:
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--masks", action="store_true", help="train with full masks first")
     parser.add_argument("overrides", nargs="*", metavar="option=value")
     options = parser.parse_intermixed_args(argv)
-    config = load_config([options.config], options.overrides)
+    config = load_config(options.config, overrides=options.overrides)
     begun = time.perf_counter()
     if options.masks:
         from upper_bound import train

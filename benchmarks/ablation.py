@@ -7,7 +7,7 @@
     python benchmarks/ablation.py --scenes test --table     # tables in Markdown
     python benchmarks/ablation.py --quick                   # does everything run?
 
-Each run is `examples/train.py` in a process of its own with the options of `ablation.yaml` and
+Each run is `fsr train` in a process of its own with the options of `ablation.yaml` and
 those of a variant (`_ablation_variants.py`); another process then scores student and teacher.
 A finished run is a line of `results/ablation/NAME.jsonl` and is not repeated; lines of another
 setting are ignored with a warning. What is compared and what counts: `ablation_protocol.md`.
@@ -40,7 +40,8 @@ from _ablation_tables import (
     state_table,
 )
 from _ablation_variants import BASELINE, FIRST_DESIGN_SEED, FULL, VARIANTS
-from train_config import ConfigError
+
+from fsr.errors import ConfigError
 
 QUICK = ("steps=8", "data.train_size=16", "data.eval_size=4", "data.batch_size=2")
 

@@ -72,7 +72,7 @@ def inputs(options: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class OurStep:
-    """A training step of this package, as `examples/train.py` makes it.
+    """A training step of this package, as `fsr train` makes it.
 
     Args:
         options: the benchmark's options; `preset`, `precision` and `compiled` say which variant.

@@ -29,14 +29,21 @@ from _ablation_setting import OPTIONS
 from _machine import machine, write_json
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
-from train import build_accelerator, build_parts, build_student, train_step
-from train_config import Config, load_config
-from train_data import build_datasets, build_views
-from train_loading import micro_batches
 
 from fsr.data import SCENE_SEEDS, Scenes, ViewStream
 from fsr.objective import Step
 from fsr.segmenter import SingleStageSegmenter
+from fsr.train import (
+    Config,
+    build_accelerator,
+    build_datasets,
+    build_parts,
+    build_student,
+    build_views,
+    load_config,
+    micro_batches,
+    train_step,
+)
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "ablation" / "targets.json"
 # Prototypes and other sizes of the projector: the default configuration's, and the paper's.
@@ -149,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.initial:
         write_json(options.output.with_stem("targets_initial"), initial_targets())
         return 0
-    config = load_config([str(OPTIONS)], ["seed=100", *options.set, "run.upper_bound=null"])
+    config = load_config(OPTIONS, overrides=["seed=100", *options.set, "run.upper_bound=null"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = {
         "options": options.set,

@@ -60,6 +60,7 @@ _ROOMS = (
     "schedules",
     "segmenter",
     "teacher",
+    "train",
     "visualize",
 )
 

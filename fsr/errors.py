@@ -5,7 +5,15 @@ Catch these, or the built-in classes that they derive from. Wrong types raise pl
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "DataError", "MissingDataError", "SettingsError", "ShapeError"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "InputError",
+    "MissingDataError",
+    "NotFiniteError",
+    "SettingsError",
+    "ShapeError",
+]
 
 
 class ShapeError(ValueError):
@@ -26,3 +34,11 @@ class SettingsError(ValueError):
 
 class ConfigError(ValueError):
     """An option of a training run cannot be used; the message is one line that names it."""
+
+
+class InputError(ValueError):
+    """Data or weights of a training run cannot be read; the message is one line that names them."""
+
+
+class NotFiniteError(ValueError, ArithmeticError):
+    """A loss or the gradient of a training run is NaN or infinite; the message names the step."""

@@ -25,13 +25,13 @@ def shown(result: Any) -> str:
         'Result(tokens=Tensor(2, 12, 8; float32), grid=(4, 3))'
     """
     fields = ", ".join(
-        f"{name}={_described(value)}" for name, value in zip(result._fields, result, strict=True)
+        f"{name}={described(value)}" for name, value in zip(result._fields, result, strict=True)
     )
     return f"{type(result).__name__}({fields})"
 
 
-def _described(value: Any) -> str:
-    """Spell one field."""
+def described(value: Any) -> str:
+    """Spell a value; a tensor with axes by shape, type and device."""
     if not isinstance(value, Tensor) or value.ndim == 0:
         return repr(value)
     shape = ", ".join(map(str, value.shape))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
 from fsr.objective._graph import with_all_parameters
 from fsr.objective._needs import Needs
@@ -23,7 +24,7 @@ from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 
 
-class TrainingObjective(nn.Module):
+class TrainingObjective(TypedModule):
     """The weighted sum of a recipe's terms (Eq. 10), with its phases, for one batch at a time.
 
     One call makes one forward of the student (all views in one batch, so it works under
@@ -191,18 +192,6 @@ class TrainingObjective(nn.Module):
             grid=now.grid,
             images=len(labels),
         )
-
-    if TYPE_CHECKING:
-
-        def __call__(
-            self,
-            view1: Tensor,
-            view2: Tensor | None,
-            labels: Tensor,
-            *,
-            step: int,
-            generator: torch.Generator | None = None,
-        ) -> ObjectiveOutput: ...
 
     def extra_repr(self) -> str:
         """Show the recipe's name in ``print(module)``; ``print(objective.preset)`` shows it all."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fsr._core.labels import IGNORE
+from fsr._core.shown import described
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,13 +103,10 @@ class ObjectiveOutput:
 
 
 def _spell(value: Any) -> str:
-    """Spell a scalar as its value, and other tensors by type and shape."""
-    if not isinstance(value, Tensor):
-        return f"{value:.4g}" if isinstance(value, float) else repr(value)
-    if value.ndim == 0:
-        return f"{value.item():.4g}"
-    kind = str(value.dtype).removeprefix("torch.")
-    return f"{kind}{tuple(value.shape)}"
+    """Spell a scalar as its value, and other tensors by shape and type."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        value = value.item()
+    return f"{value:.4g}" if isinstance(value, float) else described(value)
 
 
 def total_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

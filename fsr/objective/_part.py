@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from fsr._core.module import TypedModule
 from fsr.objective._needs import Needs
 
 if TYPE_CHECKING:
     from fsr.objective._step import Step
 
 
-class Part(nn.Module):
+class Part(TypedModule):
     """Something that a step derives from its views and networks, once, whoever asks for it.
 
     ``step.get(part)`` calls the part the first time and returns the same value afterwards, so a
@@ -59,6 +60,6 @@ class Term(Part):
 
     name: str = ""
 
-    if TYPE_CHECKING:
-
-        def __call__(self, step: Step) -> Tensor: ...
+    def forward(self, step: Step) -> Tensor:
+        """Return the term at a step, a scalar."""
+        raise NotImplementedError(f"{type(self).__name__}: expected a method forward(step)")

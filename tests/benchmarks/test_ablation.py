@@ -50,12 +50,6 @@ eval: {batch_size: 2, cam_threshold: 0.2, cam_scales: [1.0], flip: false}
 """
 
 
-@pytest.fixture(autouse=True)
-def _paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-
-
 @pytest.fixture
 def load() -> Callable[[str], Any]:
     return importlib.import_module
@@ -141,7 +135,7 @@ def test_two_measurements_agree_within_their_half_widths(load: Callable[[str], A
 
 
 def test_the_trainer_knows_every_variant_and_no_two_are_equal(load: Callable[[str], Any]) -> None:
-    variants, config = load("_ablation_variants"), load("train_config")
+    variants, config = load("_ablation_variants"), load("fsr.train")
     setting = load("_ablation_setting").Setting("design")
     made = {}
     for variant in variants.VARIANTS.values():
@@ -195,7 +189,7 @@ def test_no_variant_is_refused(load: Callable[[str], Any]) -> None:
 def test_the_baseline_without_a_mask_cam_is_the_one_with_it_to_the_last_bit(
     load: Callable[[str], Any], tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variants, config = load("_ablation_variants"), load("train_config")
+    variants, config = load("_ablation_variants"), load("fsr.train")
     setting = load("_ablation_setting").Setting("design", ("steps=20",), tiny)
     ours = variants.VARIANTS["baseline"]
     plain = replace(ours, overrides=(variants.NO_UNCERTAIN, variants.NO_CONFIDENT))
@@ -204,7 +198,7 @@ def test_the_baseline_without_a_mask_cam_is_the_one_with_it_to_the_last_bit(
     found, masks = [], []
     for variant in (ours, plain):
         options = setting.config(variant)
-        student = load("train").build_student(options, [str(c) for c in range(6)])
+        student = load("fsr.train").build_student(options, [str(c) for c in range(6)])
         teacher = EMATeacher(student, momentum=0.0)
         if variant is ours:
 
@@ -229,7 +223,7 @@ def test_the_noisy_teacher_has_noise_of_its_own_and_leaves_the_students_alone(
 ) -> None:
     setting = load("_ablation_setting").Setting("design", (), tiny)
     options = setting.config(load("_ablation_variants").VARIANTS["teacher-train-mode"])
-    student = load("train").build_student(options, [str(c) for c in range(6)])
+    student = load("fsr.train").build_student(options, [str(c) for c in range(6)])
     plain = EMATeacher(student)
     noisy = load("_ablation_noisy_teacher").NoisyTeacher(student)
     images = torch.randn(32, 3, 32, 32)
@@ -254,17 +248,17 @@ def test_the_noisy_teacher_has_noise_of_its_own_and_leaves_the_students_alone(
 def test_the_noisy_teachers_script_is_the_trainer_with_that_teacher(
     load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, module = load("train"), load("_ablation_noisy_teacher")
-    monkeypatch.setattr(train, "EMATeacher", EMATeacher)
+    module = load("_ablation_noisy_teacher")
     seen: list[Any] = []
 
-    def trainer(argv: list[str]) -> int:
-        seen.extend((argv, train.EMATeacher))
+    def trainer(argv: list[str], prog: str, **extra: Any) -> int:
+        seen.extend((argv, prog, extra))
         return 3
 
-    monkeypatch.setattr(train, "main", trainer)
+    monkeypatch.setattr(module.command, "main", trainer)
     assert module.main(["seed=1"]) == 3
-    assert seen == [["seed=1"], module.NoisyTeacher]
+    name = "_ablation_noisy_teacher.py"
+    assert seen == [["seed=1"], name, {"make_teacher": module.NoisyTeacher}]
 
 
 def test_the_hash_changes_with_the_setting_and_with_nothing_else(
@@ -558,7 +552,7 @@ def test_a_refused_variant_ends_with_one_line_and_status_2(
 def test_scored_scenes_start_behind_those_that_were_scored_before(
     load: Callable[[str], Any], tiny: Path
 ) -> None:
-    config = load("train_config").load_config([tiny])
+    config = load("fsr.train").load_config(tiny)
     scenes = load("_ablation_worker").scored_scenes(config, "test")
     assert len(scenes) == 2
     whole = Scenes(202, seed=SCENE_SEEDS.test, image_size=32)

@@ -587,9 +587,9 @@ SMALL = [
 def train() -> Iterator[Any]:
     pytest.importorskip("omegaconf")
     state = pytest.importorskip("accelerate.state")
-    import train
+    from fsr.cli import _train
 
-    yield train
+    yield _train
     state.AcceleratorState._reset_state(reset_partial_state=True)
     state.GradientState._reset_state()
 
@@ -597,10 +597,10 @@ def train() -> Iterator[Any]:
 def test_the_trainer_reads_coco_without_masks_and_measures_with_them(
     coco: Path, train: Any
 ) -> None:
-    from train_config import load_config
+    from fsr.train import build_datasets, load_config
 
     options = [f"data.root={coco}", f"data.cache={coco / 'cache'}", *SMALL]
-    train_set, eval_set = train.build_datasets(load_config([], options))
+    train_set, eval_set = build_datasets(load_config(overrides=options))
     assert train_set[0].target is None
     assert eval_set[0].target is not None
     assert (coco / "cache" / "train2014" / f"{eval_set[0].name}.png").is_file()
@@ -608,7 +608,7 @@ def test_the_trainer_reads_coco_without_masks_and_measures_with_them(
 
 def test_the_trainer_runs_on_coco(coco: Path, train: Any, tmp_path: Path) -> None:
     options = [f"data.root={coco}", f"run.output={tmp_path / 'run'}", *SMALL]
-    assert train.main(options) == 0
+    assert train.main(options, "fsr train") == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["evaluations"]["1"]["student"]["images"] == 3
     assert len(results["evaluations"]["1"]["student"]["segmentation_iou"]) == 4
@@ -626,7 +626,7 @@ def test_the_trainer_runs_on_a_folder(coco: Path, train: Any, tmp_path: Path) ->
         f"data.labels={tmp_path / 'labels.csv'}",
         f"run.output={tmp_path / 'run'}",
     ]
-    assert train.main([*options, f"data.masks={tmp_path / 'train2014'}"]) == 0
+    assert train.main([*options, f"data.masks={tmp_path / 'train2014'}"], "fsr train") == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["evaluations"]["1"]["student"]["images"] == 3
 
@@ -635,7 +635,7 @@ def test_the_trainer_refuses_bad_coco_data_in_one_line(
     coco: Path, train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [f"data.root={coco}", f"run.output={tmp_path / 'run'}", *SMALL]
-    assert train.main([*options, "data.eval_split=val"]) == train.BAD_INPUT
+    assert train.main([*options, "data.eval_split=val"], "fsr train") == train.BAD_INPUT
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "available: train" in error
@@ -643,7 +643,7 @@ def test_the_trainer_refuses_bad_coco_data_in_one_line(
     other["categories"][0]["name"] = "comb"
     write_json(coco, other, "val")
     (coco / "val2014").mkdir()
-    assert train.main([*options, "data.eval_split=val"]) == train.BAD_INPUT
+    assert train.main([*options, "data.eval_split=val"], "fsr train") == train.BAD_INPUT
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "data.eval_split: expected the classes of COCO2014" in error

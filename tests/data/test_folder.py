@@ -410,20 +410,19 @@ def test_files_that_are_harmed_later_are_named_when_read(
 def test_the_trainer_runs_on_a_folder_with_the_shipped_options(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     pytest.importorskip("omegaconf")
-    import train
+    from fsr.cli._train import main
 
     for number in range(4):
         write_image(tmp_path / "photos" / f"photo {number}.jpg", (60 * number, 90, 10))
     write_table(tmp_path, "image,labels\nphoto 0,cat\nphoto 1,dog\nphoto 2,cat;dog\nphoto 3.jpg,\n")
-    configs = Path(train.__file__).parent / "configs"
     arguments = [
-        *("--config", str(configs / "folder.yaml"), "--config", str(configs / "folder_cpu.yaml")),
+        *("--config", "folder", "--config", "folder_cpu"),
         *(f"data.root={tmp_path / 'photos'}", f"data.labels={tmp_path / 'labels.csv'}"),
         *("model.backbone=fsr_scenes_tiny", "data.image_size=32", "eval.image_size=32"),
         *("data.batch_size=2", "steps=2", "eval.at_start=false", "run.sheet_images=0"),
         *("run.tensorboard=false", f"run.output={tmp_path / 'run'}"),
     ]
-    assert train.main(arguments) == 0
+    assert main(arguments, "fsr train") == 0
     from fsr import SingleStageSegmenter
 
     model = SingleStageSegmenter.load(tmp_path / "run" / "teacher.safetensors")

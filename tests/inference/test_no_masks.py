@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import runpy
 import sys
 from pathlib import Path
@@ -40,10 +39,9 @@ def test_pretraining_draws_no_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("no_masks")
 def test_training_data_holds_no_mask() -> None:
     pytest.importorskip("omegaconf")
-    config = importlib.import_module("train_config").load_config(
-        [EXAMPLES / "configs" / "default.yaml"]
-    )
-    train_set, eval_set = importlib.import_module("train_data").build_datasets(config)
+    from fsr.train import build_datasets, load_config
+
+    train_set, eval_set = build_datasets(load_config())
     assert all(train_set[index].target is None for index in range(5))
     with pytest.raises(AssertionError, match="a mask was drawn"):
         eval_set[0]

@@ -490,8 +490,8 @@ def test_states_of_the_release_before_load() -> None:
 def test_the_output_prints_shapes_and_survives_a_copy() -> None:
     output = run(build("fast"), 60)
     text = repr(output)
-    assert "mask=bool(2, 8, 8)" in text
-    assert "pseudo_labels=int64(2, 64, 64)" in text
+    assert "mask=Tensor(2, 8, 8; bool)" in text
+    assert "pseudo_labels=Tensor(2, 64, 64; int64)" in text
     assert "tensor(" not in text
     assert f"total={output.total.item():.4g}" in text
     with torch.no_grad():

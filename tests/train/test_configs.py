@@ -8,35 +8,32 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("omegaconf")
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
-from train_config import (
+from fsr import presets
+from fsr.data import TwoViews
+from fsr.errors import ConfigError
+from fsr.train import (
     CONFIGS,
     Config,
-    ConfigError,
-    _differences,
     accumulation,
     build_learning_rate,
     build_preset,
     check_same_run,
     load_config,
-    parse_arguments,
 )
-
-from fsr import presets
-from fsr.data import TwoViews
+from fsr.train._checks import differences
 
 
 def _voc(*overrides: str) -> Config:
-    return load_config([CONFIGS / "voc.yaml"], ["data.root=somewhere", *overrides])
+    return load_config("voc", overrides=["data.root=somewhere", *overrides])
 
 
 def _coco(*overrides: str) -> Config:
-    return load_config([CONFIGS / "coco.yaml"], ["data.root=somewhere", *overrides])
+    return load_config("coco", overrides=["data.root=somewhere", *overrides])
 
 
 def _default(*overrides: str) -> Config:
-    return load_config([CONFIGS / "default.yaml"], overrides)
+    return load_config("default", overrides=overrides)
 
 
 def test_voc_resolves_to_the_numbers_of_the_released_recipe() -> None:
@@ -129,7 +126,7 @@ def test_coco_is_the_reference_preset_with_its_overrides() -> None:
 
 def test_coco_differs_from_voc_where_the_released_recipes_do() -> None:
     voc, coco = asdict(_voc()), asdict(_coco())
-    assert {name for name, _, _ in _differences(voc, coco)} == {
+    assert {name for name, _, _ in differences(voc, coco)} == {
         "steps",
         "data.name",
         "data.train_split",
@@ -186,11 +183,10 @@ def test_an_explicit_momentum_is_kept() -> None:
 def test_later_layers_win_and_short_keeps_the_rest(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("steps: 7\noptim: {lr: 0.5}\n")
-    config = load_config([CONFIGS / "default.yaml", own], ["optim.lr=0.25", "seed=3"])
+    config = load_config(CONFIGS / "default.yaml", own, overrides=["optim.lr=0.25", "seed=3"])
     assert (config.steps, config.optim.lr, config.seed) == (7, 0.25, 3)
     assert config.data.name == "scenes"
-    short, resume = parse_arguments(["--short", "--resume", "seed=5"])
-    assert resume
+    short = load_config("default", "smoke", overrides=["seed=5"])
     assert short.steps < _default().steps
     assert short.model == _default().model
     assert short.seed == 5
@@ -284,15 +280,15 @@ def test_a_run_goes_on_where_its_data_were_moved_to_but_not_with_other_labels() 
 
 
 def test_a_bad_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no file .*vok\.yaml \(did you mean 'voc\.yaml'\?\)"):
-        load_config([CONFIGS / "vok.yaml"])
+    with pytest.raises(ConfigError, match=r"no file .*vok\.yaml \(did you mean --config voc\?\)"):
+        load_config(CONFIGS / "vok.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("steps: [1,\n")
     with pytest.raises(ConfigError, match=r"broken\.yaml: while parsing"):
-        load_config([broken])
+        load_config(broken)
     broken.write_text("- 1\n")
     with pytest.raises(ConfigError, match="expected options and values, got a list"):
-        load_config([broken])
+        load_config(broken)
 
 
 def test_the_effective_batch_does_not_depend_on_the_number_of_processes() -> None:

@@ -21,13 +21,16 @@ for package in ("accelerate", "omegaconf", "tqdm"):
     pytest.importorskip(package)
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-import train
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from train_state import JsonLog, latest_checkpoint, read_log, read_state, run_folder
 
+from fsr.cli import _train as command
 from fsr.objective import TrainingObjective
 from fsr.presets import LOSS_TERMS
 from fsr.segmenter import SingleStageSegmenter
+from fsr.train import _loop, _state, load_config, read_log, upper_bound
+from fsr.train._log import JsonLog
+from fsr.train._state import latest_checkpoint, read_state, run_folder
+from fsr.train._table import results_rows, results_table
 
 TINY = """
 seed: 0
@@ -67,6 +70,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def main(arguments: list[str]) -> int:
+    """Run the command in this process."""
+    return command.main(arguments, "fsr train")
+
+
 def _arguments(tiny: Path, output: Path, *more: str) -> list[str]:
     return ["--config", str(tiny), f"run.output={output}", *more]
 
@@ -82,7 +90,7 @@ def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run, with everything that a run can write."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     more = ["eval.every=6", "eval.at_start=true", "run.sheet_images=2", "run.tensorboard=true"]
-    assert train.main(_arguments(tiny, folder, *more)) == 0
+    assert main(_arguments(tiny, folder, *more)) == 0
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     return folder
@@ -167,7 +175,7 @@ def test_a_killed_run_resumes_with_losses_equal_to_the_last_bit(
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"kind": "train", "st')
 
-    assert train.main([*_arguments(tiny, folder), "--resume"]) == 0
+    assert main([*_arguments(tiny, folder), "--resume"]) == 0
     assert _losses(folder) == _losses(whole)
     assert not list((folder / "checkpoints").glob(".unfinished-*"))
     for name in ("student", "teacher"):
@@ -181,12 +189,12 @@ def test_resuming_before_the_first_checkpoint_starts_again(
 ) -> None:
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(train, "save_checkpoint", _die)
+        patch.setattr(_loop, "save_checkpoint", _die)
         with pytest.raises(SystemExit):
-            train.main(_arguments(tiny, folder))
+            main(_arguments(tiny, folder))
     assert len(_losses(folder)) == 5
     AcceleratorState._reset_state(reset_partial_state=True)
-    assert train.main([*_arguments(tiny, folder), "--resume"]) == 0
+    assert main([*_arguments(tiny, folder), "--resume"]) == 0
     assert _losses(folder) == _losses(whole)
 
 
@@ -196,7 +204,7 @@ def _die(*args: object, **kwargs: object) -> None:
 
 def test_data_workers_change_nothing(tiny: Path, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert train.main(_arguments(tiny, folder, "data.workers=1", "steps=12")) == 0
+    assert main(_arguments(tiny, folder, "data.workers=1", "steps=12")) == 0
     assert _losses(folder) == _losses(whole)
 
 
@@ -204,12 +212,12 @@ def test_gradient_checkpointing_changes_nothing(
     tiny: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     students = []
-    build = train.build_student
+    build = _loop.build_student
     monkeypatch.setattr(
-        train, "build_student", lambda *args: students.append(build(*args)) or students[0]
+        _loop, "build_student", lambda *args: students.append(build(*args)) or students[0]
     )
     folder = tmp_path / "run"
-    assert train.main(_arguments(tiny, folder, "model.grad_checkpointing=true", "steps=12")) == 0
+    assert main(_arguments(tiny, folder, "model.grad_checkpointing=true", "steps=12")) == 0
     assert students[0].backbone.model.grad_checkpointing
     assert _losses(folder) == _losses(whole)
 
@@ -218,7 +226,7 @@ def test_resuming_a_finished_run_repeats_its_table_only(
     tiny: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (whole / "log.jsonl").read_text()
-    assert train.main([*_arguments(tiny, whole), "--resume"]) == 0
+    assert main([*_arguments(tiny, whole), "--resume"]) == 0
     assert "this run, student" in capsys.readouterr().out
     assert (whole / "log.jsonl").read_text() == before
 
@@ -240,7 +248,7 @@ def test_resume_refuses_options_of_another_run(
     tiny: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = _arguments(tiny, whole, "optim.lr=0.5", "run.log_every=1")
-    assert train.main([*arguments, "--resume"]) == train.BAD_OPTION
+    assert main([*arguments, "--resume"]) == command.BAD_OPTION
     assert "optim.lr: " in capsys.readouterr().err
 
 
@@ -248,7 +256,7 @@ def test_resume_refuses_options_of_another_run(
 def test_ctrl_c_writes_a_checkpoint_and_exits_130(
     place: str, tiny: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, original = tmp_path / "run", getattr(train, place)
+    folder, original = tmp_path / "run", getattr(_loop, place)
 
     def interrupted(*args: Any) -> Any:
         step = args[1] if place == "train_step" else args[3]
@@ -259,8 +267,8 @@ def test_ctrl_c_writes_a_checkpoint_and_exits_130(
     arguments = _arguments(tiny, folder, *(["eval.every=3"] if place == "measure" else []))
     before = signal.getsignal(signal.SIGINT)  # ignored where the tests run in the background
     with monkeypatch.context() as patch:
-        patch.setattr(train, place, interrupted)
-        assert train.main(arguments) == 130
+        patch.setattr(_loop, place, interrupted)
+        assert main(arguments) == 130
     done = 4 if place == "train_step" else 3
     checkpoint = latest_checkpoint(folder / "checkpoints")
     assert checkpoint is not None
@@ -268,7 +276,7 @@ def test_ctrl_c_writes_a_checkpoint_and_exits_130(
     assert len(_losses(folder)) == done
     assert signal.getsignal(signal.SIGINT) is before
     AcceleratorState._reset_state(reset_partial_state=True)
-    assert train.main([*arguments, "--resume"]) == 0
+    assert main([*arguments, "--resume"]) == 0
     assert _losses(folder) == _losses(whole)
 
 
@@ -294,7 +302,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term_and_keeps_the_checkp
 
     monkeypatch.setattr(TrainingObjective, "forward", poisoned)
     folder = tmp_path / "run"
-    assert train.main(_arguments(tiny, folder)) == train.NOT_FINITE
+    assert main(_arguments(tiny, folder)) == command.NOT_FINITE
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"step 7: the {term}" in error
@@ -314,7 +322,7 @@ def test_a_refusal_of_nan_by_a_component_is_told_with_its_step(
         raise ValueError("cam: expected finite values, got NaN or infinity")
 
     monkeypatch.setattr(TrainingObjective, "forward", refuse)
-    assert train.main(_arguments(tiny, tmp_path / "run")) == train.NOT_FINITE
+    assert main(_arguments(tiny, tmp_path / "run")) == command.NOT_FINITE
     assert "step 1: cam: expected finite values" in capsys.readouterr().err
 
 
@@ -323,13 +331,13 @@ def test_micro_batches_make_up_the_same_effective_batch(
 ) -> None:
     folder = tmp_path / "run"
     more = ["data.micro_batch=2", "preset.drop_path_rate=0.0", "steps=3"]
-    assert train.main(_arguments(tiny, folder, *more)) == 0
+    assert main(_arguments(tiny, folder, *more)) == 0
     results = json.loads((folder / "results.json").read_text())
     assert (results["effective_batch"], results["accumulation"]) == (4, 2)
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     plain = tmp_path / "plain"
-    assert train.main(_arguments(tiny, plain, *more[1:])) == 0
+    assert main(_arguments(tiny, plain, *more[1:])) == 0
     ours, theirs = _losses(folder), _losses(plain)
     for name in ("classification", "auxiliary"):
         assert ours[0][name] == pytest.approx(theirs[0][name], rel=1e-5)
@@ -342,7 +350,7 @@ def test_half_precision_trains_with_finite_losses_near_those_of_full(
 ) -> None:
     folder = tmp_path / "run"
     more = ["optim.mixed_precision=bf16", "steps=2"]
-    assert train.main(_arguments(tiny, folder, *more)) == 0
+    assert main(_arguments(tiny, folder, *more)) == 0
     ours, theirs = _losses(folder), _losses(whole)
     assert all(np.isfinite(record["total"]) for record in ours)
     assert ours[0]["total"] != theirs[0]["total"]
@@ -354,7 +362,7 @@ def test_half_precision_trains_with_finite_losses_near_those_of_full(
 def test_two_processes_share_a_step_and_agree_with_one(tiny: Path, tmp_path: Path) -> None:
     more = ["preset.drop_path_rate=0.0", "steps=3", "run.checkpoint_every=100"]
     plain, folder = tmp_path / "plain", tmp_path / "two"
-    assert train.main(_arguments(tiny, plain, *more)) == 0
+    assert main(_arguments(tiny, plain, *more)) == 0
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -406,7 +414,7 @@ def _voc_arguments(tiny: Path, output: Path, root: Path, *more: str) -> list[str
 def test_real_files_train_and_an_image_without_classes_is_kept(tiny: Path, tmp_path: Path) -> None:
     root, folder = _voc_folder(tmp_path / "voc"), tmp_path / "run"
     more = ["steps=2", "data.batch_size=8", "run.sheet_images=1", "eval.image_size=32"]
-    assert train.main(_voc_arguments(tiny, folder, root, *more)) == 0
+    assert main(_voc_arguments(tiny, folder, root, *more)) == 0
     assert all(np.isfinite(r["total"]) for r in _losses(folder))
     assert json.loads((folder / "results.json").read_text())["effective_batch"] == 8
 
@@ -415,7 +423,7 @@ def test_a_missing_data_root_is_one_line(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "nowhere"
-    assert train.main(_voc_arguments(tiny, tmp_path / "run", root)) == train.BAD_INPUT
+    assert main(_voc_arguments(tiny, tmp_path / "run", root)) == command.BAD_INPUT
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert str(root) in error
@@ -429,7 +437,7 @@ def test_an_unreadable_image_is_named(
     image = root / "JPEGImages" / "2011_000002.jpg"
     image.write_bytes(image.read_bytes()[:200])
     arguments = _voc_arguments(tiny, tmp_path / "run", root, f"data.workers={workers}")
-    assert train.main(arguments) == train.BAD_INPUT
+    assert main(arguments) == command.BAD_INPUT
     error = capfd.readouterr().err
     assert error.count("\n") == 1
     assert "2011_000002.jpg" in error
@@ -442,7 +450,7 @@ def test_a_split_whose_labels_are_unknown_is_refused(
     (root / "ImageSets" / "Segmentation" / "test.txt").write_text("2011_000001")
     (root / "Annotations" / "2011_000001.xml").unlink()
     arguments = _voc_arguments(tiny, tmp_path / "run", root, "data.train_split=test")
-    assert train.main(arguments) == train.BAD_INPUT
+    assert main(arguments) == command.BAD_INPUT
     assert "data.train_split: 'test' has unknown labels" in capsys.readouterr().err
 
 
@@ -456,7 +464,7 @@ def test_unknown_weights_and_bad_encoder_options_are_one_line(
         ("model.backbone_options.dept=3", "dept"),
         ("preset.mask_block=3", "step 1: mask_block"),
     ):
-        assert train.main(_arguments(tiny, tmp_path / "run", override)) == train.BAD_INPUT
+        assert main(_arguments(tiny, tmp_path / "run", override)) == command.BAD_INPUT
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert words in error
@@ -475,10 +483,8 @@ def test_a_wrong_option_exits_2_from_the_shell_without_a_traceback() -> None:
 def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import train_state
-
     calls: list[Path] = []
-    write = train_state.write_atomically
+    write = _state.write_atomically
 
     def fail_second(path: Path, text: str) -> None:
         if path.name == "state.json":
@@ -487,10 +493,10 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(
                 raise OSError("no space left on device")
         write(path, text)
 
-    monkeypatch.setattr(train_state, "write_atomically", fail_second)
+    monkeypatch.setattr(_state, "write_atomically", fail_second)
     folder = tmp_path / "run"
     with pytest.raises(OSError, match="no space left"):
-        train.main(_arguments(tiny, folder))
+        main(_arguments(tiny, folder))
     checkpoint = latest_checkpoint(folder / "checkpoints")
     assert checkpoint is not None
     assert read_state(checkpoint)["step"] == 5
@@ -513,9 +519,6 @@ def test_the_log_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
 def test_the_bound_is_shown_only_for_the_options_it_was_measured_under(
     tiny: Path, tmp_path: Path
 ) -> None:
-    from train_config import load_config
-    from train_report import results_rows, results_table, upper_bound
-
     path = tmp_path / "bound.json"
     measured = {
         "prediction_miou": 0.8,
@@ -523,10 +526,10 @@ def test_the_bound_is_shown_only_for_the_options_it_was_measured_under(
         "for": {"steps": 12, "data.image_size": 32},
     }
     path.write_text(json.dumps(measured))
-    config = load_config([tiny], [f"run.upper_bound={path}"])
+    config = load_config(tiny, overrides=[f"run.upper_bound={path}"])
     assert upper_bound(config) == measured
-    assert upper_bound(load_config([tiny], [f"run.upper_bound={path}", "steps=13"])) is None
-    assert upper_bound(load_config([tiny], ["run.upper_bound=no/such.json"])) is None
+    assert upper_bound(load_config(tiny, overrides=[f"run.upper_bound={path}", "steps=13"])) is None
+    assert upper_bound(load_config(tiny, overrides=["run.upper_bound=no/such.json"])) is None
     scores = {"cam_miou": 0.3, "prediction_miou": 0.6, "label_f1": 0.9}
     text = results_table(results_rows({0: {"student": scores}}, 0.1, measured), measured)
     assert "prediction: 75% of that bound" in text

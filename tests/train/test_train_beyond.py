@@ -13,8 +13,8 @@ from tests.train.test_train import (
     _arguments,
     _fresh_accelerate,  # noqa: F401
     _losses,
+    main,
     tiny,  # noqa: F401
-    train,
 )
 
 
@@ -26,7 +26,7 @@ def test_a_run_with_switches_trains_and_draws_its_sheet(
 ) -> None:
     more = ["preset.mask_ratio_start=0.1", "preset.uncertain_boundary_weight=1.0"]
     more += ["run.sheet_images=1", switch]
-    assert train.main(_arguments(tiny, tmp_path / "run", *more)) == 0
+    assert main(_arguments(tiny, tmp_path / "run", *more)) == 0
     steps = _losses(tmp_path / "run")
     expected = "entropy" if "entropy" in switch else "uncertain"
     assert (steps[0]["mask_strategy"], steps[-1]["mask_strategy"]) == ("random", expected)

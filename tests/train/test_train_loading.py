@@ -17,21 +17,22 @@ import torch
 for package in ("accelerate", "omegaconf"):
     pytest.importorskip(package)
 
-import train
-import train_loading
 from accelerate.state import AcceleratorState, GradientState
-from train_config import CONFIGS, Config, ConfigError, check_same_run, load_config
-from train_loading import (
-    AHEAD_BYTES,
+
+from fsr.errors import ConfigError
+from fsr.train import (
+    Config,
     Loading,
-    batches_ahead,
+    _loading,
+    check_same_run,
     choose_loading,
-    loading_here,
+    load_config,
     micro_batches,
-    processes_here,
+    read_log,
+    run,
 )
-from train_state import read_log
-from train_waiting import Waiting, advice
+from fsr.train._loading import AHEAD_BYTES, batches_ahead, loading_here, processes_here
+from fsr.train._waiting import Waiting, advice
 
 ON_CPU = Loading(workers=0, cores=2, gpu=False)
 ON_GPU = Loading(workers=2, cores=8, gpu=True)
@@ -62,7 +63,7 @@ def _fresh_accelerate() -> Iterator[None]:
 
 
 def _config(*overrides: str) -> Config:
-    return load_config([CONFIGS / "default.yaml"], overrides)
+    return load_config(overrides=overrides)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_the_cores_are_shared_by_the_processes_of_this_machine(
     assert processes_here(16, {"LOCAL_WORLD_SIZE": "4"}) == 4
     assert processes_here(16, {}) == 16
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    monkeypatch.setattr(train_loading, "usable_cores", lambda: 12)
+    monkeypatch.setattr(_loading, "usable_cores", lambda: 12)
     accelerator: Any = SimpleNamespace(device=torch.device("cuda", 0), num_processes=16)
     assert loading_here(_config(), accelerator) == Loading(workers=3, cores=3, gpu=True)
     assert loading_here(_config("data.workers=5"), accelerator).workers == 5
@@ -108,12 +109,12 @@ def test_usable_cores_are_those_of_the_process_or_of_the_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 5, 7}, raising=False)
-    assert train_loading.usable_cores() == 3
+    assert _loading.usable_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert train_loading.usable_cores() == 6
+    assert _loading.usable_cores() == 6
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert train_loading.usable_cores() == 1
+    assert _loading.usable_cores() == 1
 
 
 def test_fewer_batches_wait_where_they_are_large() -> None:
@@ -133,7 +134,7 @@ def test_batches_come_from_workers_that_draw_ahead(
         options.update(given)
         return [((torch.zeros(1), torch.ones(1)), torch.ones(1))]
 
-    monkeypatch.setattr(train_loading, "DataLoader", loader)
+    monkeypatch.setattr(_loading, "DataLoader", loader)
     accelerator: Any = SimpleNamespace(
         device=torch.device("cpu"),
         gradient_accumulation_steps=1,
@@ -150,7 +151,7 @@ def test_batches_come_from_workers_that_draw_ahead(
 @pytest.mark.parametrize("name", ["default", "voc", "coco", "folder", "folder_cpu"])
 def test_no_shipped_file_carries_a_number_of_workers(name: str) -> None:
     folder = ["data.name=folder", "data.root=images", "data.labels=labels.csv"]
-    assert load_config([CONFIGS / f"{name}.yaml"], folder).data.workers is None
+    assert load_config(name, overrides=folder).data.workers is None
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,8 @@ def test_a_run_logs_what_each_step_waited_and_says_so_once(
 ) -> None:
     folder, clock = tmp_path / "run", _Clock(first=3.0, waited=waited, worked=1.0)
     config = _config(*TINY, f"run.output={folder}", "data.workers=0")
-    assert train.run(config, resume=False, clock=clock) == 0
+    scores = run(config, tell=print, clock=clock)
+    assert scores["student"]["images"] == 1
     steps = [r for r in read_log(folder / "log.jsonl") if r["kind"] == "train"]
     assert [r["waited"] for r in steps] == [3.0, *[waited] * 7]
     assert [r["seconds"] for r in steps] == [4.0, *[1.0 + waited] * 7]

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its folder, its log, and checkpoints that a kill cannot spoil.
+"""What a run can go on from: its folder, and checkpoints that a kill cannot spoil.
 
 A checkpoint is a folder of safetensors and JSON that appears under its name in one move, so it is
 either whole or not there. Nothing in it is pickled. There is no random state in it either: order,
@@ -8,11 +8,9 @@ augmentation, masks and DropPath are functions of the seed and the step.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fsr import SingleStageSegmenter
+from fsr.segmenter import SingleStageSegmenter
+from fsr.train._log import to_json, write_atomically
 
 _STEP = re.compile(r"step-(\d{8})")
 
@@ -38,74 +37,6 @@ def run_folder(base: str | Path, *, resume: bool) -> Path:
         last, number = folder, number + 1
         folder = base.with_name(f"{base.name}-{number}")
     return last if resume else folder
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a kill, sees the old or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-
-
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return strict JSON: numbers that JSON has no word for become null."""
-    return json.dumps(_plain(value), indent=indent, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-class JsonLog:
-    """A log of one JSON record a line, each flushed; records after a resumed step are dropped.
-
-    Args:
-        path: the file; its folder is made.
-        step: completed step from which the run goes on; records after it are dropped, and so is a
-            last line that a kill left unfinished.
-    """
-
-    def __init__(self, path: Path, *, step: int = 0) -> None:
-        self.path = path
-        kept = [record for record in read_log(path) if record["step"] <= step]
-        write_atomically(path, "".join(to_json(record) + "\n" for record in kept))
-        self._kept = kept
-        self._file = path.open("a", encoding="utf-8")
-
-    def kept(self, kind: str) -> list[dict[str, Any]]:
-        """Return the records of a kind that were there before."""
-        return [record for record in self._kept if record["kind"] == kind]
-
-    def write(self, kind: str, step: int, **values: Any) -> None:
-        """Append a record."""
-        self._file.write(to_json({"kind": kind, "step": step, **values}) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a log up to the first line that is not whole; none if no file."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            return
-        yield record
 
 
 def save_checkpoint(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import Accelerator
 from torch.utils.data import DataLoader
-from train_config import Config
-from train_interrupt import ignore_interrupts
 
 from fsr.data import StepBatches, ViewStream
 from fsr.errors import DataError
+from fsr.train._interrupt import ignore_interrupts
+from fsr.train._options import Config
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 # A core reads and draws some 65 photographs a second (benchmarks/loading.py): eight of them are
 # ahead of any GPU's steps, and more would only take memory.
@@ -45,6 +47,10 @@ def choose_loading(asked: int | None, *, device: str, cores: int, processes: int
         device: type of the device that the network runs on, such as `cpu` or `cuda`.
         cores: cores that the training processes of this machine may use together.
         processes: how many of them run here.
+
+    Example:
+        >>> choose_loading(None, device="cuda", cores=16, processes=4)
+        Loading(workers=4, cores=4, gpu=True)
     """
     share, gpu = max(1, cores // processes), device != "cpu"
     if asked is not None:
@@ -88,6 +94,13 @@ def micro_batches(
     stream: ViewStream, config: Config, accelerator: Accelerator, workers: int, *, start: int
 ) -> Iterator[Any]:
     """Yield this process's micro-batches from a step on, on its device.
+
+    Args:
+        stream: the views of every position of the run.
+        config: options of the run.
+        accelerator: how the processes are joined.
+        workers: processes that draw batches; 0 draws in this one.
+        start: completed steps.
 
     Raises:
         DataError: an image has no known labels.

@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
-from train_config import Config, ConfigError, DataConfig
 
 from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, Sample, Scenes, TwoViews
-from fsr.errors import DataError
+from fsr.errors import ConfigError, DataError
+from fsr.train._options import Config, DataConfig
 
 
 class First:
@@ -36,7 +36,24 @@ class First:
 
 
 def build_datasets(config: Config) -> tuple[Any, Any]:
-    """Return what is trained on, without masks, and what is evaluated on."""
+    """Return what is trained on, without masks, and what is evaluated on.
+
+    Args:
+        config: options of the run.
+
+    Returns:
+        Two data sets of samples, see :class:`fsr.data.Sample`, with the same classes.
+
+    Raises:
+        ConfigError: scenes have no such split.
+        DataError: a file cannot be used, or the two have other classes.
+
+    Example:
+        >>> from fsr.train import load_config
+        >>> train, evaluation = build_datasets(load_config())
+        >>> len(train), len(evaluation)
+        (2000, 120)
+    """
     data = config.data
     if data.name == "scenes":
         return _scenes(config, train=True), _scenes(config, train=False)
@@ -94,6 +111,18 @@ class ViewImages:
 
 
 def build_views(config: Config, mean: Sequence[float], std: Sequence[float]) -> ViewImages:
-    """Return the random views that the options describe, normalised for the encoder."""
+    """Return the random views that the options describe, normalised for the encoder.
+
+    Args:
+        config: options of the run.
+        mean: of the encoder's input, one number per colour.
+        std: standard deviation of the same.
+
+    Example:
+        >>> from fsr.train import load_config
+        >>> views = build_views(load_config(), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        >>> views(Image.new("RGB", (200, 100)))[0].shape
+        torch.Size([3, 96, 96])
+    """
     options = asdict(config.views)
     return ViewImages(TwoViews(config.data.image_size, mean=mean, std=std, **options))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from train_loading import Loading, choose_loading
+from fsr.train._loading import Loading, choose_loading
 
 WORTH = 0.1
 # Where the network computes on the cores that draw, a worker saves less than what was waited: on

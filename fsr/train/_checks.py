@@ -1,0 +1,153 @@
+"""What is refused before anything is loaded: ranges, and options that make no sense together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fsr._core.checks import check_between, check_choice, check_positive_int
+from fsr.errors import ConfigError
+from fsr.train._options import Config
+from fsr.train._preset_options import build_learning_rate
+
+DATASETS = ("scenes", "voc", "coco", "folder")
+# Options that only one data set reads.
+ONLY = {"labels": "folder", "eval_labels": "folder", "masks": "folder", "cache": "coco"}
+# Integers above 0, and numbers from 0 to a bound.
+POSITIVE = (
+    "steps",
+    "data.image_size",
+    "data.batch_size",
+    "data.micro_batch",
+    "data.train_size",
+    "data.eval_size",
+    "model.projection_dim",
+    "eval.every",
+    "run.log_every",
+    "run.checkpoint_every",
+    "run.keep_checkpoints",
+)
+AT_MOST = {
+    "seed": float("inf"),
+    "data.workers": float("inf"),
+    "run.sheet_images": float("inf"),
+    "optim.lr": float("inf"),
+    "optim.weight_decay": float("inf"),
+    "optim.beta1": 1.0,
+    "optim.beta2": 1.0,
+    "eval.cam_threshold": 1.0,
+}
+# What a run may go on with changed, as no step and no score depends on it.
+FREE = {
+    "data": ("root", "masks", "cache", "workers", "micro_batch"),
+    "eval": ("every", "at_start", "batch_size"),
+}
+
+
+def check_ranges(config: Config) -> None:
+    """Check every option by itself, so that a run of hours does not end at its first evaluation.
+
+    Raises:
+        ConfigError: with one line that names the option.
+    """
+    try:
+        check_choice("data.name", config.data.name, DATASETS)
+        for name in POSITIVE:
+            value = _value(config, name)
+            if value is not None:
+                check_positive_int(name, value)
+        for name, high in AT_MOST.items():
+            check_between(name, _value(config, name) or 0, 0.0, high)
+        precision = config.optim.mixed_precision
+        if precision is not None:
+            check_choice("optim.mixed_precision", precision, ("no", "fp16", "bf16"))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(str(error)) from None
+    build_learning_rate(config)
+
+
+def check_data(config: Config) -> None:
+    """Check that the data set has what it needs, and nothing that belongs to another.
+
+    Raises:
+        ConfigError: with one line that names the option.
+    """
+    data = config.data
+    if data.name == "scenes" and not (data.train_size and data.eval_size):
+        raise ConfigError("data.train_size, data.eval_size: scenes have no size of their own")
+    if data.name != "scenes" and data.root is None:
+        raise ConfigError(f"data.root: the data set {data.name!r} needs a folder")
+    if data.name == "folder" and data.labels is None:
+        raise ConfigError("data.labels: the data set 'folder' needs a table of labels")
+    for name, owner in ONLY.items():
+        if getattr(data, name) is not None and data.name != owner:
+            raise ConfigError(f"data.{name}: only the data set {owner!r} has it, not {data.name!r}")
+
+
+def check_same_run(config: Config, saved: dict[str, Any]) -> None:
+    """Refuse to resume with options that would make it another run.
+
+    Args:
+        config: options now.
+        saved: options that the run was started with, as nested dictionaries.
+
+    Raises:
+        ConfigError: an option differs that a step or a score depends on.
+
+    Example:
+        >>> check_same_run(Config(), dataclasses.asdict(Config(seed=1)))
+        Traceback (most recent call last):
+        fsr.errors.ConfigError: seed: the run was started with 1, --resume got 0
+    """
+    before, now = {**saved}, dataclasses.asdict(config)
+    for options in (before, now):
+        options.pop("run", None)
+        for group, names in FREE.items():
+            kept = options.get(group, {})
+            options[group] = {key: kept[key] for key in kept if key not in names}
+    for name, then, here in differences(before, now):
+        raise ConfigError(f"{name}: the run was started with {then!r}, --resume got {here!r}")
+
+
+def accumulation(config: Config, processes: int) -> int:
+    """Return the micro-batches per step and process that make up the effective batch.
+
+    Args:
+        config: options of the run.
+        processes: training processes, on all machines together.
+
+    Raises:
+        ConfigError: the effective batch does not divide.
+
+    Example:
+        >>> config = Config()
+        >>> config.data.micro_batch = 2
+        >>> accumulation(config, processes=2)
+        2
+    """
+    data = config.data
+    each = data.micro_batch or max(1, data.batch_size // processes)
+    if data.batch_size % (each * processes):
+        raise ConfigError(
+            f"data.batch_size: expected a multiple of data.micro_batch * processes = "
+            f"{each} * {processes}, got {data.batch_size}"
+        )
+    return data.batch_size // (each * processes)
+
+
+def differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between nested options, by dotted name."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted(before.keys() | after.keys()):
+            inner = f"{name}.{key}".lstrip(".")
+            yield from differences(before.get(key), after.get(key), inner)
+    elif before != after:
+        yield name, before, after
+
+
+def _value(config: Config, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,90 @@
+"""What data and weights raise, in words for the one who started the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from fsr.data import FolderDataset, read_image
+from fsr.errors import ConfigError, DataError, InputError
+from fsr.train._loading import usable_cores
+
+NAMED = 10  # broken images; beyond, their number is told
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn what data and weights raise into an `InputError` of one line."""
+    try:
+        yield
+    except (ConfigError, InputError):
+        raise
+    except ConnectionError as error:
+        raise InputError(
+            f"{error}; without a network: model.pretrained=FILE (a .safetensors or .pth file of "
+            "them), or model.pretrained=false for random weights"
+        ) from error
+    except (OSError, ValueError, ImportError) as error:
+        # A worker process puts the traceback into the message; its last line is the message.
+        text = next(line for line in reversed(str(error).splitlines() or ["?"]) if line.strip())
+        raise InputError(text) from error
+
+
+def check_images(train: Any, evaluation: Any) -> str:
+    """Look at every image of one's own folder before the first step; return what to put right.
+
+    The official data sets are taken as they are. A run of hours must not end at its first
+    evaluation for a file that could have been named at the start, nor name one file at a time.
+
+    Args:
+        train: what is trained on.
+        evaluation: what is evaluated on.
+
+    Returns:
+        One line that names the broken files and says whether any is trained on; empty if none is.
+    """
+    trained, held_out = _files(train), _files(evaluation)
+    broken = broken_images(dict.fromkeys([*trained, *held_out]))
+    if not broken:
+        return ""
+    where = "all of them in data.eval_labels alone" if not broken.keys() & set(trained) else ""
+    named = "; ".join(list(broken.values())[:NAMED])
+    more = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+    if len(broken) == 1:
+        return named + (" (it is in data.eval_labels alone)" if where else "")
+    counted = f"{len(broken)} images cannot be read" + (f", {where}" if where else "")
+    return f"{counted}: {named}{more}"
+
+
+def broken_images(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the files that hold no whole image, each with the reader's words for it."""
+    paths = list(paths)
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
+        found = pool.map(_fault, paths)
+    return {path: fault for path, fault in zip(paths, found, strict=True) if fault}
+
+
+def _fault(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (64, 64))  # a JPEG is decoded to an eighth: enough to find its end
+            image.load()
+    except Exception:  # Pillow's readers raise any kind; the data set's own words are told
+        try:
+            read_image(path)
+        except DataError as error:
+            return str(error)
+    return ""
+
+
+def _files(dataset: Any) -> list[Path]:
+    """Return the image files of one's own folder; none for other data sets."""
+    whole = getattr(dataset, "dataset", dataset)
+    if not isinstance(whole, FolderDataset):
+        return []
+    return [whole.image_path(index) for index in range(len(dataset))]

@@ -1,0 +1,68 @@
+"""The scores of the networks on what is evaluated on, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fsr.data import SampleSource
+from fsr.inference import EvaluationResult, evaluate
+from fsr.metrics import SegmentationMetrics
+from fsr.train._options import Config
+from fsr.train._parts import Parts
+
+
+def measure(
+    parts: Parts, config: Config, dataset: Any, step: int, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Evaluate the student and, once it differs, the teacher; all processes take part.
+
+    Args:
+        parts: networks and processes.
+        config: options of the run.
+        dataset: what is evaluated on.
+        step: completed steps.
+        progress: told how many images are done, of how many.
+
+    Returns:
+        By network, the scores by name; NaN where nothing could be scored.
+    """
+    networks = {"student": parts.modules["student"], "teacher": parts.teacher}
+    if step == 0:
+        del networks["teacher"]
+    options: dict[str, Any] = {
+        "image_size": config.eval.image_size,
+        "scales": config.eval.scales,
+        "cam_scales": config.eval.cam_scales,
+        "flip": config.eval.flip,
+        "cam_threshold": config.eval.cam_threshold,
+        "batch_size": config.eval.batch_size,
+        "num_workers": parts.loading.workers,
+        "progress": progress,
+    }
+    return {name: _scores(evaluate(net, dataset, **options)) for name, net in networks.items()}
+
+
+def all_background(dataset: SampleSource, num_classes: int) -> float:
+    """Return the mIoU of a prediction that is background everywhere; NaN without masks."""
+    metrics = SegmentationMetrics(num_classes)
+    for index in range(len(dataset)):
+        target = dataset[index].target
+        if target is not None:
+            metrics.update(torch.zeros_like(target), target)
+    return metrics.compute().miou
+
+
+def _scores(result: EvaluationResult) -> dict[str, Any]:
+    return {
+        "cam_miou": result.cam_miou,
+        "aux_cam_miou": result.aux_cam_miou,
+        "prediction_miou": result.prediction_miou,
+        "label_f1": result.label_f1,
+        "pixel_accuracy": result.segmentation.pixel_accuracy,
+        "cam_iou": result.cam.iou.tolist(),
+        "segmentation_iou": result.segmentation.iou.tolist(),
+        "images": result.images,
+    }

@@ -1,0 +1,121 @@
+"""The options of a run, each with its default and its meaning: the one place that names them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fsr.train._field import option
+from fsr.train._preset_options import PresetConfig
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """What is trained and evaluated on."""
+
+    name: str = option("voc", "data set: scenes (built in), voc, coco or folder")
+    root: str | None = option(None, "folder of the data set; scenes need none")
+    train_split: str = option("train_aug", "split that is trained on, without masks")
+    eval_split: str = option("val", "split that is evaluated on")
+    labels: str | None = option(None, "folder: CSV with the labels of the images")
+    eval_labels: str | None = option(None, "folder: CSV of the images evaluated on; null = labels")
+    masks: str | None = option(None, "folder: folder of masks to score against; null = no masks")
+    cache: str | None = option(None, "coco: folder for the drawn masks; null = drawn every time")
+    train_size: int | None = option(None, "train on the first so many images; null = all")
+    eval_size: int | None = option(None, "evaluate on the first so many images; null = all")
+    image_size: int = option(448, "side of the training views in pixels")
+    batch_size: int = option(8, "images per step, over all processes and micro-batches")
+    micro_batch: int | None = option(None, "images a process forwards at once; null = its share")
+    workers: int | None = option(None, "processes that draw batches; null = by the machine")
+
+
+@dataclasses.dataclass
+class ViewsConfig:
+    """The two random views of an image, options of `fsr.data.TwoViews`."""
+
+    scale: list[float] = option([0.32, 1.0], "smallest and largest share of the image in a crop")
+    ratio: list[float] = option([3 / 4, 4 / 3], "narrowest and widest aspect ratio of a crop")
+    flip: float = option(0.5, "probability of a horizontal flip")
+    jitter: list[float] = option([0.4, 0.4, 0.2, 0.1], "brightness, contrast, saturation, hue")
+    jitter_prob: float = option(0.5, "probability of that jitter")
+    blur_prob: float = option(0.0, "probability of a Gaussian blur")
+    solarize_prob: float = option(0.0, "probability of inverting bright pixels")
+    rand_augment: bool = option(False, "apply RandAugment on top")
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """The network, options of `fsr.SingleStageSegmenter`."""
+
+    backbone: str = option("vit_base_patch16_224.orig_in21k_ft_in1k", "timm name of the encoder")
+    pretrained: bool | str = option(True, "true: timm's weights; false: none; or a file of weights")
+    backbone_options: dict[str, Any] = option({}, "options for timm.create_model")
+    grad_checkpointing: bool = option(False, "less memory for more time, with the same numbers")
+    aux_block: int = option(-3, "block of the auxiliary classifier, counted from the end")
+    aggregator: str = option("mca", "mca, average or max over the patch tokens")
+    decoder: str = option("largefov", "decoder of the segmentation")
+    projection_dim: int = option(4096, "prototypes that projections are compared over")
+    projector_options: dict[str, Any] = option({}, "options of the projection head")
+    decoder_options: dict[str, Any] = option({}, "options of the decoder")
+
+
+@dataclasses.dataclass
+class OptimConfig:
+    """AdamW; warm-up and its ratio are fields of the preset."""
+
+    lr: float = option(6e-5, "learning rate of the encoder after its warm-up")
+    weight_decay: float = option(0.05, "weight decay of matrices")
+    head_lr_scale: float = option(10.0, "learning rate of the heads over that of the encoder")
+    beta1: float = option(0.9, "decay of AdamW's first moment")
+    beta2: float = option(0.999, "decay of AdamW's second moment")
+    clip_norm: float | None = option(None, "largest gradient norm; null = not clipped")
+    mixed_precision: str | None = option(None, "no, fp16 or bf16; null = as launched")
+
+
+@dataclasses.dataclass
+class EvalConfig:
+    """How the student and the teacher are measured."""
+
+    every: int = option(2000, "steps between evaluations; the last step is evaluated always")
+    at_start: bool = option(True, "also evaluate before the first step")
+    image_size: int | None = option(None, "side that images are resized to; null = their own size")
+    batch_size: int = option(1, "images at once")
+    cam_threshold: float = option(0.5, "activation above which a map says foreground")
+    cam_scales: list[float] = option([1.0, 0.5, 1.5], "image scales of the activation maps")
+    scales: list[float] = option([1.0], "image scales of the prediction")
+    flip: bool = option(True, "also look at the mirrored image")
+
+
+@dataclasses.dataclass
+class RunConfig:
+    """What a run writes, and how often."""
+
+    output: str = option("runs/voc", "folder of the run; where one lies already, that name with -2")
+    log_every: int = option(200, "steps between lines of progress")
+    checkpoint_every: int = option(500, "steps between checkpoints")
+    keep_checkpoints: int = option(2, "checkpoints to keep, the newest")
+    tensorboard: bool = option(True, "write TensorBoard's files too")
+    sheet_images: int = option(8, "rows of the picture sheet; 0 = no sheet")
+    upper_bound: str | None = option(
+        None, "scores of training with full masks: scenes (shipped), a JSON file, or null"
+    )
+
+
+@dataclasses.dataclass
+class Config:
+    """All options of a run.
+
+    Example:
+        >>> Config().optim.lr
+        6e-05
+    """
+
+    seed: int = option(0, "seed of everything random")
+    steps: int = option(20_000, "length of the run in optimiser steps")
+    data: DataConfig = option(DataConfig, "what is trained and evaluated on")
+    views: ViewsConfig = option(ViewsConfig, "the two random views of an image")
+    model: ModelConfig = option(ModelConfig, "the network")
+    preset: PresetConfig = option(PresetConfig, "the training recipe")
+    optim: OptimConfig = option(OptimConfig, "the optimiser")
+    eval: EvalConfig = option(EvalConfig, "how networks are measured")
+    run: RunConfig = option(RunConfig, "what a run writes")

@@ -1,0 +1,160 @@
+"""Everything that a step touches, built from the options: processes, networks, optimiser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from fsr._core.optional import import_extra
+from fsr.data import derive_seed
+from fsr.errors import ConfigError
+from fsr.objective import TrainingObjective
+from fsr.optim import parameter_groups
+from fsr.schedules import Schedule
+from fsr.segmenter import Aggregator, Decoder, SingleStageSegmenter
+from fsr.teacher import EMATeacher, unwrap
+from fsr.train._checks import accumulation
+from fsr.train._loading import Loading, loading_here
+from fsr.train._options import Config
+from fsr.train._preset_options import build_learning_rate, build_preset
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+# What a seed is for; 0 and 1 are order and augmentation, in fsr.data._stream.
+INITIAL_WEIGHTS, NETWORK_NOISE, MASKS, SHEET = 2, 3, 4, 5
+
+TeacherFactory = Callable[[SingleStageSegmenter, Schedule], EMATeacher[SingleStageSegmenter]]
+
+
+@dataclass
+class Parts:
+    """Everything that a step touches."""
+
+    accelerator: Accelerator
+    loading: Loading
+    objective: TrainingObjective
+    teacher: EMATeacher[SingleStageSegmenter]
+    optimizer: Any
+    learning_rate: Schedule
+    momentum: Schedule
+    clip_norm: float
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches per step and process."""
+        return int(self.accelerator.gradient_accumulation_steps)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds: both networks, and the centres inside the objective."""
+        student = unwrap(self.objective.student)
+        return {"student": student, "teacher": self.teacher.module, "objective": self.objective}
+
+
+def build_accelerator(config: Config) -> Accelerator:
+    """Join the processes that were launched, on GPUs or, where there are none, on the CPU.
+
+    Args:
+        config: options of the run.
+
+    Raises:
+        ConfigError: launched for another form of parallelism, or the batch does not divide.
+        ImportError: Accelerate is not installed (extra ``train``).
+    """
+    accelerate = import_extra("accelerate", "train", "fsr.train")
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    # Accelerate joins CPU processes only when told to; untold, each would make a run of its own.
+    cpu = launched > 1 and not torch.accelerator.is_available()
+    accelerator = accelerate.Accelerator(cpu=cpu, mixed_precision=config.optim.mixed_precision)
+    if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise ConfigError(
+            f"{accelerator.distributed_type.value}: the checkpoints of a run hold whole "
+            "networks; launch it with plain data parallelism"
+        )
+    if accelerator.num_processes != launched:
+        raise ConfigError(
+            f"{launched} processes were launched, but Accelerate joins {accelerator.num_processes}"
+        )
+    accelerator.gradient_accumulation_steps = accumulation(config, launched)
+    return accelerator
+
+
+def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegmenter:
+    """Build the student; its initial weights are a function of the seed.
+
+    Args:
+        config: options of the run.
+        class_names: names of the classes, without background.
+
+    Raises:
+        ConnectionError: the encoder's weights are not here and cannot be fetched.
+        ValueError: an option of the network cannot be used.
+
+    Example:
+        >>> from fsr.train import load_config
+        >>> build_student(load_config(), ["cat", "dog"]).class_names
+        ('cat', 'dog')
+    """
+    preset, model = build_preset(config), config.model
+    torch.manual_seed(derive_seed(config.seed, INITIAL_WEIGHTS, 0))
+    student = SingleStageSegmenter(
+        len(class_names),
+        model.backbone,
+        pretrained=model.pretrained,
+        image_size=config.data.image_size,
+        aux_block=model.aux_block,
+        aggregator=cast(Aggregator, model.aggregator),
+        decoder=cast(Decoder, model.decoder),
+        projection_dim=model.projection_dim,
+        backbone_options={"drop_path_rate": preset.drop_path_rate, **model.backbone_options},
+        projector_options=model.projector_options,
+        decoder_options=model.decoder_options,
+    )
+    student.backbone.model.set_grad_checkpointing(model.grad_checkpointing)
+    student.class_names = tuple(class_names)
+    return student
+
+
+def build_parts(
+    config: Config,
+    student: SingleStageSegmenter,
+    accelerator: Accelerator,
+    make_teacher: TeacherFactory = EMATeacher,
+) -> Parts:
+    """Build teacher, objective and optimiser around a student.
+
+    Args:
+        config: options of the run.
+        student: the network to train.
+        accelerator: what :func:`build_accelerator` returned.
+        make_teacher: makes the teacher from the student and its momentum.
+    """
+    preset, optim = build_preset(config), config.optim
+    momentum = preset.momentum_schedule()
+    teacher = make_teacher(student, momentum).to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(
+            student, optim.lr, weight_decay=optim.weight_decay, head_lr_scale=optim.head_lr_scale
+        ),
+        betas=(optim.beta1, optim.beta2),
+    )
+    wrapped, optimizer = accelerator.prepare(student, optimizer)
+    # The centres move once per micro-batch: at this root their pace per step is the preset's.
+    pace = preset.center_momentum ** (1 / accelerator.gradient_accumulation_steps)
+    objective = TrainingObjective(wrapped, teacher, preset=preset, center_momentum=pace)
+    return Parts(
+        accelerator=accelerator,
+        loading=loading_here(config, accelerator),
+        objective=objective.to(accelerator.device),
+        teacher=teacher,
+        optimizer=optimizer,
+        learning_rate=build_learning_rate(config),
+        momentum=momentum,
+        clip_norm=float("inf") if optim.clip_norm is None else optim.clip_norm,
+    )

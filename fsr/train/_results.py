@@ -1,0 +1,125 @@
+"""What is left at the end of a run: the table, results.json, the picture sheet, the networks."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsr._core.version import __version__
+from fsr.data import derive_seed
+from fsr.train._log import to_json, write_atomically
+from fsr.train._measure import all_background
+from fsr.train._options import Config
+from fsr.train._parts import SHEET, Parts
+from fsr.train._preset_options import build_preset
+from fsr.train._recorder import Recorder
+from fsr.train._sheet import SheetOptions, picture_sheet
+from fsr.train._table import results_rows, results_table, upper_bound
+
+
+def report(
+    parts: Parts, config: Config, folder: Path, recorder: Recorder, eval_set: Any, seconds: float
+) -> None:
+    """Print the table; write results.json, the picture sheet and the two networks.
+
+    Args:
+        parts: networks and processes.
+        config: options of the run.
+        folder: folder of the run.
+        recorder: has the evaluations, and prints.
+        eval_set: what is evaluated on.
+        seconds: that the run took.
+    """
+    bound = upper_bound(config)
+    background = all_background(eval_set, len(eval_set.class_names))
+    rows = results_rows(recorder.evaluations, background, bound)
+    recorder.say("\n" + results_table(rows, bound) + "\n")
+    if config.run.sheet_images:
+        options = SheetOptions(
+            config.run.sheet_images,
+            config.eval.cam_scales,
+            config.eval.scales,
+            config.eval.image_size,
+        )
+        generator = torch.Generator().manual_seed(derive_seed(config.seed, SHEET, 0))
+        sheet = picture_sheet(parts.objective, eval_set, eval_set.class_names, options, generator)
+        sheet.save(folder / "sheet.png")
+    networks: dict[str, Any] = parts.modules
+    for name in ("student", "teacher"):
+        networks[name].save(folder / f"{name}.safetensors")
+    found = {"table": rows, "bound": bound, "evaluations": recorder.evaluations}
+    results = _results(config, found, _circumstances(parts, config, seconds))
+    write_atomically(folder / "results.json", to_json(results, indent=2) + "\n")
+    recorder.say(f"{seconds:.0f} s; results.json, sheet.png and the networks are in {folder}")
+
+
+def peak_memory_gib(device: torch.device) -> float | None:
+    """Return the most memory used so far: of the GPU, else of this process; None on Windows."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        import resource
+    except ImportError:
+        return None
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    import timm
+    import torchvision
+
+    return {
+        "fsr": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def _circumstances(parts: Parts, config: Config, seconds: float) -> dict[str, Any]:
+    """Return where and how the run was made."""
+    accelerator = parts.accelerator
+    return {
+        "steps": config.steps,
+        "seconds": seconds,
+        "effective_batch": config.data.batch_size,
+        "processes": accelerator.num_processes,
+        "accumulation": parts.accumulation,
+        "workers": parts.loading.workers,
+        "mixed_precision": accelerator.mixed_precision,
+        "device": str(accelerator.device),
+        "threads": torch.get_num_threads(),
+        "peak_memory_gib": peak_memory_gib(accelerator.device),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _results(
+    config: Config, found: dict[str, Any], circumstances: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what results.json holds: what came out, and everything that it came from."""
+    preset, evaluations = build_preset(config), found["evaluations"]
+    return {
+        "table": found["table"],
+        "split": config.data.eval_split,
+        "seed": config.seed,
+        "bound": found["bound"],
+        **circumstances,
+        "preset": {
+            "name": preset.name,
+            "resolved_steps": preset.resolve(),
+            "fields": asdict(preset),
+        },
+        "config": asdict(config),
+        "versions": versions(),
+        "evaluations": {step: evaluations[step] for step in sorted(evaluations)},
+    }
