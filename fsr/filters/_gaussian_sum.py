@@ -91,7 +91,8 @@ def split_rows(features: Tensor) -> tuple[Tensor, Tensor]:
     Hence :math:`f = q + r` with q on a grid of 9 bits. The first columns hold the exponent of the
     q, in which every product and every sum is exact. What is left,
     :math:`f_i r_j + r_i q_j - c_i - c_j` with :math:`c = q r + |r|^2/2`, comes in columns that are
-    added afterwards, when the large terms have cancelled, and is small itself.
+    added afterwards, when the large terms have cancelled, and is small itself. The figures are
+    those of an imitation of this arithmetic, which ``tests/filters/test_tensor_cores.py`` holds.
 
     Args:
         features: f, ``(B, N, F)`` float32.

@@ -60,6 +60,7 @@ class SingleStageSegmenter(TypedModule):
         Section "A Single-Stage Framework for WSSS".
 
     Example:
+        >>> import torch
         >>> small = {"embed_dim": 32, "depth": 3, "num_heads": 2}
         >>> model = SingleStageSegmenter(
         ...     5, "vit_tiny_patch16_224", image_size=64, projection_dim=8, backbone_options=small)
