@@ -1,4 +1,4 @@
-"""Exit with 0 if a tag names the package's version and the changelog has it: ``release_version.py v1.2.3``."""
+"""Exit with 0 if a tag names the package's version and the changelog has a section for it."""
 
 from __future__ import annotations
 
