@@ -138,4 +138,4 @@ def _fingerprint(split: str, image_size: int) -> list[float]:
     scenes = Scenes(
         FINGERPRINTED, seed=getattr(SCENE_SEEDS, split), image_size=image_size, masks=False
     )
-    return [round(float(np.mean(scenes[i].image)), 1) for i in range(FINGERPRINTED)]
+    return [round(float(np.mean(np.asarray(scenes[i].image))), 1) for i in range(FINGERPRINTED)]

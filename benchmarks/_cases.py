@@ -224,7 +224,8 @@ def _aggregator(fused: bool) -> Callable[[Namespace], Call]:
 
         def loss() -> Tensor:
             with sdpa_kernel(kernels):
-                return module(tokens, mask).square().sum()
+                value: Tensor = module(tokens, mask).square().sum()
+                return value
 
         return _with_gradient(loss, tokens)
 

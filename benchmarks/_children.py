@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -296,7 +296,7 @@ class Variant:
 @contextmanager
 def variants(
     script: str | Path,
-    wanted: dict[str, Sequence[str]],
+    wanted: Mapping[str, Sequence[str]],
     *,
     patience: Patience | None = None,
     together: bool = False,
@@ -347,4 +347,4 @@ def alternate(running: Sequence[Variant], steps: int) -> None:
 def times_faster(one: dict[str, Any], other: dict[str, Any]) -> float:
     """Return how many times faster the first row is: the median over pairs of turns."""
     pairs = zip(other["seconds"], one["seconds"], strict=True)
-    return statistics.median(b / a for b, a in pairs)
+    return float(statistics.median(b / a for b, a in pairs))

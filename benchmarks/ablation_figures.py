@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from _ablation_processes import KEPT_SETTING, kept_networks
@@ -46,7 +47,9 @@ DPI = 110
 def network_input(network: SingleStageSegmenter, sample: Sample) -> Tensor:
     """Return a scene as the network takes it, `(1, 3, height, width)`."""
     pixels = TF.to_dtype(TF.pil_to_tensor(sample.image), torch.float32, scale=True)
-    return TF.normalize(pixels, list(network.backbone.mean), list(network.backbone.std))[None]
+    own = network.backbone
+    normalised: Tensor = TF.normalize(pixels, list(own.mean), list(own.std))
+    return normalised[None]
 
 
 def unfit(folder: Path, setting: Setting) -> str:
@@ -78,7 +81,7 @@ def draw(networks: dict[str, SingleStageSegmenter], samples: list[Sample], outpu
     found = {n: [maps(networks[n], sample) for sample in samples] for n in (BASELINE, FULL)}
     truth = [sample.target for sample in samples if sample.target is not None]
     images = [sample.image for sample in samples]
-    columns = [
+    columns: list[tuple[str, list[Any]]] = [
         ("scene", images),
         ("CAM, baseline", [cam for cam, _ in found[BASELINE]]),
         ("CAM, FSR", [cam for cam, _ in found[FULL]]),
@@ -86,7 +89,7 @@ def draw(networks: dict[str, SingleStageSegmenter], samples: list[Sample], outpu
         ("FSR", [labels for _, labels in found[FULL]]),
         ("truth", truth),
     ]
-    names = networks[FULL].class_names
+    names = networks[FULL].class_names or ()
     figure = comparison_sheet(columns, images=images, class_names=names)
     figure.savefig(output / "figure4.png", dpi=DPI)
 

@@ -66,10 +66,11 @@ def measure_case(
             continue
         rows[side]["ours_times_faster"] = times_faster(ours, rows[side])
         rows[side]["memory_of_ours"] = ours["memory_bytes"] / max(rows[side]["memory_bytes"], 1)
-        if case.tolerance is None or None in (prints[side], prints[sides[0]]):
+        own, other = prints[sides[0]], prints[side]
+        if case.tolerance is None or own is None or other is None:
             continue
-        if not math.isclose(prints[side], prints[sides[0]], rel_tol=case.tolerance):
-            difference = f"{sides[0]} and {side} differ: {prints[sides[0]]} and {prints[side]}"
+        if not math.isclose(other, own, rel_tol=case.tolerance):
+            difference = f"{sides[0]} and {side} differ: {own} and {other}"
             if patience is None:
                 raise SystemExit(f"{name}: {difference}")
             rows[side]["difference"] = difference

@@ -82,10 +82,10 @@ def child(options: argparse.Namespace) -> None:
     ).to(device)
     low = torch.bfloat16 if options.precision == "bf16" else None
     runner = SegmenterRunner(network, autocast=low)
-    images = list(photographs(options, options.batch).to(device))
+    pictures = list(photographs(options, options.batch).to(device))
 
     def step() -> list[Tensor]:
-        return [maps.argmax(dim=0) for maps in runner.probabilities(images, SCALES)]
+        return [maps.argmax(dim=0) for maps in runner.probabilities(pictures, SCALES)]
 
     serve(serving, device, step, base)
 

@@ -178,7 +178,7 @@ def summarise(rows: list[dict[str, Any]], config: Config, out: Path) -> None:
 
     def mean(rate: float, split: str) -> float:
         scores = [row[f"{split}_miou"] for row in rows if row["learning_rate"] == rate]
-        return sum(scores) / len(scores)
+        return float(sum(scores) / len(scores))
 
     rates = sorted({row["learning_rate"] for row in rows})
     best = max(rates, key=lambda rate: mean(rate, "tune"))

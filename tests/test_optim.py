@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def _model() -> nn.Module:
     return nn.Sequential(parts)
 
 
-def _names(groups: list[dict], name: str) -> set[str]:
+def _names(groups: list[dict[str, Any]], name: str) -> set[str]:
     return next(set(g["parameter_names"]) for g in groups if g["name"] == name)
 
 
@@ -101,6 +102,6 @@ def test_a_weight_shared_by_two_modules_is_listed_once() -> None:
         ({"lr": 1.0, "head_lr_scale": float("nan")}, r"head_lr_scale: expected a number"),
     ],
 )
-def test_bad_arguments_are_named(options: dict, message: str) -> None:
+def test_bad_arguments_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parameter_groups(_model(), **{"lr": 1.0, **options})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def shift(model: nn.Module, seed: int = 1) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
         model[1].running_mean += 1
         model[1].num_batches_tracked += 3
 
@@ -132,7 +134,7 @@ def test_frozen_parameters_of_the_student_are_followed() -> None:
     teacher = EMATeacher(student, momentum=0.5)
     before = student[3].bias.detach().clone()
     with torch.no_grad():
-        student[3].bias += 2
+        student[3].bias.add_(2)
     teacher.update(student)
     torch.testing.assert_close(teacher.module[3].bias, before + 1)
 
@@ -141,7 +143,7 @@ def test_integer_parameters_are_copied() -> None:
     student = nn.Module()
     student.table = nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
     teacher = EMATeacher(student, momentum=0.9)
-    student.table += 5
+    student.table.add_(5)
     teacher.update(student)
     assert teacher.module.table.tolist() == [6, 7]
 
@@ -152,7 +154,7 @@ def test_tied_parameters_move_once() -> None:
     teacher = EMATeacher(student, momentum=0.5)
     before = student[0].weight.detach().clone()
     with torch.no_grad():
-        student[0].weight += 2
+        student[0].weight.add_(2)
     teacher.update(student)
     assert teacher.module[1].weight is teacher.module[0].weight
     torch.testing.assert_close(teacher.module[0].weight, before + 1)
@@ -210,12 +212,16 @@ def test_forward_passes_keywords_and_any_result() -> None:
 
 @pytest.mark.parametrize("wrapped_at_start", [False, True])
 def test_compiled_and_data_parallel_students_match_by_name(wrapped_at_start: bool) -> None:
-    for wrap in (
-        lambda m: torch.compile(m, backend="eager"),
+    def compiled(model: nn.Module) -> Any:
+        return torch.compile(model, backend="eager")
+
+    wraps: list[Callable[[nn.Module], Any]] = [
+        compiled,
         DataParallel,
-        lambda m: DataParallel(torch.compile(m, backend="eager")),
-        lambda m: torch.compile(DataParallel(m), backend="eager"),
-    ):
+        lambda m: DataParallel(compiled(m)),
+        lambda m: compiled(DataParallel(m)),
+    ]
+    for wrap in wraps:
         student = network()
         wrapped = wrap(student)
         teacher = EMATeacher(wrapped if wrapped_at_start else student, momentum=0.0)
@@ -229,7 +235,7 @@ def test_compiled_and_data_parallel_students_match_by_name(wrapped_at_start: boo
 def test_a_compiled_submodule_matches_by_name() -> None:
     student = network()
     teacher = EMATeacher(student, momentum=0.0)
-    student[0] = torch.compile(student[0], backend="eager")
+    student[0] = torch.compile(student[0], backend="eager")  # type: ignore[assignment]
     shift(student)
     teacher.update(student)
     assert torch.equal(teacher.module[0].weight, student[0].weight)

@@ -77,7 +77,8 @@ def check_between(
     name: str, value: float, low: float, high: float, *, inclusive: bool = True
 ) -> None:
     """Raise ``ValueError`` unless ``value`` is a number in [low, high], or in (low, high)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    # A tuple, not a union: torch 2.6 cannot compile ``isinstance(value, int | float)``.
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     fits = low <= value <= high if inclusive else low < value < high
     if not fits:
@@ -95,7 +96,7 @@ def check_positive_int(name: str, value: Any) -> None:
 
 def check_grid(name: str, value: Any) -> tuple[int, int]:
     """Return a height and a width, or raise unless ``value`` is two positive integers."""
-    pair = tuple(value) if isinstance(value, tuple | list) else ()
+    pair = tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) for v in pair):
         raise TypeError(f"{name}: expected two integers (height, width), got {value!r}")
     if min(pair) < 1:

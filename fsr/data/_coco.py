@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -91,6 +92,10 @@ class COCO2014:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.names)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read one sample after the other."""
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.

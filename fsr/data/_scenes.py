@@ -9,6 +9,7 @@ image labels light up the emblem first and fade over the body, as they do on pho
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +100,10 @@ class Scenes:
     def __len__(self) -> int:
         """Return the number of scenes."""
         return self.size
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read one sample after the other."""
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
         """Draw scene ``index``."""

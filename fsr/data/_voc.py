@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
@@ -97,6 +97,10 @@ class VOC2012:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.names)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read one sample after the other."""
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
         """Read one sample.

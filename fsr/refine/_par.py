@@ -169,7 +169,7 @@ class PAR(TypedModule):
         _check_finite_pair(images, masks)
         with no_autocast(masks):
             masks = at_least_float32(masks)
-            if size != [height, width]:
+            if tuple(size) != (height, width):
                 masks = F.interpolate(masks, (height, width), mode="bilinear", align_corners=True)
             affinity = pixel_adaptive_affinity(images.detach(), self.dilations).to(masks)
             for _ in range(self.num_iter):

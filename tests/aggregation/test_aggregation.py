@@ -129,7 +129,7 @@ def test_one_head_scales_by_the_root_of_the_whole_width(masking: str) -> None:
     q, k, v = torch.randn(1, 1, 1, 5), torch.randn(1, 1, 4, 5), torch.randn(1, 1, 4, 5)
     mask = torch.tensor([[True, False, False, True]])
     arrays = [x.double().numpy() for x in (q[0, 0, 0], k[0, 0], v[0, 0])]
-    weights, gathered = numpy_attention(*arrays, mask[0].numpy(), masking)
+    weights, gathered = numpy_attention(arrays[0], arrays[1], arrays[2], mask[0].numpy(), masking)
     own = cross_attention_weights(q, k, mask, masking)
     np.testing.assert_allclose(own[0, 0, 0].numpy(), weights, atol=1e-6)
     own = masked_cross_attention(q, k, v, mask, masking)

@@ -137,7 +137,7 @@ def test_two_measurements_agree_within_their_half_widths(load: Callable[[str], A
 def test_the_trainer_knows_every_variant_and_no_two_are_equal(load: Callable[[str], Any]) -> None:
     variants, config = load("_ablation_variants"), load("fsr.train")
     setting = load("_ablation_setting").Setting("design")
-    made = {}
+    made: dict[str, Any] = {}
     for variant in variants.VARIANTS.values():
         options = setting.config(variant)
         preset = config.build_preset(options)
@@ -573,7 +573,7 @@ def test_one_run_from_end_to_end(
     keep = tmp_path / "networks"
     scripts: list[str] = []
 
-    class Recorded(processes.Children):
+    class Recorded(processes.Children):  # type: ignore[name-defined,misc]
         def run(self, command: list[str], *args: Any) -> None:
             scripts.append(Path(command[0]).name)
             super().run(command, *args)

@@ -212,7 +212,7 @@ def test_views_collate_and_travel_to_workers() -> None:
     one, two = next(iter(DataLoader(samples, batch_size=3)))
     assert isinstance(one, View)
     assert one.image.shape == two.image.shape == (3, 3, 8, 8)
-    assert one.flipped.dtype == torch.bool
+    assert one.flipped.dtype == torch.bool  # type: ignore[attr-defined]
     assert torch.stack(one.box, dim=1).tolist() == [list(sample[0].box) for sample in samples]
 
 

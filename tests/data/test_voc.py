@@ -6,6 +6,7 @@ import contextlib
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from fsr.data import VOC2012, Sample, read_image
 from fsr.data._files import read_label_map
-from fsr.data._sbd import VOC_CLASSES
+from fsr.data._voc import VOC_CLASSES
 from fsr.errors import DataError, MissingDataError
 
 WIDTH, HEIGHT = 12, 8
@@ -201,7 +202,7 @@ def test_it_is_a_sequence_for_loops_and_loaders(voc: Path) -> None:
     with pytest.raises(IndexError):
         dataset[2]
     assert len(pickle.loads(pickle.dumps(dataset))) == 2
-    loader = DataLoader(dataset, batch_size=2, collate_fn=list)
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size=2, collate_fn=list)
     assert [sample.name for batch in loader for sample in batch] == ["a", "b"]
     assert repr(dataset) == f"VOC2012({str(voc)!r}, split='train', 2 images)"
 

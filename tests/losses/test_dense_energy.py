@@ -113,7 +113,7 @@ def test_images_and_labels_are_sampled_nearest_and_sigma_shrinks() -> None:
 
 @pytest.mark.parametrize("size", [(7, 11), (5, 4)])
 def test_odd_sizes_are_rounded_down(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[Any] = []
 
     def spy(images: Tensor, probabilities: Tensor, gate: Tensor, *widths: float) -> Tensor:
         seen.extend(tuple(tensor.shape[-2:]) for tensor in (images, probabilities, gate))

@@ -94,7 +94,7 @@ def test_three_steps_match_plain_loops() -> None:
             means[0][:] += view1[b, 0] / 2
             for i in range(1, 7):
                 means[1][:] += view2[b, i] / 12
-        centers = tuple(0.75 * c + 0.25 * m for c, m in zip(centers, means, strict=True))
+        centers = 0.75 * centers[0] + 0.25 * means[0], 0.75 * centers[1] + 0.25 * means[1]
         np.testing.assert_allclose(loss.class_center.value, centers[0], rtol=1e-12)
         np.testing.assert_allclose(loss.patch_center.value, centers[1], rtol=1e-12)
 

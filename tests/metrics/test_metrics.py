@@ -121,7 +121,7 @@ def test_adding_leaves_both_sides_as_they_were() -> None:
     left.update(torch.tensor([0]), torch.tensor([0]))
     right.update(torch.tensor([1]), torch.tensor([1]))
     assert (left + right).counts.tolist() == [[1, 0], [0, 1]]
-    assert (left.counts.sum(), right.counts.sum()) == (1, 1)
+    assert (int(left.counts.sum()), int(right.counts.sum())) == (1, 1)
 
 
 def test_the_mean_runs_over_classes_present_in_the_target_only() -> None:

@@ -424,7 +424,7 @@ def plain_model(**options: Any) -> SingleStageSegmenter:
 
 def test_save_and_load_give_the_same_model(tmp_path: Path) -> None:
     model = plain_model(aux_block=-2)
-    model.aggregator.masking = "ignore"
+    model.aggregator.masking = "ignore"  # type: ignore[assignment]
     path = tmp_path / "model.safetensors"
     model.save(path, class_names=["cat", "dog", "sheep"])
     loaded = SingleStageSegmenter.load(path)

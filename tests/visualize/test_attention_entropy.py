@@ -6,6 +6,7 @@ import gc
 import math
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,7 +214,8 @@ def test_bad_models_and_images_are_named() -> None:
         TypeError, match=r"images: expected a tensor \(B, channels, H, W\), got str"
     ):
         encoder_entropy(backbone, ["a.jpg"])
-    for nothing in ([], torch.zeros(0, 3, 32, 32)):
+    nothings: list[Any] = [[], torch.zeros(0, 3, 32, 32)]
+    for nothing in nothings:
         with pytest.raises(ValueError, match="images: expected at least one image, got none"):
             encoder_entropy(backbone, nothing)
     with pytest.raises(ShapeError, match=r"images: expected shape .* got \(3, 32, 32\)"):

@@ -53,7 +53,7 @@ def timms_own(backbone: ViTBackbone, images: Tensor, mask: Tensor | None = None)
     found: list[Tensor] = []
     for module in twin.modules():
         if hasattr(module, "fused_attn"):
-            module.fused_attn = False
+            module.fused_attn = False  # type: ignore[assignment]
             module.attn_drop.register_forward_hook(lambda _, inputs, __: found.append(inputs[0]))
     with torch.no_grad():
         twin(images, mask)
@@ -259,12 +259,17 @@ def test_results_hold_no_graph_and_gradients_stay_possible() -> None:
 
 
 def test_the_forward_keeps_its_fused_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[int] = []
     fused = torch.nn.functional.scaled_dot_product_attention
+
+    def counted(*args: Any, **options: Any) -> Tensor:
+        calls.append(1)
+        return fused(*args, **options)
+
     monkeypatch.setattr(
         torch.nn.functional,
         "scaled_dot_product_attention",
-        lambda *args, **options: calls.append(1) or fused(*args, **options),
+        counted,
     )
     backbone = build()
     encoder_attention(backbone, images_for(backbone), blocks=range(3))
@@ -295,7 +300,7 @@ class Masking(vision_transformer.Block):
         return x + self.attn(self.norm1(x), attn_mask=mask)
 
 
-class OtherAttention(Attention):
+class OtherAttention(Attention):  # type: ignore[misc]
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         return x
 

@@ -188,7 +188,7 @@ def test_boundaries_are_thicker_on_large_images_and_take_colours_of_the_palette(
 
 
 def test_dots_are_the_heads_and_the_line_their_mean() -> None:
-    entropies = {"without": torch.rand(3, 2), "with": torch.rand(4, 5).numpy()}
+    entropies: dict[str, Any] = {"without": torch.rand(3, 2), "with": torch.rand(4, 5).numpy()}
     figure = plot_attention_entropy(entropies, title="a title")
     (axes,) = figure.axes
     assert axes.get_title() == "a title"
