@@ -6,7 +6,7 @@ import importlib
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from _released_step import open_clone
@@ -396,7 +396,7 @@ def _energy(options: Namespace) -> Call:
     return _with_gradient(lambda: loss(images, logits, labels), logits)
 
 
-def _crf(backend: str) -> Callable[[Namespace], Call]:
+def _crf(backend: Literal["pydensecrf", "torch"]) -> Callable[[Namespace], Call]:
     def build(options: Namespace) -> Call:
         from fsr.refine import DenseCRF
 

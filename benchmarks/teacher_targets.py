@@ -83,7 +83,7 @@ def initial_targets(scenes: int = 64, image_size: int = 96) -> list[dict[str, An
         ).eval()
         images = TF.normalize(pixels, list(network.backbone.mean), list(network.backbone.std))
         with torch.no_grad():
-            found = network(images, outputs=("projections",)).projections
+            found = cast(Tensor, network(images, outputs=("projections",)).projections)
         for temperature in TEMPERATURES:
             for kind, part in (("patch", found[:, 1:].flatten(0, 1)), ("aggregate", found[:, 0])):
                 record = {"prototypes": prototypes, "temperature": temperature, "of": kind}

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -109,8 +109,8 @@ def train(config: Config) -> SingleStageSegmenter:
     student.train()
     for step, (images, masks) in enumerate(batches(config, student)):
         set_learning_rate(optimizer, rate(step))
-        logits = student(images, outputs=("segmentation",)).segmentation
-        logits = F.interpolate(logits, masks.shape[1:], mode="bilinear", align_corners=False)
+        scores = cast(Tensor, student(images, outputs=("segmentation",)).segmentation)
+        logits = F.interpolate(scores, masks.shape[1:], mode="bilinear", align_corners=False)
         loss = F.cross_entropy(logits, masks)
         optimizer.zero_grad()
         loss.backward()

@@ -321,13 +321,13 @@ def test_options_are_shown() -> None:
 def test_bad_arguments_are_refused_by_name() -> None:
     student = network()
     with pytest.raises(TypeError, match="student: expected a module, got int"):
-        EMATeacher(3)  # type: ignore[arg-type]
+        EMATeacher(3)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match=r"momentum: expected a number in \[0.0, 1.0\], got 1.1"):
         EMATeacher(student, momentum=1.1)
     with pytest.raises(ValueError, match=r"momentum: .* got nan"):
         EMATeacher(student, momentum=float("nan"))
     with pytest.raises(TypeError, match="momentum: expected a number, got str"):
-        EMATeacher(student, momentum="0.9")  # type: ignore[arg-type]
+        EMATeacher(student, momentum="0.9")  # type: ignore[call-overload]
     teacher = EMATeacher(student, momentum=lambda step: 1 - step)
     with pytest.raises(ValueError, match=r"momentum at step 5: .* got -4"):
         teacher.update(student, step=5)

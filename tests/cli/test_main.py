@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import fsr
-from fsr.cli import _main, main
+from fsr.cli import main
 from fsr.cli._main import COMMANDS, Command
 from fsr.cli._outcome import guarded, one_line
 
@@ -192,7 +192,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: str) -> None:
         raise error
 
-    monkeypatch.setattr(_main.importlib, "import_module", fail)
+    monkeypatch.setattr("fsr.cli._main.importlib.import_module", fail)
 
 
 def test_a_missing_extra_is_one_line_that_names_it(
@@ -230,7 +230,7 @@ def test_a_command_gets_its_words_and_its_name(monkeypatch: pytest.MonkeyPatch) 
 
     seen: list[Any] = []
     monkeypatch.setitem(COMMANDS, "prepare voc", Command("somewhere", ""))
-    monkeypatch.setattr(_main.importlib, "import_module", lambda _: Module)
+    monkeypatch.setattr("fsr.cli._main.importlib.import_module", lambda _: Module)
     assert main(["prepare", "voc", "--help", "a.b=c"]) == 7
     monkeypatch.setattr(sys, "argv", ["fsr", "prepare", "voc", "x"])
     assert main() == 7

@@ -14,7 +14,7 @@ def test_it_tells_the_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 4.0, 12.0, 13.0, 3600.0])
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("fsr.cli._progress.time.monotonic", lambda: next(clock))
     with Progress(1000) as bar:
         for _ in range(3):
             bar.update()

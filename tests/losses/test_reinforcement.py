@@ -189,8 +189,10 @@ def test_renaming_the_projection_axes_changes_nothing() -> None:
     order = torch.tensor([3, 0, 4, 1, 2])
     loss, renamed = SelfReinforcementLoss(5).double(), SelfReinforcementLoss(5).double()
     for _ in range(2):
-        expected = loss(*views, mask)
-        actual = renamed(*(view[..., order] for view in views), mask)
+        student, first, second = views
+        expected = loss(student, first, second, mask)
+        student, first, second = (view[..., order] for view in views)
+        actual = renamed(student, first, second, mask)
         torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(renamed.patch_center.value, loss.patch_center.value[order])
 
@@ -297,8 +299,9 @@ def test_float64_stays_float64_also_with_float32_centres(device: torch.device) -
 def test_half_precision_is_computed_in_float32(device: torch.device) -> None:
     *views, mask = (tensor.to(device) for tensor in make_case(dtype=torch.bfloat16))
     loss = SelfReinforcementLoss(5).to(device).eval()
-    losses = loss(*views, mask)
-    exact = loss(*(view.float() for view in views), mask)
+    student, first, second = views
+    losses = loss(student, first, second, mask)
+    exact = loss(student.float(), first.float(), second.float(), mask)
     assert {value.dtype for value in losses} == {torch.float32}
     assert losses == exact
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,11 +198,12 @@ def test_the_mask_is_the_maskers_on_the_presets_cam_of_view_2(preset: str) -> No
     view1, view2, labels = views()
     mask = objective(view1, view2, labels, step=60, generator=generator()).mask
     student, teacher = objective.student, objective.teacher.module
-    cam = {
+    cams: dict[str, Callable[[], Tensor]] = {
         "paper": lambda: patch_cam(student(view2).tokens, student.classifier),
         "reference": lambda: student.cam(view2, scales=(1.0, 0.5, 1.5), flip=True)[1],
         "fast": lambda: extended_cam(teacher, view2, teacher(view2), "auxiliary", GRID),
-    }[preset]()
+    }
+    cam = cams[preset]()
     blocks = {"block": 1} if preset == "paper" else {"block": 4, "rounding": "ceil"}
     masker = UncertainMasker(0.4, 0.2, 0.7, **blocks)
     assert torch.equal(mask, masker(cam, labels, grid=GRID, generator=generator()))
@@ -603,9 +605,10 @@ def test_the_preset_sets_the_masking_of_both_networks_unless_told_otherwise() ->
         assert objective.student.aggregator.masking == expected
         assert objective.teacher.module.aggregator.masking == expected
     student = build_student()
-    student.aggregator.masking = "scale"
+    aggregator: Any = student.aggregator
+    aggregator.masking = "scale"
     TrainingObjective(student, EMATeacher(student), masking=None)
-    assert student.aggregator.masking == "scale"
+    assert aggregator.masking == "scale"
 
 
 # --- degenerate and bad input ------------------------------------------------------------------

@@ -27,8 +27,8 @@ from fsr.cli import _train as command
 from fsr.objective import TrainingObjective
 from fsr.presets import LOSS_TERMS
 from fsr.segmenter import SingleStageSegmenter
-from fsr.train import _loop, _state, load_config, read_log, upper_bound
-from fsr.train._log import JsonLog
+from fsr.train import _loop, _state, build_student, load_config, read_log, upper_bound
+from fsr.train._log import JsonLog, write_atomically
 from fsr.train._state import latest_checkpoint, read_state, run_folder
 from fsr.train._table import results_rows, results_table
 
@@ -211,11 +211,13 @@ def test_data_workers_change_nothing(tiny: Path, whole: Path, tmp_path: Path) ->
 def test_gradient_checkpointing_changes_nothing(
     tiny: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    students = []
-    build = _loop.build_student
-    monkeypatch.setattr(
-        _loop, "build_student", lambda *args: students.append(build(*args)) or students[0]
-    )
+    students: list[Any] = []
+
+    def build(*args: Any) -> Any:
+        students.append(build_student(*args))
+        return students[0]
+
+    monkeypatch.setattr(_loop, "build_student", build)
     folder = tmp_path / "run"
     assert main(_arguments(tiny, folder, "model.grad_checkpointing=true", "steps=12")) == 0
     assert students[0].backbone.model.grad_checkpointing
@@ -484,7 +486,7 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Path] = []
-    write = _state.write_atomically
+    write = write_atomically
 
     def fail_second(path: Path, text: str) -> None:
         if path.name == "state.json":
