@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import warnings
@@ -100,6 +101,9 @@ class _Redirect:
         home = importlib.import_module(MOVED[module.__name__])
         own = {"__name__", "__spec__", "__loader__", "__package__", "__doc__"}
         vars(module).update({key: value for key, value in vars(home).items() if key not in own})
+        # Names that have gone on to another file of the room are found through its face.
+        face = importlib.import_module(".".join(home.__name__.split(".")[:2]))
+        vars(module)["__getattr__"] = functools.partial(getattr, face)
 
 
 def redirect_old_modules() -> None:

@@ -15,16 +15,17 @@ from fsr.data._label_builders import (
     labels_from_folders,
     labels_from_masks,
     labels_from_voc,
-    split_table,
 )
+from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
 from fsr.data._photographs import IMAGE_SUFFIXES, image_size, read_photograph
 from fsr.data._sample import Sample
-from fsr.data._sbd import VOC_IMAGES, build_train_aug, download_archives
+from fsr.data._sbd import VOC_IMAGES, build_train_aug
 from fsr.data._scenes import SCENE_SEEDS, Scenes
 from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
 from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
+from fsr.data._voc_download import download_archives
 
 __all__ = [
     "COCO2014",

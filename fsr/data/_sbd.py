@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -20,9 +19,7 @@ from fsr.errors import DataError, MissingDataError
 
 # Images of the lists that papers use.
 VOC_IMAGES = {"train_aug": 10_582, "val": 1_449, "test": 1_456}
-# Files in the official archives: images of VOC, masks of SBD.
-_IMAGES, _MASKS = 17_125, 11_355
-_PURPOSE = "reading the Semantic Boundaries Dataset"
+PURPOSE = "reading the Semantic Boundaries Dataset"
 
 
 class AugmentedSet(NamedTuple):
@@ -37,41 +34,6 @@ class AugmentedSet(NamedTuple):
     names: tuple[str, ...]
     written: int
     counts: dict[str, int]
-
-
-def download_archives(voc: Path, sbd: Path) -> None:
-    """Fetch VOC 2012 and the Semantic Boundaries Dataset with torchvision, check and unpack them.
-
-    Archives whose content is there already are not fetched again. They have 2 and 1.4 GB.
-
-    Args:
-        voc: folder to unpack VOC's training and validation images into.
-        sbd: folder to unpack SBD into.
-
-    Raises:
-        ImportError: SciPy is not installed (extra ``voc``), without which SBD is of no use.
-        DataError: an archive cannot be fetched, or is damaged.
-    """
-    import_extra("scipy.io", "voc", _PURPOSE)
-    from torchvision.datasets import SBDataset
-    from torchvision.datasets.utils import download_and_extract_archive
-    from torchvision.datasets.voc import DATASET_YEAR_DICT
-
-    official = DATASET_YEAR_DICT["2012"]
-    for folder, complete, url, name, md5 in (
-        (voc, _has_voc, official["url"], official["filename"], official["md5"]),
-        (sbd, _has_sbd, SBDataset.url, SBDataset.filename, SBDataset.md5),
-    ):
-        if complete(folder):
-            continue
-        try:
-            download_and_extract_archive(url, str(folder), filename=name, md5=md5)
-        # torchvision reports a wrong checksum as RuntimeError.
-        except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
-            raise DataError(
-                f"{url}: cannot be fetched ({error}); fetch it on a machine with a network and "
-                f"unpack it in {folder}"
-            ) from error
 
 
 def train_aug_names(voc: Path, sbd: Path) -> tuple[str, ...]:
@@ -121,7 +83,7 @@ def build_train_aug(
         DataError: a mask cannot be read, or there is a list ``train_aug`` of other images already.
         BrokenProcessPool: a process that writes masks died.
     """
-    import_extra("scipy.io", "voc", _PURPOSE)
+    import_extra("scipy.io", "voc", PURPOSE)
     root, source = find_voc_root(voc), find_sbd_root(sbd)
     lists = root / "ImageSets" / "Segmentation"
     names, path = train_aug_names(root, source), lists / "train_aug.txt"
@@ -165,7 +127,7 @@ def read_sbd_mask(path: Path) -> Tensor:
     Source:
         Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011.
     """
-    scipy_io = import_extra("scipy.io", "voc", _PURPOSE)
+    scipy_io = import_extra("scipy.io", "voc", PURPOSE)
     if not path.is_file():
         raise MissingDataError(f"{path}: no such mask")
     try:
@@ -205,24 +167,6 @@ def find_sbd_root(path: Path) -> Path:
         f"{path}: expected the Semantic Boundaries Dataset: a folder that holds cls, dataset/cls "
         "or benchmark_RELEASE/dataset/cls"
     )
-
-
-def _has_voc(folder: Path) -> bool:
-    """Whether all images of VOC are there; half an archive is none."""
-    try:
-        images = find_voc_root(folder) / "JPEGImages"
-    except MissingDataError:
-        return False
-    return sum(1 for _ in images.glob("*.jpg")) >= _IMAGES
-
-
-def _has_sbd(folder: Path) -> bool:
-    """Whether all masks of SBD are there; half an archive is none."""
-    try:
-        masks = find_sbd_root(folder) / "cls"
-    except MissingDataError:
-        return False
-    return sum(1 for _ in masks.glob("*.mat")) >= _MASKS
 
 
 def _write_mask(job: tuple[str, Path, Path]) -> None:

@@ -1,7 +1,8 @@
 """The training recipes as plain data: the source of each CAM, every weight, every phase."""
 
 from fsr.presets._cam_source import CAMSource
-from fsr.presets._preset import CAM_STRATEGIES, LOSS_TERMS, PHASES, Preset
+from fsr.presets._preset import Preset
+from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
 from fsr.presets._registry import COCO, PRESETS, get_preset
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
 

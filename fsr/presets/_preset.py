@@ -6,34 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from fsr import schedules
-from fsr._core.checks import check_between, check_choice, check_positive_int
-from fsr.aggregation import MASKINGS, Masking
-from fsr.masking import STRATEGIES, THRESHOLDS, Rounding, Strategy, Thresholds
+from fsr._core.checks import check_positive_int
+from fsr.aggregation import Masking
+from fsr.masking import Rounding, Strategy, Thresholds
 from fsr.presets._cam_source import CAMSource
+from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES, check_preset
 from fsr.presets._turnover import teacher_source_step
 from fsr.schedules import Schedule
-
-LOSS_TERMS = (
-    "classification",
-    "auxiliary",
-    "affinity",
-    "segmentation",
-    "energy",
-    "uncertain",
-    "confident",
-)
-
-# Fields that are fractions of the run.
-PHASES = (
-    "random_mask_until",
-    "segmentation_from",
-    "affinity_from",
-    "teacher_temperature_warmup",
-    "learning_rate_warmup",
-)
-
-# The strategies of fsr.masking.UncertainMasker that read the CAM.
-CAM_STRATEGIES = ("uncertain", "strict")
 
 
 @dataclass(frozen=True)
@@ -143,49 +122,7 @@ class Preset:
     total_steps: int = 20_000
 
     def __post_init__(self) -> None:
-        check_positive_int("total_steps", self.total_steps)
-        for name in PHASES:
-            check_between(name, getattr(self, name), 0.0, 1.0)
-        for term in LOSS_TERMS:
-            name = f"{term}_weight"
-            check_between(name, getattr(self, name), 0.0, float("inf"))
-        check_between(
-            "uncertain_boundary_weight", self.uncertain_boundary_weight, 0.0, float("inf")
-        )
-        for name in ("momentum", "final_momentum", "drop_path_rate"):
-            check_between(name, getattr(self, name), 0.0, 1.0)
-        if not isinstance(self.refine_labels, bool):
-            raise TypeError(
-                f"refine_labels: expected True or False, got {type(self.refine_labels).__name__}"
-            )
-        check_choice("mask_strategy", self.mask_strategy, STRATEGIES)
-        check_choice("mask_thresholds", self.mask_thresholds, THRESHOLDS)
-        check_between("mask_ratio", self.mask_ratio, 0.0, 1.0, inclusive=False)
-        if self.mask_ratio_start is not None:
-            check_between("mask_ratio_start", self.mask_ratio_start, 0.0, 1.0, inclusive=False)
-        if self.mask_strategy == "entropy" and not (self.uncertain_weight or self.confident_weight):
-            raise ValueError(
-                "mask_strategy: 'entropy' reads projections of the teacher, which are made for "
-                "self-reinforcement only: expected uncertain_weight or confident_weight above 0, "
-                "got 0 for both"
-            )
-        if self.masking is not None:
-            check_choice("masking", self.masking, MASKINGS)
-        for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):
-            if not getattr(self, low) < getattr(self, high):
-                raise ValueError(
-                    f"{low}: expected less than {high}={getattr(self, high)}, "
-                    f"got {getattr(self, low)}"
-                )
-        for name, view in (("mask_cam", 2), ("segmentation_cam", 1), ("affinity_cam", 1)):
-            source = getattr(self, name)
-            if not isinstance(source, CAMSource):
-                raise TypeError(f"{name}: expected a CAMSource, got {type(source).__name__}")
-            if source.view != view:
-                raise ValueError(
-                    f"{name}: expected a CAM of view {view} (the views are different crops, so the "
-                    f"other one does not align), got view {source.view}"
-                )
+        check_preset(self)
 
     def resolve(
         self,
