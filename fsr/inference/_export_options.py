@@ -23,6 +23,19 @@ class ExportOptions(LabelRecipe, RunOptions):
     They are those below, those of :class:`LabelSource`, which say what the labels are, and those of
     :class:`RunOptions`. A CRF is called as by :func:`fsr.inference.predict_paths`.
 
+    The folder is laid out as VOC 2012::
+
+        SegmentationClass/NAME.png           palette PNG, 0 background, c + 1 class c, 255 unknown
+        JPEGImages/NAME.jpg                  with images="link" or "copy"
+        ImageSets/Segmentation/train.txt     names of the masks, in the order of the data set
+        images.csv                           where each image lies, if the data set tells
+        classes.txt                          name of label n in line n + 1
+        settings.json                        all that changes a label
+
+    so that ``VOC2012(folder, "train")`` reads it if the classes are VOC's, and torchvision's
+    ``VOCSegmentation`` if the folder is called ``VOCdevkit/VOC2012``. Slashes in names become
+    ``__``, since such lists name files of one folder.
+
     Args:
         par: refinement of ``"cam+par"``; that of the paper by default.
         max_size: longer side in pixels that larger images are shrunk to for the network.
