@@ -1,24 +1,35 @@
 """Trained models at work: evaluation, prediction of files, export of pseudo labels."""
 
-from fsr.inference._evaluation import EvaluationResult, evaluate
+from fsr.inference._evaluation import evaluate
+from fsr.inference._evaluation_options import EvaluationOptions, PseudoLabelOptions
+from fsr.inference._evaluation_result import EvaluationResult
 from fsr.inference._export import ExportResult, export_pseudo_labels
-from fsr.inference._label_sources import LabelSource
+from fsr.inference._export_options import ExportOptions, ImagePlacement
+from fsr.inference._label_sources import LabelKind, LabelSource
+from fsr.inference._options import OnError, RunOptions
 from fsr.inference._photographs import ImageFile, find_images
 from fsr.inference._prediction import Prediction, predict_paths
+from fsr.inference._prediction_options import PredictionOptions
 from fsr.inference._provenance import describe, file_hash, versions
 from fsr.inference._report import result_table, result_to_dict
 from fsr.inference._runner import SegmenterRunner
-from fsr.inference._scoring import PseudoLabelOptions
 from fsr.inference._writing import PredictionWriter, record_settings
 
 __all__ = [
+    "EvaluationOptions",
     "EvaluationResult",
+    "ExportOptions",
     "ExportResult",
     "ImageFile",
+    "ImagePlacement",
+    "LabelKind",
     "LabelSource",
+    "OnError",
     "Prediction",
+    "PredictionOptions",
     "PredictionWriter",
     "PseudoLabelOptions",
+    "RunOptions",
     "SegmenterRunner",
     "describe",
     "evaluate",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fsr._core.distributed import is_distributed
+from fsr._core.files import whole_file
+from fsr.inference._provenance import fingerprint
 from fsr.inference._scoring import Scoring
 
 
@@ -28,8 +28,7 @@ class EvaluationState:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         world, rank = (dist.get_world_size(), dist.get_rank()) if is_distributed() else (1, 0)
         self.path = path if world == 1 else path.with_name(f"{path.name}.{rank}-of-{world}")
-        spelled = json.dumps([settings, world, rank], sort_keys=True)
-        self.fingerprint = hashlib.sha256(spelled.encode()).hexdigest()
+        self.fingerprint = fingerprint([settings, world, rank])
 
     def load(self, scoring: Scoring) -> int:
         """Take over what was counted; return how many images that was, 0 without a file.
@@ -51,15 +50,18 @@ class EvaluationState:
                 "number of processes); remove the file, or give another"
             )
         scoring.load(counts)
+        reasons = json.loads(header.get("failed", "{}"))
+        scoring.failed = {int(index): reason for index, reason in reasons.items()}
         return int(header["done"])
 
     def save(self, scoring: Scoring, done: int) -> None:
         """Write the counts of the first ``done`` images of this process."""
         counts = {name: value.cpu().contiguous() for name, value in scoring.state().items()}
-        unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(counts, unfinished, {"fingerprint": self.fingerprint, "done": str(done)})
-        unfinished.replace(self.path)
+        header = {"fingerprint": self.fingerprint, "done": str(done)}
+        if scoring.failed:
+            header["failed"] = json.dumps(scoring.failed)
+        with whole_file(self.path) as draft:
+            save_file(counts, draft, header)
 
     def remove(self) -> None:
         """Remove the file: the evaluation is over."""

@@ -1,81 +1,65 @@
-"""The samples that fall to one process of an export, read at the size that the network gets."""
+"""Samples that pseudo labels are made of, read at the size that the network gets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from fsr.data import Sample
+from fsr.data import SampleSource
 from fsr.errors import DataError
+from fsr.inference._evaluation_reading import check_sample
 from fsr.inference._export_folder import ExportFolder, flat_name, image_path
-from fsr.inference._loading import SampleSource
-from fsr.inference._maps import Mapped, fitted
+from fsr.inference._item import Item
+from fsr.inference._maps import fitted
 
 
-class SampleRead(NamedTuple):
-    """A sample that was read, or why not."""
+@dataclass(frozen=True)
+class LabelledSamples:
+    """Reads samples of a data set by number and places their images in the folder.
 
-    mapped: Mapped
-    labels: Tensor
-    name: str | None
-    kept: bool
+    Args:
+        dataset: where samples come from. ``names``, if it has them, spares reading what is done.
+        num_classes: number of classes that their labels must have.
+        patch: ``(height, width)`` of a patch in pixels.
+        max_size: longer side that larger images are shrunk to, None for never.
+        target: where the results go; samples that are complete there are kept.
+    """
 
+    dataset: SampleSource
+    num_classes: int
+    patch: tuple[int, int]
+    max_size: int | None
+    target: ExportFolder
 
-class Share(Dataset[SampleRead]):
-    """This process's samples; errors are values, and samples that are done are not read."""
-
-    def __init__(
-        self,
-        dataset: SampleSource,
-        indices: Sequence[int],
-        network: Any,
-        max_size: int | None,
-        target: ExportFolder,
-    ) -> None:
-        self.dataset = dataset
-        self.indices = indices
-        self.num_classes: int = network.num_classes
-        self.patch: tuple[int, int] = network.backbone.patch_size
-        self.max_size = max_size
-        self.target = target
-        self.names: Sequence[str] | None = getattr(dataset, "names", None)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, position: int) -> SampleRead:
-        index, name = self.indices[position], None
-        nothing = torch.zeros(self.num_classes)
+    def __call__(self, number: int) -> Item:
+        """Read one sample; what cannot be used comes as an item that says why."""
+        names: Sequence[str] | None = getattr(self.dataset, "names", None)
+        item = Item(number, f"dataset: sample {number}")
         try:
-            if self.names is not None:
-                name = flat_name(self.names[index])
-                if self.target.complete(name):
-                    return SampleRead(Mapped(index, error="kept"), nothing, name, True)
-            sample = self.dataset[index]
-            name = flat_name(sample.name)
-            if self.target.complete(name):
-                return SampleRead(Mapped(index, error="kept"), nothing, name, True)
-            self._check(sample)
-            size = (sample.image.height, sample.image.width)
+            if names is not None:
+                item = _named(item, names[number])
+                if item.name is not None and self.target.complete(item.name):
+                    return item._replace(kept=True)
+            sample = self.dataset[number]
+            item = _named(item, sample.name)
+            if item.name is not None and self.target.complete(item.name):
+                return item._replace(kept=True)
+            check_sample(sample, self.num_classes)
+            if not bool(torch.isfinite(sample.labels).all()):
+                raise DataError("its image-level labels are unknown; pseudo labels need them")
             pixels = fitted(sample.image, self.patch, self.max_size)
-            self.target.place_image(name, sample, image_path(self.dataset, index))
+            if item.name is not None:
+                path = image_path(self.dataset, number)
+                self.target.place_image(item.name, sample, path)
         except Exception as error:
-            said = f" ({name!r})" if name else ""
-            message = f"dataset: sample {index}{said}: {error or type(error).__name__}"
-            return SampleRead(Mapped(index, error=message), nothing, name, False)
-        return SampleRead(Mapped(index, size, pixels), sample.labels, name, False)
+            return item.refused(str(error) or type(error).__name__, error)
+        size = (sample.image.height, sample.image.width)
+        return item._replace(size=size, pixels=pixels, labels=sample.labels)
 
-    def _check(self, sample: Sample) -> None:
-        """Raise unless a sample has an RGB image and labels of the model's classes."""
-        if tuple(sample.labels.shape) != (self.num_classes,):
-            raise DataError(
-                f"expected labels of shape ({self.num_classes},), got {tuple(sample.labels.shape)}"
-            )
-        if not bool(torch.isfinite(sample.labels).all()):
-            raise DataError("its image-level labels are unknown; pseudo labels need them")
-        if sample.image.mode != "RGB":
-            raise DataError(f"expected an RGB image, got mode {sample.image.mode!r}")
+
+def _named(item: Item, name: str) -> Item:
+    """Give an item the name of its files."""
+    flat = flat_name(name)
+    return item._replace(name=flat, where=f"dataset: sample {item.number} ({flat!r})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +18,7 @@ def labels_of_files(
     labels: Mapping[str, Sequence[str] | Tensor] | None,
     class_names: Sequence[str] | None,
     num_classes: int,
-) -> Callable[[int], Tensor | str | None]:
+) -> list[Tensor | str] | None:
     """Find the labels of image files.
 
     Args:
@@ -29,8 +29,8 @@ def labels_of_files(
         num_classes: number C of classes.
 
     Returns:
-        Function of a file's number: its multi-hot labels ``(C,)``, a message if there are none, or
-        None where ``labels`` is None.
+        For each file its multi-hot labels ``(C,)``, or a message if there are none; None where
+        ``labels`` is None.
 
     Raises:
         TypeError: labels are neither names nor numbers.
@@ -40,37 +40,31 @@ def labels_of_files(
     Example:
         >>> from pathlib import Path
         >>> file = ImageFile(Path("photos/1.jpg"), "1")
-        >>> labels_of_files([file], {"1.jpg": ["cat"]}, ("dog", "cat"), 2)(0)
-        tensor([0., 1.])
+        >>> labels_of_files([file], {"1.jpg": ["cat"]}, ("dog", "cat"), 2)
+        [tensor([0., 1.])]
     """
     if class_names is not None and len(class_names) != num_classes:
         raise ValueError(f"class_names: expected {num_classes} names, got {len(class_names)}")
     if labels is None:
-        return lambda index: None
+        return None
     vectors = {
         str(key): _multi_hot(str(key), value, class_names, num_classes)
         for key, value in labels.items()
     }
-    keys: list[str | None] = []
+    found: list[Tensor | str] = []
     owners: dict[str, ImageFile] = {}
     for file in files:
         key = next((key for key in _keys(file) if key in vectors), None)
-        keys.append(key)
         if key is None:
+            found.append("no image-level labels under its path or name")
             continue
         other = owners.setdefault(key, file)
         if other is not file:
             raise ValueError(
                 f"labels[{key!r}]: fits both {other.path} and {file.path}; name them by path"
             )
-
-    def find(index: int) -> Tensor | str:
-        key = keys[index]
-        if key is None:
-            return f"{files[index].path}: no image-level labels under its path or name"
-        return vectors[key]
-
-    return find
+        found.append(vectors[key])
+    return found
 
 
 def _keys(file: ImageFile) -> list[str]:

@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from fsr._core.checks import check_between, check_choice, check_shape
-from fsr.cam import BACKGROUND, IGNORE, cam_to_labels
-from fsr.inference._maps import (
-    CRF,
-    Mapped,
-    labels_at,
-    refined,
-    restrict_to_labels,
-)
-from fsr.inference._runner import SegmenterRunner
-from fsr.refine import PAR, label_map_probabilities, pseudo_labels
+from fsr.cam import BACKGROUND, IGNORE
+from fsr.refine import label_map_probabilities
 from fsr.segmenter import REDUCTIONS, Reduction, check_scales
 
-SOURCES = ("prediction", "cam", "cam+par")
+LabelKind = Literal["prediction", "cam", "cam+par"]
+
+SOURCES: tuple[LabelKind, ...] = ("prediction", "cam", "cam+par")
 
 
 @dataclass(frozen=True)
-class LabelSource:
-    """How the pseudo labels of an image are made from its image-level labels.
+class LabelRecipe:
+    """What the pseudo labels of an image are made of; :class:`LabelSource` says what is what."""
 
-    Args:
-        source: ``"prediction"``: most probable of the classes that the image shows, and background;
-            ``"cam"``: class activation map, :func:`fsr.cam.cam_to_labels`; ``"cam+par"``: refined
-            along image edges, :func:`fsr.refine._pseudo_labels`.
-        confidence: probability below which a pixel becomes 255; None for no cut. For predictions,
-            and for whatever went through a CRF.
-        low: CAM scores of at most this are background; needs ``high``.
-        high: CAM scores above this take their class, those in between become 255.
-        threshold: one border between background and classes instead, for ``"cam"``.
-        scales: image scales of the prediction.
-        cam_scales: image scales of the CAM.
-        reduce: how scales and flips of the prediction are merged.
-        certainty: probability, above a half, of a CAM's label for the CRF; the other classes of the
-            image share the rest, and 255 leaves them all equal.
-
-    Raises:
-        TypeError: a number is none.
-        ValueError: there is no such source, an option is out of range, or it does not belong to
-            the source.
-    """
-
-    source: str = "prediction"
+    source: LabelKind = "prediction"
     confidence: float | None = None
     low: float | None = None
     high: float | None = None
@@ -86,96 +59,50 @@ class LabelSource:
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low: expected less than high={self.high}, got {self.low}")
 
+
+@dataclass(frozen=True)
+class LabelSource(LabelRecipe):
+    """How the pseudo labels of an image are made from its image-level labels.
+
+    Args:
+        source: ``"prediction"``: most probable of the classes that the image shows, and background;
+            ``"cam"``: class activation map, :func:`fsr.cam.cam_to_labels`; ``"cam+par"``: refined
+            along image edges, :func:`fsr.refine.pseudo_labels`.
+        confidence: probability below which a pixel becomes 255; None for no cut. For predictions,
+            and for whatever went through a CRF.
+        low: CAM scores of at most this are background; needs ``high``.
+        high: CAM scores above this take their class, those in between become 255.
+        threshold: one border between background and classes instead, for ``"cam"``.
+        scales: image scales of the prediction.
+        cam_scales: image scales of the CAM.
+        reduce: how scales and flips of the prediction are merged.
+        certainty: probability, above a half, of a CAM's label for the CRF; the other classes of the
+            image share the rest, and 255 leaves them all equal.
+
+    Raises:
+        TypeError: a number is none.
+        ValueError: there is no such source, an option is out of range, or it does not belong to
+            the source.
+
+    Example:
+        >>> LabelSource(source="cam", threshold=0.4).settings()["threshold"]
+        0.4
+    """
+
     def settings(self) -> dict[str, Any]:
         """Return what changes a label, as plain data."""
-        unused = {"prediction": ("cam_scales",)}.get(self.source, ("scales", "reduce"))
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if name not in unused
-        }
+        return recipe_settings(self)
 
-    def label_maps(
-        self,
-        runner: SegmenterRunner,
-        batches: Iterable[list[Mapped]],
-        labels_of: Callable[[int], Tensor],
-        par: PAR,
-        crf: CRF | None,
-    ) -> Iterator[Mapped]:
-        """Yield every image with its label map at its own size, in order.
 
-        Args:
-            runner: the network at work.
-            batches: images that were read; those with an error pass through.
-            labels_of: multi-hot labels ``(C,)`` of an image by its number.
-            par: refinement of ``"cam+par"``.
-            crf: dense CRF or None.
-        """
-        items = self._maps(runner, batches, labels_of, par, soft=crf is not None)
-        for item in items if crf is None else refined(items, crf, labels_of):
-            labels = item.labels
-            if item.probabilities is not None:
-                labels = labels_at(item.probabilities, item.size, self.confidence or 0.0)
-            elif labels is not None:
-                labels = _nearest(labels, item.size)
-            yield item._replace(image=None, probabilities=None, labels=labels)
-
-    def _maps(
-        self,
-        runner: SegmenterRunner,
-        batches: Iterable[list[Mapped]],
-        labels_of: Callable[[int], Tensor],
-        par: PAR,
-        *,
-        soft: bool,
-    ) -> Iterator[Mapped]:
-        """Yield images with probabilities or label maps at the size that the network saw."""
-        for batch in batches:
-            images = [item.image for item in batch if item.image is not None]
-            if not images:
-                yield from batch
-                continue
-            if self.source == "prediction":
-                maps = iter(runner.probabilities(images, self.scales, self.reduce))
-            else:
-                maps = (cam for cam, _ in runner.cams(images, self.cam_scales))
-            for item in batch:
-                if item.image is None:
-                    yield item
-                    continue
-                one, labels = next(maps), labels_of(item.number)
-                if not bool(torch.isfinite(one).all()):
-                    error = "the network gives NaN or infinity"
-                    yield item._replace(image=None, error=error)
-                elif self.source == "prediction":
-                    yield item._replace(probabilities=restrict_to_labels(one, labels))
-                else:
-                    found = self._cam_labels(one, item.image, labels, par)
-                    if soft:
-                        shared = present_label_probabilities(found, labels, self.certainty)
-                        yield item._replace(probabilities=shared)
-                    else:
-                        yield item._replace(labels=found)
-
-    def _cam_labels(self, cam: Tensor, image: Tensor, labels: Tensor, par: PAR) -> Tensor:
-        """Label map of a CAM ``(C, h, w)``."""
-        present = labels[None].to(cam.device)
-        if self.source == "cam":
-            return cam_to_labels(
-                cam[None], present, low=self.low, high=self.high, threshold=self.threshold
-            )[0]
-        pixels = image[None].to(cam.device).float() / 255
-        scale = min(2, *pixels.shape[2:])
-        return pseudo_labels(
-            par,
-            pixels,
-            cam[None],
-            present,
-            low=self.low or 0.0,
-            high=self.high or 0.0,
-            down_scale=scale,
-        )[0]
+def recipe_settings(recipe: LabelRecipe) -> dict[str, Any]:
+    """Return what changes a label, as plain data; what the source does not use is left out."""
+    unused = {"prediction": ("cam_scales",)}.get(recipe.source, ("scales", "reduce"))
+    values = {field.name: getattr(recipe, field.name) for field in fields(LabelRecipe)}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if name not in unused
+    }
 
 
 def present_label_probabilities(labels: Tensor, present: Tensor, certainty: float) -> Tensor:
@@ -210,13 +137,3 @@ def present_label_probabilities(labels: Tensor, present: Tensor, certainty: floa
     compact[shown] = torch.arange(len(shown), device=labels.device)
     result[shown] = label_map_probabilities(compact[labels], len(shown) - 1, certainty)
     return result
-
-
-def _nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a label map without inventing labels."""
-    if tuple(labels.shape) == size:
-        return labels
-    resized = torch.nn.functional.interpolate(
-        labels[None, None].to(torch.uint8), size, mode="nearest-exact"
-    )
-    return resized[0, 0].long()

@@ -1,10 +1,6 @@
-"""Maps of one image on their way to a result: known labels, dense CRF, the image's own size."""
+"""Maps and images of one size and another: known labels, most probable labels, resizing."""
 
 from __future__ import annotations
-
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -15,39 +11,6 @@ from torchvision.transforms.v2 import functional as TF
 from fsr._core.checks import check_positive_int, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.cam import IGNORE
-
-
-class CRFMap(Protocol):
-    """A dense CRF that works on many images at a time, such as a pool of processes."""
-
-    def map(self, pairs: Iterable[tuple[Tensor, Tensor]], /) -> Iterable[Tensor]:
-        """Refined probabilities of every (image, probabilities), in order."""
-        ...
-
-
-CRF = Callable[[Tensor, Tensor], Tensor] | CRFMap
-# Image-level labels of an image by its number: multi-hot, why there are none, or not needed.
-Present = Callable[[int], Tensor | str | None]
-
-
-class Mapped(NamedTuple):
-    """An image on its way: what was read, then its probabilities.
-
-    Attributes:
-        number: that of the file or sample.
-        size: height and width of the image as it came.
-        image: RGB ``(3, h, w)`` uint8 as the network sees it.
-        probabilities: ``(C + 1, h, w)``.
-        labels: label map ``(h, w)`` where that is what was asked for.
-        error: why there is nothing.
-    """
-
-    number: int
-    size: tuple[int, int] = (0, 0)
-    image: Tensor | None = None
-    probabilities: Tensor | None = None
-    labels: Tensor | None = None
-    error: str | None = None
 
 
 def restrict_to_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -110,46 +73,6 @@ def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
         return maps
     maps = at_least_float32(maps)[None]
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)[0]
-
-
-def refined(items: Iterable[Mapped], crf: CRF, present: Present) -> Iterator[Mapped]:
-    """Put images through a dense CRF, one at a time or as a stream, in order."""
-    many: Any = getattr(crf, "map", None)
-    if many is None:
-        one: Any = crf
-        for item in items:
-            yield item if item.error else _after_crf(item, one(*_pair(item)), present)
-        return
-    waiting: deque[Mapped] = deque()
-
-    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for item in items:
-            waiting.append(item._replace(image=None, probabilities=None))
-            if item.error is None:
-                image, maps = _pair(item)
-                yield image.cpu(), maps.cpu()
-
-    for maps in many(pairs()):
-        while waiting[0].error:
-            yield waiting.popleft()
-        yield _after_crf(waiting.popleft(), maps, present)
-    yield from waiting
-
-
-def _pair(item: Mapped) -> tuple[Tensor, Tensor]:
-    """What a dense CRF gets of an image."""
-    if item.image is None or item.probabilities is None:
-        raise TypeError("expected an image and its probabilities, got None")
-    image = item.image.permute(1, 2, 0).contiguous()
-    return image.to(item.probabilities.device), item.probabilities
-
-
-def _after_crf(item: Mapped, maps: Tensor, present: Present) -> Mapped:
-    """Take the refined probabilities; classes that are not there stay out."""
-    labels = present(item.number)
-    if isinstance(labels, Tensor):
-        maps = restrict_to_labels(maps, labels)
-    return item._replace(image=None, probabilities=maps)
 
 
 def fitted_size(

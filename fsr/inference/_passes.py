@@ -1,13 +1,114 @@
-"""The forwards of one batch of an evaluation."""
+"""The network stage of an evaluation: the forwards of one batch, and all that is scored of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
-from fsr.cam import class_activation_maps, normalize_cam, resize_cam
+from fsr.cam import (
+    class_activation_maps,
+    normalize_cam,
+    resize_cam,
+    strongest_class,
+)
+from fsr.inference._evaluation_options import EvaluationOptions
+from fsr.inference._item import Item, Scores, of_one_size
+from fsr.refine import pseudo_labels
 from fsr.segmenter import Head, SingleStageSegmenter, scaled_size
+
+
+class ScoringStage:
+    """Gives samples what an evaluation counts, and a prediction for the CRF if there is one.
+
+    Args:
+        network: the network.
+        options: what is scored.
+        mean: mean of the image normalisation, to undo it for pseudo labels.
+        std: standard deviation likewise.
+    """
+
+    def __init__(
+        self,
+        network: SingleStageSegmenter,
+        options: EvaluationOptions,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        scales, cam_scales = tuple(options.scales), tuple(options.cam_scales)
+        self.passes = Passes(network, scales, cam_scales, options.flip)
+        self.options = options
+        self.mean, self.std = (torch.tensor(tuple(v)).view(3, 1, 1) for v in (mean, std))
+
+    def __call__(self, batch: Sequence[Item]) -> Iterator[Item]:
+        """Yield the items of a batch; those that were read have scores."""
+        yield from (item for item in batch if item.image is None)
+        network = self.passes.network
+        for items in of_one_size(batch):
+            like = next(network.parameters())
+            images = torch.stack([item.image for item in items if item.image is not None]).to(like)
+            if all(item.target is None for item in items):
+                with torch.no_grad(), eval_mode(network), self._cast(like.device):
+                    logits = self.passes.class_logits(images)
+                for index, item in enumerate(items):
+                    yield item._replace(image=None, scores=Scores(logits[index : index + 1]))
+                continue
+            with torch.no_grad(), eval_mode(network), self._cast(like.device):
+                maps = self.passes.everything(images)
+            for index, item in enumerate(items):
+                alone = tuple(one[index : index + 1] for one in (images, *maps))
+                # Not around the yield: whoever takes the item may do anything.
+                with torch.no_grad(), self._cast(like.device):
+                    scored = self._scored(item, *alone)
+                yield scored
+
+    def _cast(self, device: torch.device) -> AbstractContextManager[None]:
+        if self.options.autocast is None:
+            return nullcontext()
+        return torch.autocast(device.type, self.options.autocast)
+
+    def _scored(
+        self, item: Item, image: Tensor, logits: Tensor, cam: Tensor, aux_cam: Tensor, maps: Tensor
+    ) -> Item:
+        """Bring the maps of one image to the size of its target."""
+        if item.target is None or item.labels is None:
+            return item._replace(image=None, scores=Scores(logits))
+        size = (item.target.shape[0], item.target.shape[1])
+        labels = item.labels[None].to(image.device)
+        maps = resize_cam(maps, size)
+        scores = Scores(
+            logits,
+            maps.argmax(dim=1),
+            {
+                layer: strongest_class(resize_cam(one, size), labels)
+                for layer, one in (("final", cam), ("auxiliary", aux_cam))
+            },
+            self._pseudo_label(image, cam, labels, size),
+        )
+        ready = None
+        if self.options.crf is not None:
+            # Without several scales the network's scores are not probabilities yet.
+            ready = (maps.softmax(dim=1) if self.passes.shared else maps)[0]
+        return item._replace(image=None, scores=scores, probabilities=ready)
+
+    def _pseudo_label(
+        self, image: Tensor, cam: Tensor, labels: Tensor, size: tuple[int, int]
+    ) -> Tensor | None:
+        """Pseudo label ``(1, height, width)`` at the target's size, None unless asked for."""
+        pseudo = self.options.pseudo
+        if pseudo is None:
+            return None
+        mean, std = self.mean.to(image), self.std.to(image)
+        pixels = (image * std + mean).clamp(0, 1)
+        made = pseudo_labels(
+            pseudo.refinement, pixels, cam, labels, low=pseudo.low, high=pseudo.high
+        )
+        return F.interpolate(made[None].float(), size)[0].long()
 
 
 class Passes:

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from fsr._core.checks import check_choice, check_positive_int
-from fsr.errors import DataError
-from fsr.inference._evaluation import find_segmenter
 from fsr.inference._image_labels import labels_of_files
-from fsr.inference._maps import (
-    CRF,
-    Mapped,
-    Present,
-    check_max_size,
-    fitted,
-    fitted_size,
-    labels_at,
-    refined,
-    resize_maps,
-    restrict_to_labels,
-)
-from fsr.inference._photographs import (
-    ImageFile,
-    find_images,
-    image_size,
-    read_photograph,
-)
-from fsr.inference._runner import SegmenterRunner
-from fsr.segmenter import REDUCTIONS, Reduction, check_scales, scaled_size
+from fsr.inference._item import Item
+from fsr.inference._label_maps import ProbabilityStage
+from fsr.inference._maps import check_max_size, labels_at, resize_maps, restrict_to_labels
+from fsr.inference._options import with_changes
+from fsr.inference._photograph_reading import Photographs
+from fsr.inference._photographs import ImageFile, find_images
+from fsr.inference._pipeline import Pipeline, on_device
+from fsr.inference._prediction_options import PredictionChanges, PredictionOptions
+from fsr.inference._runner import SegmenterRunner, find_segmenter
+from fsr.segmenter import SingleStageSegmenter
 
-WINDOW = 256
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Prediction(NamedTuple):
@@ -61,25 +47,15 @@ def predict_paths(
     model: nn.Module,
     paths: str | Path | Iterable[str | Path | ImageFile],
     *,
-    labels: Mapping[str, Sequence[str] | Tensor] | None = None,
-    class_names: Sequence[str] | None = None,
-    scales: Sequence[float] = (1.0, 1.25, 1.5),
-    flip: bool = True,
-    reduce: Reduction = "max_logits",
-    crf: CRF | None = None,
-    probabilities: bool = False,
-    max_size: int | None = 1024,
-    orient: bool = True,
-    batch_size: int = 1,
-    num_workers: int = 0,
-    device: torch.device | str | None = None,
-    autocast: torch.dtype | None = None,
+    options: PredictionOptions | None = None,
+    **changes: Unpack[PredictionChanges],
 ) -> Iterator[Prediction]:
     """Segment image files and folders of them; a generator of one result per file.
 
     The arguments are checked at once, files are read as the results are asked for. A file that
-    cannot be read gives a result that says so; the others go on. Only a few images are held at a
-    time. While the generator lives, the model is on ``device``; it is left as it was found.
+    cannot be read, or that the CRF refuses, gives a result that says so; the others go on. Only a
+    few images are held at a time. While the generator lives, the model is on ``device``; it is
+    left as it was found.
 
     Images whose sizes coincide at every scale, once rounded to patches, go through the network
     together, up to ``batch_size``; results equal those of the images alone up to rounding. With
@@ -91,24 +67,8 @@ def predict_paths(
             :class:`fsr.EMATeacher`.
         paths: image files and folders, see :func:`fsr.inference.find_images`, or what
             that function returned.
-        labels: image-level labels where they are known, by path, name of the result, file name, or
-            file name without suffix: class names, or multi-hot ``(C,)``. Classes that an image does
-            not show cannot win a pixel. An image without an entry is an error of that image.
-        class_names: C names for ``labels``; those of the model by default.
-        scales: factors of the image size.
-        flip: whether mirrored images are seen too.
-        reduce: how scales and flips are merged, see :meth:`fsr.SingleStageSegmenter.predict`.
-        crf: refines probabilities: ``crf(image, probabilities) -> probabilities`` with an RGB image
-            ``(height, width, 3)`` uint8, or an object with ``map``, which gets pairs of them and
-            returns the refined in order. Such an object gets tensors on the CPU.
-        probabilities: whether results hold probabilities, at the image's own size.
-        max_size: longer side in pixels that larger images are shrunk to for the network and the
-            CRF; results are at the image's own size all the same. None: never.
-        orient: turn photographs as their EXIF data say, as viewers do; False: as stored.
-        batch_size: images that are seen together at most.
-        num_workers: processes that read images.
-        device: where to run; the model's own device by default.
-        autocast: type of autocast, such as ``torch.bfloat16``.
+        options: how they are segmented; the defaults if None.
+        changes: fields of :class:`PredictionOptions` to change, such as ``flip=False``.
 
     Returns:
         Generator of results. An image smaller than a patch is stretched to one.
@@ -116,14 +76,13 @@ def predict_paths(
     Raises:
         MissingDataError: a path does not exist.
         DataError: a folder holds no image, or no path is given.
-        TypeError: ``model`` is no segmenter, or an argument has the wrong type.
+        TypeError: ``model`` is no segmenter, there is no such option, or one has the wrong type.
         ValueError: an option is out of range, or ``labels`` name a class that does not exist,
             have another size, or fit several files.
 
     Example:
         >>> import tempfile
         >>> from PIL import Image
-        >>> from fsr.segmenter import SingleStageSegmenter
         >>> folder = Path(tempfile.mkdtemp())
         >>> Image.new("RGB", (40, 32)).save(folder / "grey.png")
         >>> _ = (folder / "text.jpg").write_text("no image")
@@ -136,142 +95,49 @@ def predict_paths(
         text None
     """
     network = find_segmenter(model)
-    check_choice("reduce", reduce, REDUCTIONS)
-    check_positive_int("batch_size", batch_size)
-    patch = network.backbone.patch_size
-    check_max_size(max_size, patch)
-    scales = check_scales("scales", scales)
+    chosen = with_changes(PredictionOptions, options, changes)
+    check_max_size(chosen.max_size, network.backbone.patch_size)
+    return _predictions(network, _photographs(network, paths, chosen), chosen)
+
+
+def _photographs(
+    network: SingleStageSegmenter,
+    paths: str | Path | Iterable[str | Path | ImageFile],
+    options: PredictionOptions,
+) -> Photographs:
+    """Find the files and their labels."""
     files = _as_files(paths)
-    names = network.class_names if class_names is None else class_names
-    present = labels_of_files(files, labels, names, network.num_classes)
-    reading = _Reading(files, patch, max_size, orient)
-    loader: Any = DataLoader(
-        reading,
-        batch_sampler=_Batches(reading, scales, batch_size),
-        num_workers=num_workers,
-        collate_fn=_as_list,
-        generator=torch.Generator(),
-    )
-    runner = SegmenterRunner(network, flip=flip, autocast=autocast)
-
-    def generate() -> Iterator[Prediction]:
-        home = next(network.parameters()).device
-        try:
-            network.to(home if device is None else device)
-            mapped = _mapped(runner, loader, present, scales, reduce)
-            for item in mapped if crf is None else refined(mapped, crf, present):
-                yield _finished(item, files[item.number], probabilities)
-        finally:
-            network.to(home)
-
-    return generate()
+    names = network.class_names if options.class_names is None else options.class_names
+    labels = labels_of_files(files, options.labels, names, network.num_classes)
+    patch = network.backbone.patch_size
+    return Photographs(files, labels, patch, options.max_size, options.orient)
 
 
-def _mapped(
-    runner: SegmenterRunner,
-    loader: Iterable[list[Mapped]],
-    present: Present,
-    scales: Sequence[float],
-    reduce: Reduction,
-) -> Iterator[Mapped]:
-    """Yield every image with its probabilities, or with what is wrong with it."""
-    for batch in loader:
-        checked = [_with_labels(item, present) for item in batch]
-        images = [item.image for item in checked if item.image is not None]
-        maps = iter(runner.probabilities(images, scales, reduce) if images else [])
-        for item in checked:
-            if item.image is None:
-                yield item
-                continue
-            probabilities = next(maps)
-            labels = present(item.number)
-            if not bool(torch.isfinite(probabilities).all()):
-                error = "the network gives NaN or infinity; mend its weights or leave autocast out"
-                yield item._replace(image=None, error=error)
-                continue
-            if isinstance(labels, Tensor):
-                probabilities = restrict_to_labels(probabilities, labels)
-            yield item._replace(probabilities=probabilities)
+def _predictions(
+    network: SingleStageSegmenter, photographs: Photographs, options: PredictionOptions
+) -> Iterator[Prediction]:
+    """Yield the results; nothing is done before the first is asked for."""
+    runner = SegmenterRunner(network, flip=options.flip, autocast=options.autocast)
+    stage = ProbabilityStage(runner, options.scales, options.reduce)
+    batches = photographs.batches(options.scales, options.batch_size)
+    total = len(photographs.files)
+    with on_device(network, options.device):
+        for item in Pipeline(photographs, stage, options).items(batches, total=total):
+            yield _prediction(item, photographs.files[item.number], options)
 
 
-def _with_labels(item: Mapped, present: Present) -> Mapped:
-    """Turn an image whose labels are needed and not known into an error."""
-    labels = present(item.number)
-    if item.error is None and isinstance(labels, str):
-        return item._replace(image=None, error=labels)
-    return item
-
-
-def _finished(item: Mapped, file: ImageFile, keep: bool) -> Prediction:
+def _prediction(item: Item, file: ImageFile, options: PredictionOptions) -> Prediction:
     """Bring an image's result to its own size."""
     if item.error is not None or item.probabilities is None:
         return Prediction(file.path, file.name, None, None, item.error)
-    if not keep:
-        labels = labels_at(item.probabilities, item.size).cpu()
+    maps = item.probabilities
+    if options.crf is not None and item.labels is not None:
+        maps = restrict_to_labels(maps, item.labels)
+    if not options.probabilities:
+        labels = labels_at(maps, item.size).cpu()
         return Prediction(file.path, file.name, labels, None, None)
-    maps = resize_maps(item.probabilities, item.size).cpu()
+    maps = resize_maps(maps, item.size).cpu()
     return Prediction(file.path, file.name, maps.argmax(dim=0), maps, None)
-
-
-class _Reading(Dataset[Mapped]):
-    """Image files by index, at the size that the network gets; errors are values."""
-
-    def __init__(
-        self,
-        files: Sequence[ImageFile],
-        patch: tuple[int, int],
-        max_size: int | None,
-        orient: bool,
-    ) -> None:
-        self.files = files
-        self.patch = patch
-        self.max_size = max_size
-        self.orient = orient
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Mapped:
-        try:
-            image = read_photograph(self.files[index].path, orient=self.orient)
-            size = (image.height, image.width)
-            return Mapped(index, size, fitted(image, self.patch, self.max_size))
-        except Exception as error:
-            return Mapped(index, error=str(error) or type(error).__name__)
-
-
-class _Batches:
-    """Indices of files whose scaled sizes coincide, from the heads of the files alone."""
-
-    def __init__(self, reading: _Reading, scales: Sequence[float], batch_size: int) -> None:
-        self.reading = reading
-        self.scales = scales
-        self.batch_size = batch_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        total = len(self.reading)
-        if self.batch_size == 1:
-            yield from ([index] for index in range(total))
-            return
-        for start in range(0, total, WINDOW):
-            groups: dict[Any, list[int]] = {}
-            for index in range(start, min(start + WINDOW, total)):
-                groups.setdefault(self._sizes(index), []).append(index)
-            yield from sorted(
-                group[first : first + self.batch_size]
-                for group in groups.values()
-                for first in range(0, len(group), self.batch_size)
-            )
-
-    def _sizes(self, index: int) -> tuple[tuple[int, int], ...]:
-        """Sizes that the network sees of a file; none if it cannot be read."""
-        reading = self.reading
-        try:
-            size = image_size(reading.files[index].path, orient=reading.orient)
-        except DataError:
-            return ()
-        seen = fitted_size(size, reading.patch, reading.max_size)
-        return tuple(scaled_size(seen, scale, reading.patch) for scale in self.scales)
 
 
 def _as_files(paths: str | Path | Iterable[str | Path | ImageFile]) -> list[ImageFile]:
@@ -285,8 +151,3 @@ def _as_files(paths: str | Path | Iterable[str | Path | ImageFile]) -> list[Imag
     if known:
         raise TypeError("paths: expected either paths or results of find_images, got both")
     return find_images([path for path in given if not isinstance(path, ImageFile)])
-
-
-def _as_list(items: list[Mapped]) -> list[Mapped]:
-    """Leave a batch a list: images differ in size."""
-    return items

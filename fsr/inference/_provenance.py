@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,19 @@ def describe(thing: Any) -> str:
     # By the room that users import from: moving a file within its room makes nothing stale.
     home = ".".join(part for part in kind.__module__.split(".") if not part.startswith("_"))
     return f"{home}.{kind.__qualname__}"
+
+
+def describe_crf(crf: Any) -> str:
+    """Spell a CRF; how many processes run it changes no result."""
+    return describe(getattr(crf, "crf", crf))
+
+
+def fingerprint(settings: Any) -> str:
+    """SHA-256 of all that changes a result, as plain data.
+
+    Example:
+        >>> fingerprint({"flip": True, "scales": (1.0,)}) == fingerprint(
+        ...     {"scales": [1.0], "flip": True})
+        True
+    """
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fsr.inference._evaluation import EvaluationResult
+from fsr.inference._evaluation_result import EvaluationResult
 from fsr.metrics import SegmentationScores
 
 COLUMNS = {

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
 from fsr._core.modes import eval_mode
@@ -19,6 +19,7 @@ from fsr.segmenter import (
     multi_scale_probabilities,
     raw_cams,
 )
+from fsr.teacher import EMATeacher, unwrap
 
 
 class SegmenterRunner:
@@ -120,6 +121,20 @@ class SegmenterRunner:
     def _logits(self, images: Tensor) -> Tensor:
         """Segmentation logits ``(B, C + 1, H, W)``."""
         return _given(self.network(images, outputs=("segmentation",)).segmentation)
+
+
+def find_segmenter(model: nn.Module) -> SingleStageSegmenter:
+    """Return the segmenter inside a teacher, ``DistributedDataParallel`` or a compiled module.
+
+    Raises:
+        TypeError: there is none.
+    """
+    network = unwrap(model.module if isinstance(model, EMATeacher) else model)
+    if isinstance(network, EMATeacher):
+        network = unwrap(network.module)
+    if not isinstance(network, SingleStageSegmenter):
+        raise TypeError(f"model: expected a SingleStageSegmenter, got {type(network).__name__}")
+    return network
 
 
 def _given(value: Tensor | None) -> Tensor:

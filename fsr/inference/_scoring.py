@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fsr._core.distributed import all_reduce_sum
-from fsr.cam import IGNORE, resize_cam, strongest_class
-from fsr.inference._loading import Prepared
-from fsr.inference._passes import Passes
+from fsr._core.distributed import all_reduce_sum, gather_objects
+from fsr.cam import IGNORE
+from fsr.inference._evaluation_options import EvaluationOptions
+from fsr.inference._item import Item
 from fsr.metrics import LabelF1, SegmentationMetrics, ThresholdSweep, TrimapMetrics
-from fsr.refine import pseudo_labels
-
-
-class PseudoLabelOptions(NamedTuple):
-    """How pseudo labels are made, see :func:`fsr.refine._pseudo_labels`.
-
-    Attributes:
-        refinement: ``par(images, masks) -> masks``, such as :class:`fsr.refine.PAR`.
-        low: background score that weak regions fall below.
-        high: background score that only confident regions exceed.
-    """
-
-    refinement: Any
-    low: float = 0.25
-    high: float = 0.7
-
-
-class Work(NamedTuple):
-    """A prediction that a dense CRF is to refine.
-
-    Attributes:
-        pixels: RGB ``(height, width, 3)`` uint8.
-        probabilities: ``(C + 1, height, width)``.
-        target: true labels ``(height, width)``.
-    """
-
-    pixels: Tensor
-    probabilities: Tensor
-    target: Tensor
 
 
 class Scoring:
@@ -49,46 +19,33 @@ class Scoring:
 
     Args:
         num_classes: number of foreground classes C.
-        thresholds: thresholds of the CAMs.
-        widths: widths of the bands of the trimap, empty for none.
-        pseudo: how pseudo labels are made, None for none.
-        crf: whether refined predictions are scored too.
+        options: what is scored: thresholds, widths, pseudo labels, refined predictions.
         total: number of images, over all processes.
-        mean: mean of the image normalisation, to undo it.
-        std: standard deviation likewise.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        thresholds: Sequence[float],
-        widths: Sequence[int],
-        pseudo: PseudoLabelOptions | None,
-        crf: bool,
-        total: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ) -> None:
-        self.pseudo = pseudo
-        self.mean, self.std = (torch.tensor(tuple(v)).view(3, 1, 1) for v in (mean, std))
+    def __init__(self, num_classes: int, options: EvaluationOptions, total: int) -> None:
         self.labels = LabelF1(num_classes)
         self.segmentation = SegmentationMetrics(num_classes)
         self.sweeps = {
-            layer: ThresholdSweep(num_classes, thresholds) for layer in ("final", "auxiliary")
+            layer: ThresholdSweep(num_classes, options.thresholds)
+            for layer in ("final", "auxiliary")
         }
         self.extra: dict[str, SegmentationMetrics] = {}
-        if pseudo is not None:
+        if options.pseudo is not None:
             self.extra["pseudo_label"] = SegmentationMetrics(num_classes)
-        if crf:
+        if options.crf is not None:
             self.extra["segmentation_crf"] = SegmentationMetrics(num_classes)
         self.trimaps: dict[str, TrimapMetrics] = {}
-        if widths:
-            names = ["segmentation", *(["segmentation_crf"] if crf else [])]
-            self.trimaps = {name: TrimapMetrics(num_classes, widths) for name in names}
+        if options.trimap_widths:
+            names = ["segmentation", *(["segmentation_crf"] if options.crf is not None else [])]
+            self.trimaps = {
+                name: TrimapMetrics(num_classes, options.trimap_widths) for name in names
+            }
         # Images, images without a mask, pixels with a pseudo label, pixels that count.
         self.seen = torch.zeros(4, dtype=torch.int64)
         self.skipped = torch.zeros(total, dtype=torch.int64)
+        # Why, by index, of this process's share.
+        self.failed: dict[int, str] = {}
 
     def metrics(self) -> dict[str, Any]:
         """Return all metrics by name."""
@@ -118,82 +75,64 @@ class Scoring:
         self.seen = state["seen"].to(self.seen.device)
         self.skipped = state["skipped"].to(self.skipped.device)
 
-    def update(self, passes: Passes, images: Tensor, samples: list[Prepared]) -> Iterator[Work]:
-        """Count one batch; what a CRF is to refine is yielded, image by image."""
-        labels = torch.stack([sample.labels for sample in samples]).to(images.device)
-        masked = [sample.target is not None for sample in samples]
-        seen = [len(masked), masked.count(False), 0, 0]
-        self.seen += torch.tensor(seen, device=images.device)
-        if not any(masked):
-            self.labels.update(passes.class_logits(images), labels)
+    def count(self, item: Item) -> None:
+        """Count one image, all its scores at once."""
+        scores = item.scores
+        if scores is None or item.labels is None:
+            raise TypeError(f"{item.where}: expected labels and scores, got None")
+        where = scores.logits.device
+        self.seen += torch.tensor([1, int(item.target is None), 0, 0], device=where)
+        self.labels.update(scores.logits, item.labels[None].to(where))
+        if item.target is None or scores.prediction is None:
             return
-        logits, cam, aux_cam, scores = passes.everything(images)
-        self.labels.update(logits, labels)
-        for index, sample in enumerate(samples):
-            if sample.target is None:
-                continue
-            target, one = sample.target.to(images.device)[None], slice(index, index + 1)
-            size = (target.shape[1], target.shape[2])
-            maps = resize_cam(scores[one], size)
-            self._count("segmentation", maps.argmax(dim=1), target, sample)
-            for layer, part in (("final", cam), ("auxiliary", aux_cam)):
-                score, best = strongest_class(resize_cam(part[one], size), labels[one])
-                self.sweeps[layer].update(score, best, target)
-            if self.pseudo is not None:
-                self._pseudo_label(images[one], cam[one], labels[one], target, sample)
-            if "segmentation_crf" in self.extra and sample.pixels is not None:
-                # Without several scales the network's scores are not probabilities yet.
-                ready = maps.softmax(dim=1) if passes.shared else maps
-                yield Work(sample.pixels, ready[0], target)
+        target = item.target.to(where)[None]
+        self._count("segmentation", scores.prediction, target)
+        for layer, (score, best) in scores.cams.items():
+            self.sweeps[layer].update(score, best, target)
+        if scores.pseudo_label is not None:
+            self._pseudo_label(scores.pseudo_label, target)
+        if item.probabilities is not None:
+            self._count("segmentation_crf", item.probabilities.argmax(dim=0)[None], target)
 
-    def refined(self, probabilities: Tensor, target: Tensor) -> None:
-        """Count a prediction that a CRF has refined."""
-        prediction = probabilities.argmax(dim=0)[None].to(target.device)
-        self._count("segmentation_crf", prediction, target, None)
+    def skip(self, item: Item) -> None:
+        """Leave an image out of all scores, and note why."""
+        self.skipped[item.number] = 1
+        self.failed[item.number] = item.error or ""
 
     def result(self) -> dict[str, Any]:
         """Add up all processes and return everything computed."""
         summed = {name: metric.across_processes() for name, metric in self.metrics().items()}
         images, without, decided, counted = all_reduce_sum(self.seen).tolist()
         skipped = all_reduce_sum(self.skipped).nonzero().flatten().tolist()
+        reasons: dict[int, str] = {}
+        # Only then, so that a group that cannot gather objects is not asked to.
+        if skipped:
+            for part in gather_objects(self.failed):
+                reasons |= part
         return {
             "metrics": summed,
             "images": images,
             "without_target": without,
             "decided": decided / counted if counted else float("nan"),
             "skipped": tuple(skipped),
+            # Counts that an earlier version kept tell no reason.
+            "failed": tuple(
+                reasons.get(index, f"dataset: sample {index} cannot be used") for index in skipped
+            ),
         }
 
-    def _count(
-        self, name: str, prediction: Tensor, target: Tensor, sample: Prepared | None
-    ) -> None:
+    def _count(self, name: str, prediction: Tensor, target: Tensor) -> None:
         metric = self.segmentation if name == "segmentation" else self.extra[name]
-        try:
-            metric.update(prediction, target)
-        except ValueError as error:
-            where = "" if sample is None else f"sample {sample.name!r}: "
-            raise ValueError(f"dataset: {where}{error}") from error
+        prediction = prediction.to(target.device)
+        metric.update(prediction, target)
         if name in self.trimaps:
             self.trimaps[name].update(prediction, target)
 
-    def _pseudo_label(
-        self, images: Tensor, cam: Tensor, labels: Tensor, target: Tensor, sample: Prepared
-    ) -> None:
+    def _pseudo_label(self, made: Tensor, target: Tensor) -> None:
         """Count the pseudo label where it is decided, and how much of the image that is."""
-        if self.pseudo is None:
-            return
-        mean, std = self.mean.to(images), self.std.to(images)
-        made = pseudo_labels(
-            self.pseudo.refinement,
-            (images * std + mean).clamp(0, 1),
-            cam,
-            labels,
-            low=self.pseudo.low,
-            high=self.pseudo.high,
-        )
-        made = torch.nn.functional.interpolate(made[None].float(), target.shape[1:])[0].long()
         unknown, counted = made == IGNORE, target != IGNORE
         self.seen[2] += (counted & ~unknown).sum()
         self.seen[3] += counted.sum()
-        judged = target.masked_fill(unknown, IGNORE)
-        self._count("pseudo_label", made.masked_fill(unknown, 0), judged, sample)
+        self._count(
+            "pseudo_label", made.masked_fill(unknown, 0), target.masked_fill(unknown, IGNORE)
+        )

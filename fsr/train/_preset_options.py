@@ -44,7 +44,9 @@ def _optional_fields(source: type, name: str) -> type:
             nested = dataclasses.field(default_factory=CAMConfig, metadata=told)
             made.append((field.name, CAMConfig, nested))
         else:
-            kept = list[float] if typing.get_origin(kind) is tuple else kind
+            # Choices stay text here: the preset refuses a wrong one and names the nearest.
+            simpler = {tuple: list[float], typing.Literal: str}
+            kept = simpler.get(typing.get_origin(kind), kind)
             made.append((field.name, kept | None, dataclasses.field(default=None, metadata=told)))
     return dataclasses.make_dataclass(name, made, namespace={"__doc__": source.__doc__})
 

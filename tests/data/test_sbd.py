@@ -188,7 +188,7 @@ def test_archives_are_fetched_where_their_content_is_not_there(
     expected = [("VOCdevkit", archives[0]), ("benchmark_RELEASE", archives[1])]
     assert fetched == [*expected, ("v", archives[0]), ("s", archives[1])]
     fetched.clear()
-    monkeypatch.setattr("fsr.data._sbd._IMAGES", 5)
-    monkeypatch.setattr("fsr.data._sbd._MASKS", 4)
+    monkeypatch.setattr("fsr.data._voc_download._IMAGES", 5)
+    monkeypatch.setattr("fsr.data._voc_download._MASKS", 4)
     download_archives(voc, sbd)
     assert fetched == []

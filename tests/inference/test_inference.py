@@ -85,8 +85,8 @@ def by_hand(
             size = [max(8, round(side / 8) * 8) for side in image.shape[2:]]
             fitted = F.interpolate(image, size, mode="bilinear", align_corners=False)
             label_f1.update(model.eval()(fitted).class_logits, labels)
-    scores = [metric.compute().miou for metric in (cam, aux, segmentation)]
-    return scores[0], scores[1], scores[2], label_f1.compute().micro
+    found = [metric.compute().miou for metric in (cam, aux, segmentation)]
+    return found[0], found[1], found[2], label_f1.compute().micro
 
 
 def test_the_old_name_of_the_predictions_score_works_and_warns() -> None:

@@ -294,7 +294,7 @@ def test_broken_files_are_told_and_the_others_go_on(
 
 def test_a_file_that_disappears_is_told(model: SingleStageSegmenter, tmp_path: Path) -> None:
     paths = write_images(tmp_path, [(16, 16), (16, 16)])
-    results = predict_paths(model, tmp_path, **ONCE)
+    results: Any = predict_paths(model, tmp_path, **ONCE)
     paths[1].unlink()
     assert [r.error for r in results] == [None, f"{paths[1]}: no such file"]
 
@@ -506,7 +506,7 @@ def test_modes_and_gradients_are_left_as_they_were(tmp_path: Path) -> None:
     model.train()
     model.decoder.eval()
     write_images(tmp_path, [(16, 16), (16, 16)])
-    results = predict_paths(model, tmp_path, **ONCE)
+    results: Any = predict_paths(model, tmp_path, **ONCE)
     next(results)
     # Between two results too: a caller may do anything there.
     assert model.training
@@ -523,7 +523,7 @@ def test_the_model_goes_to_the_device_and_back(
     write_images(tmp_path, [(16, 16), (16, 16)])
     moves = []
     monkeypatch.setattr(model, "to", lambda device: moves.append(str(device)))
-    results = predict_paths(model, tmp_path, device="elsewhere", **ONCE)
+    results: Any = predict_paths(model, tmp_path, device="elsewhere", **ONCE)
     assert moves == []
     next(results)
     assert moves == ["elsewhere"]

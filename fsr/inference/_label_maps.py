@@ -1,0 +1,140 @@
+"""Network stages that make probabilities or label maps: images in, the same with maps out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from fsr.cam import cam_to_labels
+from fsr.inference._item import Item
+from fsr.inference._label_sources import LabelRecipe, present_label_probabilities
+from fsr.inference._maps import labels_at, restrict_to_labels
+from fsr.inference._runner import SegmenterRunner
+from fsr.refine import PAR, pseudo_labels
+from fsr.segmenter import Reduction
+
+
+class ProbabilityStage:
+    """Gives images the probabilities of the network, within their labels where those are known.
+
+    Args:
+        runner: the network at work.
+        scales: factors of the image size.
+        reduce: how scales and flips are merged.
+    """
+
+    def __init__(self, runner: SegmenterRunner, scales: Sequence[float], reduce: Reduction) -> None:
+        self.runner = runner
+        self.scales = scales
+        self.reduce = reduce
+
+    def __call__(self, batch: Sequence[Item]) -> Iterator[Item]:
+        """Yield the items of a batch with probabilities."""
+        return _with_maps(batch, self._maps, within_labels)
+
+    def _maps(self, images: Sequence[Tensor]) -> Iterable[Tensor]:
+        return self.runner.probabilities(images, self.scales, self.reduce)
+
+
+class CamStage:
+    """Gives images the label maps of their CAMs, or probabilities that stand for them.
+
+    Args:
+        runner: the network at work.
+        recipe: how label maps are made.
+        par: refinement of ``"cam+par"``.
+        soft: whether probabilities are wanted, for a CRF.
+    """
+
+    def __init__(
+        self, runner: SegmenterRunner, recipe: LabelRecipe, par: PAR, *, soft: bool
+    ) -> None:
+        self.runner = runner
+        self.recipe = recipe
+        self.par = par
+        self.soft = soft
+
+    def __call__(self, batch: Sequence[Item]) -> Iterator[Item]:
+        """Yield the items of a batch with label maps or probabilities."""
+        return _with_maps(batch, self._maps, self._labelled)
+
+    def _maps(self, images: Sequence[Tensor]) -> Iterable[Tensor]:
+        return (cam for cam, _ in self.runner.cams(images, self.recipe.cam_scales))
+
+    def _labelled(self, item: Item, cam: Tensor) -> Item:
+        if item.pixels is None or item.labels is None:
+            raise TypeError("expected an image and its labels, got None")
+        found = self._label_map(cam, item.pixels, item.labels)
+        if not self.soft:
+            return item._replace(label_map=found)
+        shared = present_label_probabilities(found, item.labels, self.recipe.certainty)
+        return item._replace(probabilities=shared)
+
+    def _label_map(self, cam: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Label map of a CAM ``(C, h, w)``."""
+        present = labels[None].to(cam.device)
+        low, high = self.recipe.low, self.recipe.high
+        if self.recipe.source == "cam":
+            return cam_to_labels(
+                cam[None], present, low=low, high=high, threshold=self.recipe.threshold
+            )[0]
+        image = pixels[None].to(cam.device).float() / 255
+        scale = min(2, *image.shape[2:])
+        return pseudo_labels(
+            self.par,
+            image,
+            cam[None],
+            present,
+            low=low or 0.0,
+            high=high or 0.0,
+            down_scale=scale,
+        )[0]
+
+
+def within_labels(item: Item, probabilities: Tensor) -> Item:
+    """Give an item probabilities; classes that are known not to be there stay out."""
+    if item.labels is not None:
+        probabilities = restrict_to_labels(probabilities, item.labels)
+    return item._replace(probabilities=probabilities)
+
+
+def at_own_size(item: Item, confidence: float = 0.0) -> Item:
+    """Give an item the label map at the size of its image.
+
+    Args:
+        item: with probabilities or a label map at the size that the network saw.
+        confidence: pixels whose label is less probable become 255, where there are probabilities.
+    """
+    labels = item.label_map
+    if item.probabilities is not None:
+        labels = labels_at(item.probabilities, item.size, confidence)
+    elif labels is not None and tuple(labels.shape) != item.size:
+        # Nearest: nothing else invents no labels.
+        resized = torch.nn.functional.interpolate(
+            labels[None, None].to(torch.uint8), item.size, mode="nearest-exact"
+        )
+        labels = resized[0, 0].long()
+    return item._replace(label_map=labels)
+
+
+def _with_maps(
+    batch: Sequence[Item],
+    maps_of: Callable[[Sequence[Tensor]], Iterable[Tensor]],
+    finish: Callable[[Item, Tensor], Item],
+) -> Iterator[Item]:
+    """Yield the items of a batch with their maps; what was not read passes."""
+    images = [item.pixels for item in batch if item.pixels is not None]
+    maps = iter(maps_of(images) if images else ())
+    for item in batch:
+        if item.pixels is None:
+            yield item
+            continue
+        one = next(maps)
+        if bool(torch.isfinite(one).all()):
+            yield finish(item, one)
+        else:
+            yield item.refused(
+                "the network gives NaN or infinity; mend its weights or leave autocast out"
+            )

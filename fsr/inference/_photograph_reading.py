@@ -1,0 +1,84 @@
+"""Image files that are predicted, read at the size that the network gets, and their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from fsr.data import image_size, read_photograph
+from fsr.errors import DataError
+from fsr.inference._item import Item
+from fsr.inference._maps import fitted, fitted_size
+from fsr.inference._photographs import ImageFile
+from fsr.segmenter import scaled_size
+
+WINDOW = 256
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Reads image files by number.
+
+    Args:
+        files: the files.
+        labels: their image-level labels ``(C,)``, or why there are none; None if not known.
+        patch: ``(height, width)`` of a patch in pixels.
+        max_size: longer side that larger images are shrunk to, None for never.
+        orient: whether to turn them as their EXIF data say.
+    """
+
+    files: Sequence[ImageFile]
+    labels: Sequence[Tensor | str] | None
+    patch: tuple[int, int]
+    max_size: int | None
+    orient: bool
+
+    def __call__(self, number: int) -> Item:
+        """Read one file; what cannot be used comes as an item that says why."""
+        file = self.files[number]
+        item = Item(number, str(file.path), file.name)
+        try:
+            image = read_photograph(file.path, orient=self.orient)
+            pixels = fitted(image, self.patch, self.max_size)
+        except DataError as error:
+            # Its message begins with the path.
+            return item.refused("", error)._replace(error=str(error))
+        except Exception as error:
+            return item.refused(str(error) or type(error).__name__, error)
+        labels = None if self.labels is None else self.labels[number]
+        if isinstance(labels, str):
+            return item.refused(labels)
+        return item._replace(size=(image.height, image.width), pixels=pixels, labels=labels)
+
+    def batches(self, scales: Sequence[float], batch_size: int) -> Iterator[list[int]]:
+        """Yield numbers of files whose scaled sizes coincide, from the heads of the files alone.
+
+        Args:
+            scales: factors of the image size.
+            batch_size: files in a batch at most.
+        """
+        total = len(self.files)
+        if batch_size == 1:
+            yield from ([number] for number in range(total))
+            return
+        for start in range(0, total, WINDOW):
+            groups: dict[Any, list[int]] = {}
+            for number in range(start, min(start + WINDOW, total)):
+                groups.setdefault(self._sizes(number, scales), []).append(number)
+            yield from sorted(
+                group[first : first + batch_size]
+                for group in groups.values()
+                for first in range(0, len(group), batch_size)
+            )
+
+    def _sizes(self, number: int, scales: Sequence[float]) -> tuple[tuple[int, int], ...]:
+        """Sizes that the network sees of a file; none if it cannot be read."""
+        try:
+            size = image_size(self.files[number].path, orient=self.orient)
+        except DataError:
+            return ()
+        seen = fitted_size(size, self.patch, self.max_size)
+        return tuple(scaled_size(seen, scale, self.patch) for scale in scales)

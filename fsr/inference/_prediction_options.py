@@ -1,0 +1,67 @@
+"""What a prediction of image files is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fsr._core.checks import check_choice
+from fsr.inference._options import RunChanges, RunOptions
+from fsr.segmenter import REDUCTIONS, Reduction, check_scales
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions(RunOptions):
+    """Options of :func:`fsr.inference.predict_paths`, with those of :class:`RunOptions`.
+
+    A CRF is called as ``crf(image, probabilities) -> probabilities`` with an RGB image
+    ``(height, width, 3)`` uint8; the ``map`` of a pool gets pairs of them, on the CPU, and returns
+    the refined in order.
+
+    Args:
+        labels: image-level labels where they are known, by path, name of the result, file name, or
+            file name without suffix: class names, or multi-hot ``(C,)``. Classes that an image does
+            not show cannot win a pixel. An image without an entry is an error of that image.
+        class_names: C names for ``labels``; those of the model by default.
+        scales: factors of the image size.
+        reduce: how scales and flips are merged, see :meth:`fsr.SingleStageSegmenter.predict`.
+        probabilities: whether results hold probabilities, at the image's own size.
+        max_size: longer side in pixels that larger images are shrunk to for the network and the
+            CRF; results are at the image's own size all the same. None: never.
+        orient: turn photographs as their EXIF data say, as viewers do; False: as stored.
+
+    Raises:
+        TypeError: an option has the wrong type.
+        ValueError: an option is out of range.
+
+    Example:
+        >>> PredictionOptions(scales=(1.0,), flip=False).max_size
+        1024
+    """
+
+    labels: Mapping[str, Sequence[str] | Tensor] | None = None
+    class_names: Sequence[str] | None = None
+    scales: Sequence[float] = (1.0, 1.25, 1.5)
+    reduce: Reduction = "max_logits"
+    probabilities: bool = False
+    max_size: int | None = 1024
+    orient: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("reduce", self.reduce, REDUCTIONS)
+        check_scales("scales", self.scales)
+
+
+class PredictionChanges(RunChanges, total=False):
+    """The fields of :class:`PredictionOptions` as keywords."""
+
+    labels: Mapping[str, Sequence[str] | Tensor] | None
+    class_names: Sequence[str] | None
+    scales: Sequence[float]
+    reduce: Reduction
+    probabilities: bool
+    max_size: int | None
+    orient: bool
