@@ -22,7 +22,7 @@ from fsr.data import (
     labels_from_folders,
     write_labels,
 )
-from fsr.inference import PredictionWriter, predict_paths
+from fsr.inference import ImageFile, PredictionWriter, predict_paths
 from fsr.objective import TrainingObjective
 from fsr.optim import parameter_groups, set_learning_rate
 from fsr.presets import get_preset
@@ -89,10 +89,10 @@ def train(dataset: FolderDataset, args: argparse.Namespace) -> SingleStageSegmen
 
 def write_masks(model: SingleStageSegmenter, dataset: FolderDataset, folder: Path) -> None:
     """Segment the photographs; only the classes that the table names can win a pixel."""
-    paths = [dataset.image_path(index) for index in range(len(dataset))]
-    known = {str(path): dataset.load_labels(index) for index, path in enumerate(paths)}
+    files = [ImageFile(dataset.image_path(n), name) for n, name in enumerate(dataset.names)]
+    known = {name: dataset.load_labels(n) for n, name in enumerate(dataset.names)}
     writer = PredictionWriter(folder, dataset.class_names, overlays=True)
-    for prediction in predict_paths(model, paths, labels=known):
+    for prediction in predict_paths(model, files, labels=known):
         if prediction.error is None:
             writer.write(prediction)
         else:
