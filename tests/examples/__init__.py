@@ -1,0 +1,1 @@
+"""The examples run, and the recipes among them have the released constants."""
