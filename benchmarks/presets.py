@@ -3,7 +3,7 @@
     python benchmarks/presets.py                    # 2 presets x 4 seeds; goes on where it stopped
     python benchmarks/presets.py --seeds 0 1 --jobs 2
 
-Each run is `examples/train.py` in a process of its own, with its default configuration and nothing
+Each run is `fsr train` in a process of its own, with its default configuration and nothing
 changed but preset and seed. A finished run is a line in the log file and is not repeated. The
 table gives the mean over seeds, and the mean and 95% interval (Student's t) of the paired
 difference to `reference`, beside the spread of `reference` over its seeds.

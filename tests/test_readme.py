@@ -50,12 +50,12 @@ def locate(dotted: str) -> Any:
 def test_the_first_shell_block_holds_two_commands_that_stand_alone() -> None:
     lines = fenced(README, "bash")[0].splitlines()
     assert len(lines) == 2
-    for line, script in zip(lines, ["examples/train.py", "-m pytest"], strict=True):
+    for line, script in zip(lines, ["fsr train", "python -m pytest"], strict=True):
         environment = re.match(r"python3 -m venv (\S+) && ", line)
         assert environment is not None, line
         name = environment.group(1)
         assert f"&& {name}/bin/pip install " in line
-        assert re.search(rf"&& {re.escape(name)}/bin/python {re.escape(script)}", line), line
+        assert re.search(rf"&& {re.escape(name)}/bin/{re.escape(script)}", line), line
         # An environment inside the checkout must not show up in git.
         ignored = subprocess.run(["git", "check-ignore", "-q", f"{name}/x"], cwd=ROOT, check=False)
         assert ignored.returncode in (0, 128)
