@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -140,6 +141,8 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     progress = stack.enter_context(Progress(0, "images", shown=is_main_process()))
     result = _score(options, network, dataset, crf, progress)
     if is_main_process():
+        for message in result.failed:
+            print(f"skipped: {message}", file=sys.stderr)
         print(result_table(result, dataset.class_names))
         if options.output is not None:
             write_results(options, dataset, result, crf)

@@ -15,7 +15,9 @@ from fsr.cli._progress import Progress
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
 from fsr.cli._types import count, positive_float
 from fsr.data import read_labels
+from fsr.errors import DataError
 from fsr.inference import (
+    Prediction,
     PredictionWriter,
     describe,
     file_hash,
@@ -131,13 +133,23 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
     failed = []
     with Progress(len(todo)) as progress:
         for result in results:
-            if result.error is None:
-                writer.write(result)
-            else:
-                failed.append(result.error)
+            error = result.error
+            if error is None:
+                error = _written(writer, result)
+            if error is not None:
+                failed.append(error)
             progress.update()
     print(f"{len(todo) - len(failed)} images segmented into {options.output}")
     return failed
+
+
+def _written(writer: PredictionWriter, result: Prediction) -> str | None:
+    """Write the files of one result; return what went wrong, if anything: the others go on."""
+    try:
+        writer.write(result)
+    except (DataError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from fsr.cli import main
 from fsr.data._files import read_label_map
-from fsr.inference import predict_paths
+from fsr.inference import PredictionWriter, predict_paths
 from fsr.refine import DenseCRF
 from fsr.segmenter import SingleStageSegmenter
 from tests.cli.helpers import noise, tiny_network, write_images
@@ -129,3 +129,28 @@ def test_it_refines_with_a_dense_crf(checkpoint: Path, tmp_path: Path) -> None:
     (expected,) = predict_paths(model, path, crf=crf, **ONCE)
     assert_same(read_label_map(out / "masks" / "00.png", 3), expected.labels)
     assert json.loads((out / "settings.json").read_text())["crf"] == repr(crf)
+
+
+def test_an_overlay_that_cannot_be_written_is_named_and_the_rest_goes_on(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_images(tmp_path / "in", [(20, 30), (24, 24), (24, 24)])
+    write = PredictionWriter.write
+
+    def refuse(self: PredictionWriter, prediction: Any) -> None:
+        if prediction.name == "01":
+            raise OSError(28, "No space left on device", str(tmp_path / "out/overlays/01.jpg"))
+        write(self, prediction)
+
+    monkeypatch.setattr(PredictionWriter, "write", refuse)
+    out = tmp_path / "out"
+    status = predict(checkpoint, tmp_path / "in", "--output", out, "--scales", 1, "--no-flip")
+    said = capsys.readouterr()
+    assert status == 1
+    assert "No space left on device" in said.err
+    assert "01.jpg" in said.err
+    assert f"2 images segmented into {out}" in said.out
+    assert sorted(path.stem for path in (out / "masks").iterdir()) == ["00", "02"]
