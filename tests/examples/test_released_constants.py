@@ -23,7 +23,7 @@ from fsr.schedules import cosine, warmup_cosine
 yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = next(p for p in (ROOT / "fsr/train/configs", ROOT / "examples/configs") if p.is_dir())
+CONFIGS = ROOT / "fsr/train/configs"
 SIZE = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
 Calls = dict[str, dict[str, Any]]
 
