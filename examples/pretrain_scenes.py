@@ -1,4 +1,4 @@
-"""Pretrain the scenes' encoder: `benchmarks/pretrain_scenes.py` under its old name, for a release."""
+"""The script `benchmarks/pretrain_scenes.py` under its old name, for a release."""
 
 import runpy
 from pathlib import Path
