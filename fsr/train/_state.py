@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fsr._core.files import whole_file
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train._log import to_json, write_atomically
 
@@ -72,8 +73,8 @@ def save_checkpoint(
             if isinstance(module, SingleStageSegmenter):
                 module.save(file)
             else:
-                save_file({k: v.contiguous() for k, v in module.state_dict().items()}, file)
-        save_file(_optimizer_tensors(optimizer), scratch / "optimizer.safetensors")
+                _save(module.state_dict(), file)
+        _save(_optimizer_tensors(optimizer), scratch / "optimizer.safetensors")
         write_atomically(scratch / "state.json", to_json({"step": step, **state}, indent=2))
         for file in scratch.iterdir():
             _to_disk(file)
@@ -111,6 +112,12 @@ def restore(checkpoint: Path, *, modules: dict[str, nn.Module], optimizer: Optim
     # torch's optimisers number their parameters; names survive a change of the grouping.
     packed["state"] = {i: saved[name] for i, name in enumerate(names) if name in saved}
     optimizer.load_state_dict(packed)
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors with the permissions of any new file."""
+    with whole_file(path) as draft:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, draft)
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -111,6 +111,12 @@ def test_a_run_leaves_log_checkpoints_results_sheet_and_networks(whole: Path) ->
     model = SingleStageSegmenter.load(whole / "student.safetensors")
     assert model.class_names is not None
     assert len(model.class_names) == 6
+    # Nothing is hidden from those who may read what a program writes here.
+    plain = whole / "plain"
+    plain.touch()
+    modes = {path.stat().st_mode for path in whole.rglob("*") if path.is_file()}
+    plain.unlink()
+    assert len(modes) == 1
 
 
 def test_every_step_is_logged_with_terms_schedules_and_masked_share(whole: Path) -> None:

@@ -1,7 +1,8 @@
 """Terms of training objectives, one file each: what they read, and the loss made of it."""
 
 from fsr.objective.terms._affinity import Affinity
-from fsr.objective.terms._classification import AuxiliaryClassification, Classification
+from fsr.objective.terms._auxiliary import AuxiliaryClassification
+from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._segmentation import Segmentation

@@ -1,4 +1,4 @@
-"""Classification by image-level labels, on the final and on the auxiliary tokens."""
+"""Classification by image-level labels, on the final tokens."""
 
 from __future__ import annotations
 
@@ -38,21 +38,3 @@ class Classification(Term):
     def forward(self, step: Step) -> Tensor:
         """Return the loss, scalar."""
         return classification_loss(step.student(self.head, self.view), step.labels)
-
-
-class AuxiliaryClassification(Classification):
-    """The same on the auxiliary block's classifier, whose CAM makes the token labels.
-
-    Args:
-        view: the view that is classified, from 1.
-
-    Source:
-        Section "A Single-Stage Framework for WSSS".
-
-    Example:
-        >>> AuxiliaryClassification().needs(0).student
-        {1: ('aux_class_logits',)}
-    """
-
-    name = "auxiliary"
-    head = "aux_class_logits"
