@@ -13,6 +13,7 @@ from timm.models import VisionTransformer, load_state_dict
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
+from fsr.backbone._hub import check_weights_at_hand
 from fsr.backbone._prefix_tokens import PREFIX_TOKENS, adapt_prefix_tokens
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -36,6 +37,7 @@ def load_pretrained(
         options: options that the model was built with.
 
     Raises:
+        ConnectionError: timm's weights are not here and the hub cannot be reached.
         FileNotFoundError: there is no file at the path.
         ValueError: timm has no weights of that name, or the file does not hold weights of this
             architecture or would run code when read.
@@ -46,6 +48,7 @@ def load_pretrained(
     if isinstance(source, bool):
         if not timm.is_model_pretrained(name):
             raise ValueError(f"pretrained: timm has no weights for {name!r}")
+        check_weights_at_hand(name)
         origin = f"pretrained: timm's weights of {name!r}"
         state = timm.create_model(name, pretrained=True, num_classes=0, **plain).state_dict()
     else:

@@ -26,8 +26,8 @@ def readable() -> Iterator[None]:
         raise
     except ConnectionError as error:
         raise InputError(
-            f"{error}; without a network: model.pretrained=FILE (a .safetensors or .pth file of "
-            "them), or model.pretrained=false for random weights"
+            f"{str(error).partition('; ')[0]}; without a network: model.pretrained=FILE, a file of "
+            "them, or model.pretrained=false for random weights"
         ) from error
     except (OSError, ValueError, ImportError) as error:
         # A worker process puts the traceback into the message; its last line is the message.
