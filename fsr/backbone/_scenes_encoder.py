@@ -1,6 +1,6 @@
 """The small encoder of the built-in scenes, registered with timm as ``fsr_scenes_tiny``.
 
-Its weights were pretrained by ``benchmarks/pretrain_scenes.py`` on single-object scenes with image
+Its weights were pretrained by ``benchmarks/scenes_encoder.py`` on single-object scenes with image
 labels alone, and travel inside the package; ``pretrained=True`` loads them through timm like any
 other weights.
 """

@@ -2,8 +2,8 @@ r"""Pretrain the encoder ``fsr_scenes_tiny`` on single-object scenes, from image
 
 The shipped weights come from two runs:
 
-    python benchmarks/pretrain_scenes.py --out runs/pretrain1
-    python benchmarks/pretrain_scenes.py --steps 250 --lr 5e-4 --pairs-from 0 --each \
+    python benchmarks/scenes_encoder.py --out runs/pretrain1
+    python benchmarks/scenes_encoder.py --steps 250 --lr 5e-4 --pairs-from 0 --each \
         --init runs/pretrain1/fsr_scenes_tiny.safetensors --out runs/pretrain2
 
 Every scene is drawn on the fly; no label map is drawn. Writes ``fsr_scenes_tiny.safetensors``
