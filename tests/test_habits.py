@@ -43,7 +43,7 @@ def project() -> str:
     dependencies = text[text.index("\ndependencies = [") : text.index("\ndynamic = ")]
     return (
         dependencies
-        + text[text.index("\n[project.optional-dependencies]") : text.index("\n[tool.")]
+        + text[text.index("\n[project.optional-dependencies]") : text.index("\n[project.scripts]")]
     )
 
 

@@ -102,12 +102,12 @@ WRONG = {
     'MaskedCrossAttentionAggregator(8, masking="skip")': '"masking" to "MaskedCross',
     'SingleStageSegmenter(3, aggregator="mean")': '"aggregator" to "SingleStageSegmenter"',
     'SingleStageSegmenter(3, decoder="aspp")': '"decoder" to "SingleStageSegmenter"',
-    'model(x, outputs=("token",))': 'Argument "outputs" has incompatible type',
+    'model(x, outputs=("token",))': 'Argument "outputs"',
     'model.predict(x, reduce="mean")': '"reduce" to "predict"',
     'DenseCRF("tets")': '1 to "DenseCRF"',
     'DenseCRF(backend="lattice")': '"backend" to "DenseCRF"',
     "EMATeacher(model)(x, mas=x)": 'Unexpected keyword argument "mas" for "__call__"',
-    "model(3)": 'Argument 1 has incompatible type "int"',
+    "model(3)": 'has incompatible type "int"',
 }
 
 

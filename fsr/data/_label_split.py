@@ -21,6 +21,7 @@ def split_table(table: LabelTable, share: float, seed: int) -> tuple[LabelTable,
         ValueError: ``share`` is out of range, or the table has a single row.
 
     Example:
+        >>> from fsr.data._label_table import LabelRow
         >>> table = LabelTable(("cat",), tuple(LabelRow(f"{i}.jpg", ()) for i in range(5)))
         >>> [len(part.rows) for part in split_table(table, 0.4, seed=0)]
         [3, 2]

@@ -192,7 +192,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: str) -> None:
         raise error
 
-    monkeypatch.setattr("fsr.cli._main.importlib.import_module", fail)
+    monkeypatch.setattr(importlib, "import_module", fail)
 
 
 def test_a_missing_extra_is_one_line_that_names_it(
@@ -230,7 +230,7 @@ def test_a_command_gets_its_words_and_its_name(monkeypatch: pytest.MonkeyPatch) 
 
     seen: list[Any] = []
     monkeypatch.setitem(COMMANDS, "prepare voc", Command("somewhere", ""))
-    monkeypatch.setattr("fsr.cli._main.importlib.import_module", lambda _: Module)
+    monkeypatch.setattr(importlib, "import_module", lambda _: Module)
     assert main(["prepare", "voc", "--help", "a.b=c"]) == 7
     monkeypatch.setattr(sys, "argv", ["fsr", "prepare", "voc", "x"])
     assert main() == 7

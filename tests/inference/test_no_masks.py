@@ -18,7 +18,7 @@ def no_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a mask was drawn")
 
-    monkeypatch.setattr(fsr.data._scenes, "_label_map", refuse)
+    monkeypatch.setattr(fsr.data._scenes, "label_map", refuse)
 
 
 @pytest.mark.usefixtures("no_masks")
