@@ -26,7 +26,7 @@ $(READY): pyproject.toml
 	touch $@
 
 test: $(READY) ## run the tests and the docstrings' examples
-	$(RUN) -m pytest -q $(ARGS)
+	$(RUN) -m pytest -q -n auto --dist loadscope $(ARGS)
 
 lint: $(READY) ## check style and format
 	$(RUN) -m ruff check .
@@ -48,7 +48,7 @@ package: $(READY) ## build sdist and wheel into dist/ and check their descriptio
 	$(RUN) -m twine check --strict dist/*
 
 coverage: $(READY) ## run the tests and hold the package's line coverage
-	$(RUN) -m pytest -q --cov=fsr --cov-report=term-missing:skip-covered --cov-fail-under=98 $(ARGS)
+	$(RUN) -m pytest -q -n auto --dist loadscope --cov=fsr --cov-report=term-missing:skip-covered --cov-fail-under=98 $(ARGS)
 
 lowest: ## run the tests at the lowest versions that pyproject.toml permits
 	TORCH_INDEX="$(TORCH_INDEX)" bash .ci/lowest $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
+
+# Several test processes share the cores: a process that took them all would slow every other, and
+# so would the programs that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 # Property tests run the same cases every time: a failure must be repeatable, and no test is timed.
 settings.register_profile(
