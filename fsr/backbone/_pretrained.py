@@ -48,7 +48,9 @@ def load_pretrained(
     if isinstance(source, bool):
         if not timm.is_model_pretrained(name):
             raise ValueError(f"pretrained: timm has no weights for {name!r}")
-        check_weights_at_hand(name)
+        overlay = plain.get("pretrained_cfg_overlay") or {}
+        if not overlay.get("file"):  # else timm reads that file
+            check_weights_at_hand(name)
         origin = f"pretrained: timm's weights of {name!r}"
         state = timm.create_model(name, pretrained=True, num_classes=0, **plain).state_dict()
     else:

@@ -375,6 +375,7 @@ def test_true_takes_timms_weights_in_their_own_form(
         return create(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **options)
 
     monkeypatch.setattr(timm, "create_model", local)
+    monkeypatch.setattr("fsr.backbone._pretrained.check_weights_at_hand", lambda name: None)
     options = {**SMALL, **NO_CLASS}
     loaded = ViTBackbone(NAME, pretrained=True, image_size=64, options=options).model
     expected = resample_abs_pos_embed(source.pos_embed, [4, 4], [14, 14], num_prefix_tokens=1)

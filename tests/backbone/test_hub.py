@@ -9,6 +9,8 @@ from typing import Any
 import huggingface_hub
 import pytest
 import timm
+import torch
+from safetensors.torch import save_file
 
 from fsr.backbone import ViTBackbone, _hub
 
@@ -94,3 +96,21 @@ def test_a_server_or_the_proxy_before_it_is_what_must_answer(
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert "refused" in _hub.connection_fault(f"http://127.0.0.1:{closed}")
     assert _hub.connection_fault("https://no-such-host.invalid") != ""
+
+
+def test_a_file_that_the_options_name_needs_no_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected(name: str) -> None:
+        raise AssertionError("the hub is asked")
+
+    monkeypatch.setattr("fsr.backbone._pretrained.check_weights_at_hand", unexpected)
+    small = {"embed_dim": 16, "depth": 2, "num_heads": 2}
+    source = timm.create_model("vit_tiny_patch16_224", **small)
+    path = tmp_path / "weights.safetensors"
+    save_file(source.state_dict(), path)
+    overlay = {"file": str(path), "custom_load": False}
+    options = {**small, "pretrained_cfg_overlay": overlay}
+    found = ViTBackbone("vit_tiny_patch16_224", pretrained=True, image_size=224, options=options)
+    weights = found.model.state_dict()["blocks.1.mlp.fc1.weight"]
+    assert torch.equal(weights, source.state_dict()["blocks.1.mlp.fc1.weight"])
