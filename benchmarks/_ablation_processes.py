@@ -24,6 +24,7 @@ from _ablation_setting import Setting
 from _ablation_variants import Variant
 from _machine import write_json
 
+from fsr.losses import TargetInformation
 from fsr.presets import LOSS_TERMS
 
 HERE = Path(__file__).resolve().parent
@@ -32,6 +33,8 @@ NOISY_TEACHER = HERE / "_ablation_noisy_teacher.py"
 # The trainer's own status for a loss that is not finite: a result, not an accident.
 NOT_FINITE = 3
 KEPT_SETTING = "setting.json"
+# Whose targets' information is kept, where there are any.
+ROWS = ("patches", "aggregate")
 # In how many parts of the run losses are averaged, and a design run is evaluated.
 PARTS, LOOKS = 10, 4
 
@@ -168,7 +171,8 @@ def _trained(folder: Path) -> dict[str, Any]:
     results = json.loads((folder / "results.json").read_text())
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     steps = [record for record in records if record["kind"] == "train"]
-    names = (*LOSS_TERMS, "masked")
+    told = [f"{rows}_{what}" for rows in ROWS for what in TargetInformation._fields]
+    names = [name for name in (*LOSS_TERMS, "masked", *told) if all(name in s for s in steps)]
     bounds = [round(part * len(steps) / PARTS) for part in range(PARTS + 1)]
     parts = [steps[a:b] for a, b in pairwise(bounds) if b > a]
     looks = results["evaluations"] if len(results["evaluations"]) > 1 else {}

@@ -5,23 +5,41 @@ from fsr.losses._center import Center
 from fsr.losses._classification import classification_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
+from fsr.losses._information import TargetInformation, target_information
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
+from fsr.losses._scale import Scale, output_spread
 from fsr.losses._segmentation import balanced_segmentation_loss
+from fsr.losses._target_forms import (
+    TARGET_FORMS,
+    TargetForm,
+    sinkhorn_distribution,
+    standardised_distribution,
+    target_distribution,
+)
 
 __all__ = [
     "Center",
     "DenseEnergyLoss",
     "PTCLoss",
     "ReinforcementLosses",
+    "Scale",
     "SelfReinforcementLoss",
+    "TARGET_FORMS",
+    "TargetForm",
+    "TargetInformation",
     "balanced_segmentation_loss",
     "boundary_weights",
     "classification_loss",
     "confident_loss",
     "gated_dense_energy",
     "label_boundary",
+    "output_spread",
     "patch_token_contrast",
+    "sinkhorn_distribution",
+    "standardised_distribution",
+    "target_distribution",
+    "target_information",
     "teacher_distribution",
     "uncertain_loss",
     "uncertainty_gate",

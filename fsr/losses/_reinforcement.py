@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.checks import check_between, check_choice, check_floating, check_shape
 from fsr._core.module import TypedModule
 from fsr.errors import ShapeError
 from fsr.losses._center import Center
-from fsr.losses._distributions import (
-    check_temperature,
-    confident_loss,
-    teacher_distribution,
-    uncertain_loss,
-)
+from fsr.losses._distributions import check_temperature, confident_loss, uncertain_loss
+from fsr.losses._information import target_information
+from fsr.losses._scale import Scale
+from fsr.losses._target_forms import TARGET_FORMS, TargetForm, target_distribution
 
 
 class ReinforcementLosses(NamedTuple):
@@ -37,22 +36,31 @@ class SelfReinforcementLoss(TypedModule):
     mean that :func:`teacher_distribution` subtracts. In training mode the centres move after the
     value is computed, by the mean over the batch of all processes; in eval mode they rest.
 
-    A loss that stays near ln K means that the student or the targets are near the uniform
-    distribution. Uniform targets teach little; a smaller ``teacher_temperature`` sharpens them.
+    Targets near the uniform distribution teach little, and at the paper's temperatures they are
+    near it: ``loss.nats`` tells how far they were in the last call. ``target="standardised"``
+    divides the outputs by their spread and keeps them informative.
 
     Args:
         dim: projection width K.
         student_temperature: temperature of the student's softmax, above 0.
         center_momentum: momentum of the centres in [0, 1].
+        target: form of the targets: ``"centred"``, the paper's; ``"standardised"`` or
+            ``"sinkhorn"`` (not in the paper); see :func:`target_distribution`.
+        scale_momentum: momentum in [0, 1) of the spreads that the latter two divide by; 0 is the
+            batch's own. Like the centres they are of all processes together and saved.
 
     Attributes:
         class_center: centre of the teacher's aggregated tokens of view 1.
         patch_center: centre of the teacher's patch tokens of view 2.
+        class_scale: spread of the former, None for ``"centred"``.
+        patch_scale: spread of the latter, None for ``"centred"``.
+        nats: mean divergence of the last call's targets from uniform, a scalar: the mean of that of
+            the aggregated tokens and that of the patches; NaN before the first call.
 
     Raises:
         TypeError: an argument is no number.
-        ValueError: ``dim`` is below 1, ``student_temperature`` not above 0, or ``center_momentum``
-            outside [0, 1].
+        ValueError: ``dim`` is below 1, ``student_temperature`` not above 0, ``center_momentum``
+            outside [0, 1], ``scale_momentum`` outside [0, 1), or ``target`` unknown.
 
     Source:
         Section "Feature Self-reinforcement", Eq. 8-9; section "Implementation Details".
@@ -68,14 +76,25 @@ class SelfReinforcementLoss(TypedModule):
     """
 
     def __init__(
-        self, dim: int, *, student_temperature: float = 0.1, center_momentum: float = 0.9
+        self,
+        dim: int,
+        *,
+        student_temperature: float = 0.1,
+        center_momentum: float = 0.9,
+        target: TargetForm = "centred",
+        scale_momentum: float = 0.0,
     ) -> None:
         super().__init__()
         check_temperature("student_temperature", student_temperature)
         check_between("center_momentum", center_momentum, 0.0, 1.0)
-        self.student_temperature = student_temperature
+        check_choice("target", target, TARGET_FORMS)
+        self.student_temperature, self.target = student_temperature, target
         self.class_center = Center(dim, center_momentum)
         self.patch_center = Center(dim, center_momentum)
+        scaled = target != "centred"
+        self.class_scale = Scale(scale_momentum) if scaled else None
+        self.patch_scale = Scale(scale_momentum) if scaled else None
+        self.nats = torch.tensor(float("nan"))
 
     def forward(
         self,
@@ -83,7 +102,7 @@ class SelfReinforcementLoss(TypedModule):
         teacher_view1: Tensor,
         teacher_view2: Tensor,
         mask: Tensor,
-        teacher_temperature: float = 0.07,
+        teacher_temperature: float | None = None,
         *,
         weights: Tensor | None = None,
     ) -> ReinforcementLosses:
@@ -95,7 +114,8 @@ class SelfReinforcementLoss(TypedModule):
             teacher_view1: the teacher's for view 1, ``(B, 1+N, K)``; only row 0 is read.
             teacher_view2: the teacher's for the whole view 2, ``(B, 1+N, K)``.
             mask: True where view 2 was masked for the student, ``(B, N)`` boolean.
-            teacher_temperature: the teacher's temperature at this step, above 0.
+            teacher_temperature: the teacher's temperature at this step, above 0; None takes that of
+                the form: 0.07 for ``"centred"``, 0.4 standard deviations for the others.
             weights: how much each patch token counts in Eq. 8, ``(B, N)``, finite and at least 0;
                 see :func:`uncertain_loss`.
 
@@ -119,14 +139,15 @@ class SelfReinforcementLoss(TypedModule):
             check_shape(name, value, "B 1+N K", **sizes)
             check_floating(name, value)
         check_shape("mask", mask, "B N", B=batch, N=rows - 1)
-        check_temperature("teacher_temperature", teacher_temperature)
+        if teacher_temperature is not None:
+            check_temperature("teacher_temperature", teacher_temperature)
 
         class_outputs, patch_outputs = teacher_view1[:, 0], teacher_view2[:, 1:]
-        class_target = teacher_distribution(
-            class_outputs, self.class_center.value, teacher_temperature
+        class_target, class_spread = target_distribution(
+            self.target, class_outputs, self.class_center, self.class_scale, teacher_temperature
         )
-        patch_target = teacher_distribution(
-            patch_outputs, self.patch_center.value, teacher_temperature
+        patch_target, patch_spread = target_distribution(
+            self.target, patch_outputs, self.patch_center, self.patch_scale, teacher_temperature
         )
         losses = ReinforcementLosses(
             uncertain=uncertain_loss(
@@ -134,11 +155,19 @@ class SelfReinforcementLoss(TypedModule):
             ),
             confident=confident_loss(student[:, 0], class_target, self.student_temperature),
         )
+        told = target_information(class_target).nats + target_information(patch_target).nats
+        self.nats = told / 2
         if self.training:
             self.class_center.update(class_outputs)
             self.patch_center.update(patch_outputs)
+            for scale, spread in (
+                (self.class_scale, class_spread),
+                (self.patch_scale, patch_spread),
+            ):
+                if scale is not None and spread is not None:
+                    scale.update(spread)
         return losses
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""
-        return f"student_temperature={self.student_temperature}"
+        return f"student_temperature={self.student_temperature}, target={self.target!r}"

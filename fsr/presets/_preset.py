@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from fsr import schedules
 from fsr._core.checks import check_positive_int
 from fsr.aggregation import Masking
+from fsr.losses import TargetForm
 from fsr.masking import Rounding, Strategy, Thresholds
 from fsr.presets._cam_source import CAMSource
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES, check_preset
@@ -63,7 +64,13 @@ class Preset:
         teacher_temperature_start: teacher's temperature at step 0.
         teacher_temperature: teacher's temperature after its warm-up.
         teacher_temperature_warmup: fraction of the run of that warm-up.
+        target: form of the teacher's targets, ``"centred"`` (the paper's), ``"standardised"`` or
+            ``"sinkhorn"``; see :func:`fsr.losses.target_distribution`.
+        target_temperature: teacher's temperature, in standard deviations of its projections, of
+            the two forms that are not the paper's; the three fields before do not matter to them.
         center_momentum: momentum of the centres of the teacher's projections.
+        scale_momentum: momentum of the spreads of the teacher's projections, in [0, 1); 0 takes
+            each batch's own.
         momentum: EMA momentum of the teacher at step 0, for :class:`fsr.teacher.EMATeacher`.
         final_momentum: EMA momentum at the end of the run (cosine in between).
         learning_rate_warmup: fraction of the run of the learning rate's linear warm-up.
@@ -113,7 +120,10 @@ class Preset:
     teacher_temperature_start: float = 0.04
     teacher_temperature: float = 0.07
     teacher_temperature_warmup: float = 0.125
+    target: TargetForm = "centred"
+    target_temperature: float = 0.4
     center_momentum: float = 0.9
+    scale_momentum: float = 0.0
     momentum: float = 0.9995
     final_momentum: float = 1.0
     learning_rate_warmup: float = 0.075
@@ -180,6 +190,8 @@ class Preset:
 
     def temperature_schedule(self) -> Schedule:
         """Return the teacher's temperature as a function of the step."""
+        if self.target != "centred":
+            return schedules.constant(self.target_temperature)
         warmup = round(self.teacher_temperature_warmup * self.total_steps)
         start, end = self.teacher_temperature_start, self.teacher_temperature
         return schedules.linear_warmup(start, end, warmup)

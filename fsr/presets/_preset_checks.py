@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fsr._core.checks import check_between, check_choice, check_positive_int
 from fsr.aggregation import MASKINGS
+from fsr.losses import TARGET_FORMS
 from fsr.masking import STRATEGIES, THRESHOLDS
 from fsr.presets._cam_source import CAMSource
 
@@ -68,6 +69,8 @@ def check_preset(preset: Preset) -> None:
             "preset-reinforcement only: expected uncertain_weight or confident_weight above 0, "
             "got 0 for both"
         )
+    check_choice("target", preset.target, TARGET_FORMS)
+    check_between("target_temperature", preset.target_temperature, 0.0, float("inf"), inclusive=False)
     if preset.masking is not None:
         check_choice("masking", preset.masking, MASKINGS)
     for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):

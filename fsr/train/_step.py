@@ -41,7 +41,7 @@ def train_step(
     """
     accelerator, objective = parts.accelerator, parts.objective
     set_learning_rate(parts.optimizer, parts.learning_rate(step))
-    sums = torch.zeros(len(LOSS_TERMS) + 2, device=accelerator.device)
+    sums = torch.zeros((), device=accelerator.device)
     for micro, (view1, view2, labels) in enumerate(batches):
         place = micro * accelerator.num_processes + accelerator.process_index
         torch.manual_seed(derive_seed(seed, NETWORK_NOISE, step, place))
@@ -50,11 +50,12 @@ def train_step(
             with accelerator.autocast(), _step_named(step):
                 output = objective(view1, view2, labels, step=step, generator=generator)
             accelerator.backward(output.total)
-        sums += _values(output)
+        measured = _measured(output)
+        sums = sums + torch.stack([value.detach().float() for value in measured.values()])
     # One collective a step: every process sees the same numbers and takes the same decisions.
     own = torch.cat([sums / len(batches), sums.new_tensor([float(asked_to_stop()), waited])])
     means = accelerator.reduce(own, "mean").tolist()
-    values = dict(zip(("total", *LOSS_TERMS, "masked", "stop", "waited"), means, strict=True))
+    values = dict(zip((*measured, "stop", "waited"), means, strict=True))
     for name in (*LOSS_TERMS, "total"):
         _check_finite(step, f"the {name} loss", values[name])
     norm = accelerator.clip_grad_norm_(objective.student.parameters(), parts.clip_norm)
@@ -74,10 +75,15 @@ def train_step(
     }
 
 
-def _values(output: ObjectiveOutput) -> Tensor:
-    """Return the total, the terms and the masked share as one vector."""
-    values = [output.total, *output.terms().values(), output.mask.float().mean()]
-    return torch.stack([value.detach().float() for value in values])
+def _measured(output: ObjectiveOutput) -> dict[str, Tensor]:
+    """Return total, terms, masked share, and the scalars that parts left to be seen."""
+    seen = {n: v for n, v in output.seen.items() if isinstance(v, Tensor) and v.ndim == 0}
+    return {
+        "total": output.total,
+        **output.terms(),
+        "masked": output.mask.float().mean(),
+        **dict(sorted(seen.items())),
+    }
 
 
 def _check_finite(step: int, what: str, value: float) -> None:

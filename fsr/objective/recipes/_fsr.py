@@ -59,6 +59,8 @@ def fsr_recipe(
         width,
         temperature=preset.temperature_schedule(),
         center_momentum=preset.center_momentum,
+        form=preset.target,
+        scale_momentum=preset.scale_momentum,
     )
     aggregates, patches = taught("aggregate", view=1), taught("patches", view=2)
     mask = PatchMask(
