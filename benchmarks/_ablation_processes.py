@@ -28,15 +28,15 @@ from fsr.losses import TargetInformation
 from fsr.presets import LOSS_TERMS
 
 HERE = Path(__file__).resolve().parent
-TRAINER, WORKER = HERE.parent / "examples" / "train.py", HERE / "_ablation_worker.py"
+TRAINER = HERE.parent / "examples" / "train.py"
 NOISY_TEACHER = HERE / "_ablation_noisy_teacher.py"
 # The trainer's own status for a loss that is not finite: a result, not an accident.
 NOT_FINITE = 3
 KEPT_SETTING = "setting.json"
 # Whose targets' information is kept, where there are any.
 ROWS = ("patches", "aggregate")
-# In how many parts of the run losses are averaged, and a design run is evaluated.
-PARTS, LOOKS = 10, 4
+# In how many parts of the run losses are averaged.
+PARTS = 10
 
 
 class Children:
@@ -113,14 +113,14 @@ def make_run(
     }
     with tempfile.TemporaryDirectory(prefix="ablation-") as name:
         folder = Path(name) / "run"
-        worker = [str(WORKER), str(folder), "--scenes", setting.scenes, *common]
+        worker = [*setting.worker(folder), *common]
         if variant.masks:
             worker.append("--masks")
         else:
             trainer = NOISY_TEACHER if variant.noisy_teacher else TRAINER
             try:
                 children.run(
-                    [str(trainer), *common, *_quiet(setting, variant, folder)],
+                    [str(trainer), *common, *setting.quiet(variant, folder)],
                     threads,
                     Path(name) / "trainer.txt",
                 )
@@ -144,26 +144,6 @@ def make_run(
 def kept_networks(keep: Path, variant: str, seed: int) -> Path:
     """Return where the networks of a run are kept, with the setting that made them."""
     return keep / f"{variant}-{seed}"
-
-
-def _quiet(setting: Setting, variant: Variant, folder: Path) -> list[str]:
-    """Return options of a run that change no weight: what it writes and when it looks.
-
-    It looks at tuning scenes alone; runs that count look once, at two, as the trainer must.
-    """
-    config = setting.config(variant)
-    design = setting.scenes == "design"
-    return [
-        "data.eval_split=tune",
-        f"data.eval_size={min(100, config.data.eval_size or 1) if design else 2}",
-        f"eval.every={max(1, config.steps // LOOKS) if design else config.steps}",
-        "eval.at_start=false",
-        f"run.output={folder}",
-        f"run.checkpoint_every={config.steps}",
-        "run.tensorboard=false",
-        "run.sheet_images=0",
-        "run.upper_bound=null",
-    ]
 
 
 def _trained(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from fsr.teacher import EMATeacher
 from fsr.train import Config, build_preset, build_student, load_config
 
 OPTIONS = Path(__file__).with_name("ablation.yaml")
+WORKER = Path(__file__).with_name("_ablation_worker.py")
+# How often a design run is evaluated.
+LOOKS = 4
 # Which scenes a run is scored on, and from which on: earlier experiments of this repository have
 # scored the first 120 test scenes, so those of the ablation start behind them.
 SPLITS = {"design": "tune", "test": "test"}
@@ -59,6 +62,34 @@ class Setting:
         return SPLITS[self.scenes]
 
     @property
+    def scored_on(self) -> str:
+        """What runs are scored on, in two words."""
+        return f"{self.split} scenes"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The foreground classes of the images."""
+        return Scenes.class_names
+
+    def worker(self, folder: Path) -> list[str]:
+        """Return the command, without python, that scores the networks in a folder."""
+        return [str(WORKER), str(folder), "--scenes", self.scenes]
+
+    def quiet(self, variant: Variant, folder: Path) -> list[str]:
+        """Return options of a run that change no weight: what it writes and when it looks.
+
+        It looks at tuning scenes alone; runs that count look once, at two, as the trainer must.
+        """
+        config = self.config(variant)
+        design = self.scenes == "design"
+        return [
+            "data.eval_split=tune",
+            f"data.eval_size={min(100, config.data.eval_size or 1) if design else 2}",
+            f"eval.every={max(1, config.steps // LOOKS) if design else config.steps}",
+            *silent(config, folder),
+        ]
+
+    @property
     def hash(self) -> str:
         """Twelve letters that change with any option."""
         text = json.dumps(self.options)
@@ -78,13 +109,7 @@ class Setting:
 
     def _options(self) -> dict[str, Any]:
         config = load_config(self.file, overrides=self.overrides)
-        preset = asdict(build_preset(config))
-        named = dict(_flat({**asdict(config), "preset": preset}))
-        kept = {
-            name: value
-            for name, value in named.items()
-            if value is not None and not any(f"{name}.".startswith(f"{o}.") for o in LEFT_OUT)
-        }
+        kept = flat(config, LEFT_OUT)
         data = config.data
         return {
             **kept,
@@ -97,6 +122,28 @@ class Setting:
         }
 
 
+def flat(config: Config, left_out: Sequence[str]) -> dict[str, Any]:
+    """Return every option that is set by dotted name, the preset's resolved."""
+    preset = asdict(build_preset(config))
+    return {
+        name: value
+        for name, value in _flat({**asdict(config), "preset": preset})
+        if value is not None and not any(f"{name}.".startswith(f"{o}.") for o in left_out)
+    }
+
+
+def silent(config: Config, folder: Path) -> list[str]:
+    """Return options by which a run writes its networks and log into a folder, and little else."""
+    return [
+        "eval.at_start=false",
+        f"run.output={folder}",
+        f"run.checkpoint_every={config.steps}",
+        "run.tensorboard=false",
+        "run.sheet_images=0",
+        "run.upper_bound=null",
+    ]
+
+
 def refusal(setting: Setting, variant: Variant) -> str:
     """Return why the trainer cannot make a variant, in one line; empty if it can."""
     try:
@@ -104,7 +151,7 @@ def refusal(setting: Setting, variant: Variant) -> str:
         if variant.masks:
             return ""
         preset = build_preset(config)
-        student = build_student(config, Scenes.class_names)
+        student = build_student(config, setting.class_names)
         TrainingObjective(student, EMATeacher(student, preset.momentum_schedule()), preset=preset)
         size = config.data.image_size
         check_block(preset.mask_block, student.backbone.grid(torch.zeros(1, 3, size, size)))

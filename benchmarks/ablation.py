@@ -99,7 +99,7 @@ def show_state(options: argparse.Namespace, setting: Setting, log: ResultLog) ->
     rows = log.rows(setting, options.known)
     done = {(row["variant"], row["seed"]) for row in rows}
     missing = plan(options.chosen, lambda variant: seeds(options, variant), done)
-    print(f"setting {setting.hash}, {setting.split} scenes, {log.path.name}\n")
+    print(f"setting {setting.hash}, {setting.scored_on}, {log.path.name}\n")
     print(plain(state_table(options.chosen, lambda v: seeds(options, v), rows, missing)))
     for tier in sorted({variant.tier for variant in options.chosen}):
         left = [task for task in missing if task.variant.tier == tier]
@@ -119,7 +119,7 @@ def show_tables(options: argparse.Namespace, setting: Setting, log: ResultLog) -
         again = ResultLog(options.results, options.agree).rows(setting, options.known)
         print(render(agreement_table(rows, again, options.chosen, options.against)))
         return
-    print(f"setting {setting.hash}, {setting.split} scenes\n")
+    print(f"setting {setting.hash}, {setting.scored_on}\n")
     print(
         all_tables(
             rows, options.chosen, against=options.against, scores=options.scores, render=render

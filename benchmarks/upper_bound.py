@@ -29,7 +29,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from fsr.data import SCENE_SEEDS, Scenes, StepBatches, ViewStream, derive_seed
+from fsr.data import SCENE_SEEDS, VOC2012, Scenes, StepBatches, ViewStream, derive_seed
+from fsr.errors import ConfigError
 from fsr.inference import evaluate
 from fsr.optim import parameter_groups, set_learning_rate
 from fsr.schedules import warmup_cosine
@@ -37,6 +38,7 @@ from fsr.segmenter import SingleStageSegmenter
 from fsr.train import Config, build_datasets, build_preset, build_student, load_config
 
 RESULTS = Path(__file__).parent / "results"
+IGNORE = 255
 COMPARED = (
     "steps",
     "data.name",
@@ -54,14 +56,12 @@ COMPARED = (
 
 
 class MaskedViews(Dataset[tuple[Tensor, Tensor]]):
-    """Two views of a training scene with their masks, a pure function of the position."""
+    """Two views of a training image with their masks, a pure function of the position."""
 
     def __init__(self, config: Config, student: SingleStageSegmenter) -> None:
         data, views = config.data, config.views
-        self.scenes = Scenes(
-            data.train_size or 0, seed=SCENE_SEEDS.train, image_size=data.image_size
-        )
-        self.order = ViewStream(self.scenes, lambda image: image, seed=config.seed)
+        self.samples = masked_samples(config)
+        self.order = ViewStream(self.samples, lambda image: image, seed=config.seed)
         self.seed = config.seed
         brightness, contrast, saturation, hue = views.jitter
         jitter = v2.ColorJitter(brightness, contrast, saturation, hue)
@@ -77,12 +77,26 @@ class MaskedViews(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         """Return two views ``(2, 3, S, S)`` and their masks ``(2, S, S)``."""
-        sample = self.scenes[self.order.index(position)]
+        sample = self.samples[self.order.index(position)]
         pair = v2.functional.to_image(sample.image), tv_tensors.Mask(sample.target)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, 1, position))
             images, masks = zip(*(self.transform(*pair) for _ in range(2)), strict=True)
         return torch.stack(images), torch.stack(masks).long()
+
+
+def masked_samples(config: Config) -> Any:
+    """Return the images that a run of the config trains on, with their masks.
+
+    Raises:
+        ConfigError: neither scenes nor a data set in VOC's layout.
+    """
+    data = config.data
+    if data.name == "scenes":
+        return Scenes(data.train_size or 0, seed=SCENE_SEEDS.train, image_size=data.image_size)
+    if data.name == "voc" and data.train_size is None:
+        return VOC2012(data.root or "", data.train_split)
+    raise ConfigError(f"data.name: expected scenes, or all of voc, got {data.name}")
 
 
 def batches(config: Config, student: SingleStageSegmenter) -> Iterator[tuple[Tensor, Tensor]]:
@@ -94,7 +108,7 @@ def batches(config: Config, student: SingleStageSegmenter) -> Iterator[tuple[Ten
 
 def train(config: Config) -> SingleStageSegmenter:
     """Train with masks and return the network."""
-    student = build_student(config, Scenes.class_names)
+    student = build_student(config, build_datasets(config)[0].class_names)
     optim, preset = config.optim, build_preset(config)
     groups = parameter_groups(
         student, optim.lr, weight_decay=optim.weight_decay, head_lr_scale=optim.head_lr_scale
@@ -109,9 +123,12 @@ def train(config: Config) -> SingleStageSegmenter:
     student.train()
     for step, (images, masks) in enumerate(batches(config, student)):
         set_learning_rate(optimizer, rate(step))
-        scores = cast(Tensor, student(images, outputs=("segmentation",)).segmentation)
-        logits = F.interpolate(scores, masks.shape[1:], mode="bilinear", align_corners=False)
-        loss = F.cross_entropy(logits, masks)
+        with torch.autocast("cpu", torch.bfloat16, enabled=optim.mixed_precision == "bf16"):
+            scores = cast(Tensor, student(images, outputs=("segmentation",)).segmentation)
+        logits = F.interpolate(
+            scores.float(), masks.shape[1:], mode="bilinear", align_corners=False
+        )
+        loss = F.cross_entropy(logits, masks, ignore_index=IGNORE)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
