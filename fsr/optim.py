@@ -43,6 +43,8 @@ def parameter_groups(
     weight_decay: float = 0.05,
     head_lr_scale: float = 10.0,
     base: Iterable[str] = ("backbone", "aggregator"),
+    classifier_lr_scale: float | None = None,
+    classifiers: Iterable[str] = ("classifier", "aux_classifier"),
 ) -> list[dict[str, Any]]:
     """Split the trainable parameters into base and head, decayed and not, for an optimiser.
 
@@ -53,14 +55,18 @@ def parameter_groups(
         head_lr_scale: learning rate of everything outside ``base``, in units of ``lr``.
         base: children that learn at ``lr``. The released code counts the aggregation blocks to its
             encoder and so trains them at the encoder's rate; the default follows it.
+        classifier_lr_scale: learning rate of the classifiers, in units of ``lr``; None counts them
+            to the heads. In short runs they need more than the decoder bears.
+        classifiers: children that this is about; read only with ``classifier_lr_scale``.
 
     Returns:
-        At most four groups, empty ones left out, each with ``name``, ``params``, ``parameter_names``,
+        At most six groups, empty ones left out, each with ``name``, ``params``, ``parameter_names``,
         ``lr``, ``lr_scale`` (see :func:`set_learning_rate`) and ``weight_decay``. Frozen parameters
         are in none of them; a parameter shared by two modules is in one.
 
     Raises:
-        ValueError: a name in ``base`` is no child of ``model``, or a number is negative.
+        ValueError: a name in ``base`` or ``classifiers`` is no child of ``model``, or a number is
+            negative.
 
     Source:
         Implementation details of the paper; group rules of the released code.
@@ -75,12 +81,19 @@ def parameter_groups(
     check_between("lr", lr, 0.0, float("inf"))
     check_between("weight_decay", weight_decay, 0.0, float("inf"))
     check_between("head_lr_scale", head_lr_scale, 0.0, float("inf"))
-    base = set(base)
+    scales = {"base": 1.0, "head": head_lr_scale}
+    owners = {"base": set(base)}
+    if classifier_lr_scale is not None:
+        check_between("classifier_lr_scale", classifier_lr_scale, 0.0, float("inf"))
+        scales["classifier"] = classifier_lr_scale
+        owners["classifier"] = set(classifiers)
     children = [name for name, _ in model.named_children()]
-    for name in sorted(base):
-        check_choice("base", name, children)
+    for part, names in owners.items():
+        for name in sorted(names):
+            check_choice("base" if part == "base" else "classifiers", name, children)
+    part_of = {name: part for part, names in owners.items() for name in names}
     groups: dict[str, dict[str, Any]] = {}
-    for part, scale in (("base", 1.0), ("head", head_lr_scale)):
+    for part, scale in scales.items():
         for suffix, decay in (("", weight_decay), ("_no_decay", 0.0)):
             groups[part + suffix] = {
                 "name": part + suffix,
@@ -93,7 +106,7 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        part = "base" if name.partition(".")[0] in base else "head"
+        part = part_of.get(name.partition(".")[0], "head")
         group = groups[part if is_decayed(name, parameter) else f"{part}_no_decay"]
         group["params"].append(parameter)
         group["parameter_names"].append(name)

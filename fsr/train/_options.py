@@ -66,6 +66,9 @@ class OptimConfig:
     lr: float = option(6e-5, "learning rate of the encoder after its warm-up")
     weight_decay: float = option(0.05, "weight decay of matrices")
     head_lr_scale: float = option(10.0, "learning rate of the heads over that of the encoder")
+    classifier_lr_scale: float | None = option(
+        None, "learning rate of the classifiers over that of the encoder; null = the heads'"
+    )
     beta1: float = option(0.9, "decay of AdamW's first moment")
     beta2: float = option(0.999, "decay of AdamW's second moment")
     clip_norm: float | None = option(None, "largest gradient norm; null = not clipped")

@@ -140,7 +140,11 @@ def build_parts(
     teacher = make_teacher(student, momentum).to(accelerator.device)
     optimizer = torch.optim.AdamW(
         parameter_groups(
-            student, optim.lr, weight_decay=optim.weight_decay, head_lr_scale=optim.head_lr_scale
+            student,
+            optim.lr,
+            weight_decay=optim.weight_decay,
+            head_lr_scale=optim.head_lr_scale,
+            classifier_lr_scale=optim.classifier_lr_scale,
         ),
         betas=(optim.beta1, optim.beta2),
     )
