@@ -16,12 +16,20 @@ if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))
 
 from _ablation_scores import SCORES, changed  # noqa: E402
-from _ablation_tables import agreement_table, score_table  # noqa: E402
+from _ablation_tables import (  # noqa: E402
+    agreement_table,
+    comparison,
+    interval,
+    score_table,
+    signed,
+)
 from _ablation_thresholds import best_threshold_table, threshold_table  # noqa: E402
 from _ablation_variants import BASELINE, VARIANTS, Variant  # noqa: E402
 
 Rows = list[list[str]]
 NETWORKS = ("student", "teacher")
+# Pairs of seeds from which on a row stands among all others.
+LISTED_FROM = 4
 
 
 def runs(name: str) -> list[dict[str, Any]]:
@@ -56,15 +64,19 @@ def chosen(which: str, against: str = BASELINE) -> list[Variant]:
     return [v for v in VARIANTS.values() if not wanted.isdisjoint((v.name, str(v.tier)))]
 
 
-def scores(which: str, network: str, score: str, against: str = BASELINE) -> Rows:
+def scores(
+    which: str, network: str, score: str, against: str = BASELINE, name: str = "final"
+) -> Rows:
     """Return one score of some variants, with differences to one of all variants.
+
+    The runs are those of a file by name.
 
     Of the latter only those seeds count that another of the variants was run with, so that its mean
     and theirs lie apart by the difference where all have the same seeds.
     """
     _check(network, NETWORKS)
     _check(score, tuple(SCORES))
-    listed, done = chosen(which, against), runs("final")
+    listed, done = chosen(which, against), runs(name)
     others = {variant.name for variant in listed} - {against}
     seeds = {run["seed"] for run in done if run["variant"] in others}
     kept = [run for run in done if run["variant"] != against or run["seed"] in seeds]
@@ -102,17 +114,20 @@ def _short(score: str) -> str:
     return score.removeprefix("student, ").removesuffix(" mIoU")
 
 
-def thresholds(which: str, against: str = BASELINE) -> Rows:
+def thresholds(which: str, against: str = BASELINE, name: str = "final") -> Rows:
     """Return CAM mIoU at every threshold, differences to one variant with their t intervals."""
     listed = chosen(which, against)
-    (first, *names), *body = threshold_table(runs("final"), listed, against)
+    (first, *names), *body = threshold_table(runs(name), listed, against)
     return [[first, *(f"`{name}`" for name in names)], *body]
 
 
-def best_thresholds(which: str, against: str = BASELINE) -> Rows:
-    """Return differences of CAM mIoU, each variant at its own best threshold."""
+def best_thresholds(which: str, against: str = BASELINE, name: str = "final") -> Rows:
+    """Return differences of CAM mIoU, each variant at its own best threshold.
+
+    Those of the runs by name, and again on the confirmation's seeds where they have any.
+    """
     listed = chosen(which, against)
-    sides = runs("final"), runs("confirmation")
+    sides = runs(name), runs("confirmation") if name == "final" else []
     heading, *body = best_threshold_table(*sides, listed, against)
     return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
@@ -126,6 +141,49 @@ def variants(which: str) -> Rows:
         options = " ".join(f"`{option}`" for option in variant.overrides) or "none"
         rows.append([f"`{variant.name}`", variant.about, options, str(seeds)])
     return [["variant", "what it is", "options over `ablation.yaml`", "seeds run"], *rows]
+
+
+def information(which: str, name: str = "targets") -> Rows:
+    """Return what the targets said in the course of the runs of some variants, means over seeds."""
+    rows, done = [], runs(name)
+    for variant in chosen(which):
+        mine = [run["losses"] for run in done if run["variant"] == variant.name and run["scores"]]
+        for kind in ("patches", "aggregate"):
+            told = [losses for losses in mine if f"{kind}_nats" in losses]
+            if not told:
+                continue
+            cells = []
+            for what in ("nats", "information", "used"):
+                for part in (1, -1):
+                    value = statistics.fmean(losses[f"{kind}_{what}"][part] for losses in told)
+                    cells.append(f"{value:.0%}" if what == "used" else f"{value:.2f}")
+            rows.append([f"`{variant.name}`", kind, *cells])
+    heading = ["variant", "targets of"]
+    for what in ("nats to uniform", "tells apart, nats", "prototypes used"):
+        heading += [f"{what}: second tenth", "last tenth"]
+    return [heading, *rows]
+
+
+def leaderboard() -> Rows:
+    """Return every variant beside the baseline of its own runs, the best prediction first."""
+    rows: list[tuple[float, list[str]]] = []
+    for name in ("final", "targets"):
+        done = runs(name)
+        for variant in VARIANTS.values():
+            if variant.name == BASELINE or variant.masks:
+                continue
+            one, cam = (
+                comparison(done, variant.name, BASELINE, "student", score)
+                for score in ("prediction", "cam")
+            )
+            if one.pairs < LISTED_FROM:
+                continue
+            cells = [f"`{variant.name}`", variant.about, str(one.pairs)]
+            for found in (one, cam):
+                cells += [f"{signed(found.difference)} ({interval(found.student)})"]
+            rows.append((-one.difference, cells))
+    heading = ["variant", "what it is", "pairs", "prediction (95% t)", "CAM at 0.2 (95% t)"]
+    return [heading, *(cells for _, cells in sorted(rows, key=lambda row: row[0]))]
 
 
 def costs(which: str, revision: str | None = None) -> Rows:
@@ -182,6 +240,8 @@ def _check(got: str, expected: tuple[str, ...]) -> None:
 
 
 TABLES: dict[str, Callable[..., Rows]] = {
+    "information": information,
+    "leaderboard": leaderboard,
     "scores": scores,
     "agreement": agreement,
     "thresholds": thresholds,

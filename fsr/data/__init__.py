@@ -18,6 +18,7 @@ from fsr.data._label_builders import (
 )
 from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
+from fsr.data._noisy_labels import NoisyLabels
 from fsr.data._photographs import IMAGE_SUFFIXES, image_size, read_photograph
 from fsr.data._sample import Sample
 from fsr.data._sbd import VOC_IMAGES, build_train_aug
@@ -37,6 +38,7 @@ __all__ = [
     "VOC_IMAGES",
     "FolderDataset",
     "LabelTable",
+    "NoisyLabels",
     "Sample",
     "SampleSource",
     "Scenes",

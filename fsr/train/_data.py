@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, Sample, Scenes, TwoViews
+from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, NoisyLabels, Sample, Scenes, TwoViews
 from fsr.errors import ConfigError, DataError
 from fsr.train._options import Config, DataConfig
 
@@ -56,14 +56,25 @@ def build_datasets(config: Config) -> tuple[Any, Any]:
     """
     data = config.data
     if data.name == "scenes":
-        return _scenes(config, train=True), _scenes(config, train=False)
+        return _labelled(config, _scenes(config, train=True)), _scenes(config, train=False)
     build = {"voc": _voc, "coco": _coco, "folder": _folder}[data.name]
     train, evaluation = build(data, data.root or "")
     if tuple(train.class_names) != tuple(evaluation.class_names):
         raise DataError(
             f"data.eval_split: expected the classes of {train!r}, {evaluation!r} has others"
         )
-    return First(train, data.train_size), First(evaluation, data.eval_size)
+    return _labelled(config, First(train, data.train_size)), First(evaluation, data.eval_size)
+
+
+def _labelled(config: Config, train: Any) -> Any:
+    """Return what is trained on with the errors in its labels that were asked for."""
+    noise = config.data.label_noise
+    if not noise:
+        return train
+    try:
+        return NoisyLabels(train, noise, seed=config.seed)
+    except ValueError as error:
+        raise ConfigError(f"data.label_noise: {str(error).removeprefix('share: ')}") from None
 
 
 def _voc(data: DataConfig, root: str) -> tuple[Any, Any]:

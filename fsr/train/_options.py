@@ -23,6 +23,7 @@ class DataConfig:
     cache: str | None = option(None, "coco: folder for the drawn masks; null = drawn every time")
     train_size: int | None = option(None, "train on the first so many images; null = all")
     eval_size: int | None = option(None, "evaluate on the first so many images; null = all")
+    label_noise: float = option(0.0, "share of the training labels to make wrong, for experiments")
     image_size: int = option(448, "side of the training views in pixels")
     batch_size: int = option(8, "images per step, over all processes and micro-batches")
     micro_batch: int | None = option(None, "images a process forwards at once; null = its share")

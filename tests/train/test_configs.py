@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("omegaconf")
 
@@ -19,6 +20,7 @@ from fsr.train import (
     accumulation,
     build_learning_rate,
     build_preset,
+    build_student,
     check_same_run,
     load_config,
 )
@@ -66,6 +68,25 @@ def test_voc_resolves_to_the_numbers_of_the_released_recipe() -> None:
     assert (momentum(0), momentum(20_000)) == (0.9995, 1.0)
     assert (temperature(0), temperature(2_499), temperature(19_999)) == (0.04, 0.07, 0.07)
     assert preset.drop_path_rate == 0.1
+
+
+@pytest.mark.parametrize("over", [["voc_informative"], ["voc_informative", "dinov2"]])
+def test_voc_informative_is_preset_fast_whatever_voc_spells_out(over: list[str]) -> None:
+    config = load_config("voc", *over, overrides=["data.root=somewhere"])
+    preset = build_preset(config)
+    assert preset == presets.get_preset("fast", target="standardised")
+    assert (config.steps, config.optim.mixed_precision) == (20_000, "bf16")
+
+
+def test_dinov2_builds_a_segmenter_on_448_pixels() -> None:
+    config = load_config(
+        *("voc", "voc_informative", "dinov2"),
+        overrides=["data.root=somewhere", "model.pretrained=false"],
+    )
+    student = build_student(config, [str(number) for number in range(20)])
+    assert student.backbone.embed_dim == 384
+    assert student.backbone.grid(torch.zeros(1, 3, 448, 448)) == (32, 32)
+    assert build_preset(config).mask_block == 4  # divides the grid
 
 
 def test_voc_names_weights_input_and_optimiser_of_the_released_recipe() -> None:
