@@ -19,13 +19,13 @@ from fsr.losses._target_forms import (
 )
 
 __all__ = [
+    "TARGET_FORMS",
     "Center",
     "DenseEnergyLoss",
     "PTCLoss",
     "ReinforcementLosses",
     "Scale",
     "SelfReinforcementLoss",
-    "TARGET_FORMS",
     "TargetForm",
     "TargetInformation",
     "balanced_segmentation_loss",

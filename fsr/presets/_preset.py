@@ -11,8 +11,8 @@ from fsr.aggregation import Masking
 from fsr.losses import TargetForm
 from fsr.masking import Rounding, Strategy, Thresholds
 from fsr.presets._cam_source import CAMSource
-from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES, check_preset
-from fsr.presets._turnover import teacher_source_step
+from fsr.presets._phases import resolved_steps, weights_by_step
+from fsr.presets._preset_checks import check_preset
 from fsr.schedules import Schedule
 
 
@@ -73,6 +73,9 @@ class Preset:
             each batch's own.
         momentum: EMA momentum of the teacher at step 0, for :class:`fsr.teacher.EMATeacher`.
         final_momentum: EMA momentum at the end of the run (cosine in between).
+        momentum_memories: memories of the teacher that a run has, above 0, for a momentum that is
+            the same at every step instead of the two before (not in the paper); None keeps them.
+            See :func:`fsr.schedules.run_momentum`.
         learning_rate_warmup: fraction of the run of the learning rate's linear warm-up.
         learning_rate_warmup_ratio: where that warm-up starts, relative to the base rate.
         drop_path_rate: stochastic depth of the student, for ``backbone_options``.
@@ -126,6 +129,7 @@ class Preset:
     scale_momentum: float = 0.0
     momentum: float = 0.9995
     final_momentum: float = 1.0
+    momentum_memories: float | None = None
     learning_rate_warmup: float = 0.075
     learning_rate_warmup_ratio: float = 0.1
     drop_path_rate: float = 0.1
@@ -142,9 +146,9 @@ class Preset:
     ) -> dict[str, int]:
         """Return the step at which each phase ends or starts, by field name.
 
-        ``teacher_source_from`` is added (see :func:`teacher_source_step`), and no phase that reads
-        a CAM or entropies of the teacher starts before it: until then masks are random and the term
-        waits.
+        ``teacher_source_from`` is added (see :func:`fsr.presets.teacher_source_step`), and no phase
+        that reads a CAM or entropies of the teacher starts before it: until then masks are random
+        and the term waits.
 
         Args:
             total_steps: length of the run in steps; the preset's own by default.
@@ -152,20 +156,9 @@ class Preset:
                 the preset's.
         """
         total = self.total_steps if total_steps is None else total_steps
-        check_positive_int("total_steps", total)
         if momentum is None:
-            momentum = schedules.cosine(self.momentum, self.final_momentum, total)
-        steps = {name: round(getattr(self, name) * total) for name in PHASES}
-        ready = steps["teacher_source_from"] = teacher_source_step(momentum, total)
-        sources = {"segmentation_from": self.segmentation_cam, "affinity_from": self.affinity_cam}
-        if self.mask_strategy in CAM_STRATEGIES or self.uncertain_boundary_weight > 0:
-            sources["random_mask_until"] = self.mask_cam
-        waiting = {phase for phase, source in sources.items() if source.network == "teacher"}
-        if self.mask_strategy == "entropy":
-            waiting.add("random_mask_until")
-        for phase in waiting:
-            steps[phase] = max(steps[phase], ready)
-        return steps
+            momentum = self._momentum(total)
+        return resolved_steps(self, total, momentum)
 
     def weight_schedules(self, steps: Mapping[str, int] | None = None) -> dict[str, Schedule]:
         """Return the weight of each term of Eq. 10 as a function of the step.
@@ -173,20 +166,11 @@ class Preset:
         Args:
             steps: what :meth:`resolve` returned; by default with the preset's own numbers.
         """
-        steps = self.resolve() if steps is None else steps
-        starts = {
-            "segmentation": steps["segmentation_from"],
-            "energy": steps["segmentation_from"],
-            "affinity": steps["affinity_from"],
-        }
-        return {
-            term: schedules.switch(0.0, getattr(self, f"{term}_weight"), starts.get(term, 0))
-            for term in LOSS_TERMS
-        }
+        return weights_by_step(self, self.resolve() if steps is None else steps)
 
     def momentum_schedule(self) -> Schedule:
         """Return the teacher's momentum as a function of the step, for ``EMATeacher``."""
-        return schedules.cosine(self.momentum, self.final_momentum, self.total_steps)
+        return self._momentum(self.total_steps)
 
     def temperature_schedule(self) -> Schedule:
         """Return the teacher's temperature as a function of the step."""
@@ -220,6 +204,13 @@ class Preset:
         rows.append(("teacher_source_from", f"step {steps['teacher_source_from']}"))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+    def _momentum(self, total_steps: int) -> Schedule:
+        """Return the teacher's momentum in a run of a length."""
+        check_positive_int("total_steps", total_steps)
+        if self.momentum_memories is not None:
+            return schedules.constant(schedules.run_momentum(total_steps, self.momentum_memories))
+        return schedules.cosine(self.momentum, self.final_momentum, total_steps)
 
     def __str__(self) -> str:
         return self.describe()

@@ -1,0 +1,58 @@
+"""Fields of a preset that neither the paper nor the released code has: off, on, and refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from fsr import schedules
+from fsr.presets import PRESETS, get_preset, teacher_source_step
+
+OFF: dict[str, Any] = {"momentum_memories": None}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_further_switch_is_off_in_every_preset(name: str) -> None:
+    assert {field: getattr(PRESETS[name], field) for field in OFF} == OFF
+
+
+# -- the teacher's momentum -----------------------------------------------------------------------
+
+
+def test_memories_take_the_place_of_both_momenta() -> None:
+    preset = get_preset("fast", total_steps=400, momentum_memories=20.0)
+    assert preset.momentum_schedule() == schedules.constant(math.exp(-20 / 400))
+    assert get_preset("fast", total_steps=400).momentum_schedule()(400) == 1.0
+
+
+def test_phases_wait_for_the_teacher_that_memories_make() -> None:
+    preset = get_preset("fast", total_steps=400, momentum_memories=20.0, random_mask_until=0.0)
+    sound = teacher_source_step(math.exp(-20 / 400), 400)
+    assert preset.resolve()["teacher_source_from"] == preset.resolve()["random_mask_until"] == sound
+    # Three memories of twenty, in a run of any length.
+    assert sound == 62
+    assert preset.resolve(4000)["teacher_source_from"] == 602
+
+
+def test_a_constant_teacher_temperature_is_a_warm_up_without_a_slope() -> None:
+    preset = get_preset("fast", teacher_temperature_start=0.05, teacher_temperature=0.05)
+    assert {preset.temperature_schedule()(step) for step in (0, 1, 2499, 20_000)} == {0.05}
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        ({"momentum_memories": 0}, ValueError, r"momentum_memories: .* \(0.0, inf\), got 0"),
+        ({"momentum_memories": "20"}, TypeError, "momentum_memories: expected a number, got str"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(
+    overrides: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        get_preset("fast", **overrides)
