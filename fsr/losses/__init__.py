@@ -7,6 +7,7 @@ from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncert
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._information import TargetInformation, target_information
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
+from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
 from fsr.losses._scale import Scale, output_spread
 from fsr.losses._segmentation import balanced_segmentation_loss
@@ -19,10 +20,12 @@ from fsr.losses._target_forms import (
 )
 
 __all__ = [
+    "REGRESSION_FORMS",
     "TARGET_FORMS",
     "Center",
     "DenseEnergyLoss",
     "PTCLoss",
+    "RegressionForm",
     "ReinforcementLosses",
     "Scale",
     "SelfReinforcementLoss",
@@ -36,6 +39,7 @@ __all__ = [
     "label_boundary",
     "output_spread",
     "patch_token_contrast",
+    "regression_loss",
     "sinkhorn_distribution",
     "standardised_distribution",
     "target_distribution",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
-from fsr._core.checks import check_between
+from fsr._core.checks import check_between, check_choice
 
 if TYPE_CHECKING:
     from fsr.presets._preset import Preset
+
+# How L_u compares: distributions over prototypes (Eq. 8), or a form of fsr.losses.regression_loss.
+UncertainForm = Literal["prototypes", "cosine", "smooth_l1"]
+UNCERTAIN_FORMS: tuple[UncertainForm, ...] = get_args(UncertainForm)
 
 
 def check_beyond(preset: Preset) -> None:
@@ -20,4 +24,21 @@ def check_beyond(preset: Preset) -> None:
     if preset.momentum_memories is not None:
         check_between(
             "momentum_memories", preset.momentum_memories, 0.0, float("inf"), inclusive=False
+        )
+    check_choice("uncertain_form", preset.uncertain_form, UNCERTAIN_FORMS)
+    if preset.uncertain_form != "prototypes":
+        _check_regression(preset)
+
+
+def _check_regression(preset: Preset) -> None:
+    """Raise if something asks for the distributions that a regression does without."""
+    form = f"uncertain_form={preset.uncertain_form!r}"
+    if preset.mask_strategy == "entropy":
+        raise ValueError(
+            f"mask_strategy: expected one that reads no distributions with {form}, got 'entropy'"
+        )
+    if preset.uncertain_boundary_weight > 0:
+        raise ValueError(
+            f"uncertain_boundary_weight: expected 0 with {form}, which weighs masked patches "
+            f"alike, got {preset.uncertain_boundary_weight}"
         )

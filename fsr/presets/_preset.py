@@ -10,6 +10,7 @@ from fsr._core.checks import check_positive_int
 from fsr.aggregation import Masking
 from fsr.losses import TargetForm
 from fsr.masking import Rounding, Strategy, Thresholds
+from fsr.presets._beyond_checks import UncertainForm
 from fsr.presets._cam_source import CAMSource
 from fsr.presets._phases import resolved_steps, weights_by_step
 from fsr.presets._preset_checks import check_preset
@@ -53,6 +54,9 @@ class Preset:
         uncertain_boundary_weight: what masked patches on a boundary of the token labels of view 2
             count more in Eq. 8, once masks are no longer random (not in the paper); these labels
             are made from ``mask_cam`` as those of view 1 are from ``affinity_cam``.
+        uncertain_form: ``"prototypes"`` (Eq. 8), or ``"cosine"`` or ``"smooth_l1"`` for tokens that
+            follow the teacher's tokens (not in the paper); see
+            :func:`fsr.losses.regression_loss`.
         confident_weight: lambda_5 of Eq. 10.
         energy_weight: weight of the dense energy loss, which Eq. 10 does not have.
         segmentation_from: fraction of the run at which segmentation and dense energy start.
@@ -112,6 +116,7 @@ class Preset:
     segmentation_weight: float = 0.1
     uncertain_weight: float = 0.1
     uncertain_boundary_weight: float = 0.0
+    uncertain_form: UncertainForm = "prototypes"
     confident_weight: float = 0.1
     energy_weight: float = 0.05
     segmentation_from: float = 0.1

@@ -10,7 +10,7 @@ import pytest
 from fsr import schedules
 from fsr.presets import PRESETS, get_preset, teacher_source_step
 
-OFF: dict[str, Any] = {"momentum_memories": None}
+OFF: dict[str, Any] = {"momentum_memories": None, "uncertain_form": "prototypes"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -49,6 +49,21 @@ def test_a_constant_teacher_temperature_is_a_warm_up_without_a_slope() -> None:
     [
         ({"momentum_memories": 0}, ValueError, r"momentum_memories: .* \(0.0, inf\), got 0"),
         ({"momentum_memories": "20"}, TypeError, "momentum_memories: expected a number, got str"),
+        (
+            {"uncertain_form": "cosin"},
+            ValueError,
+            r"uncertain_form: expected one of .* \(did you mean 'cosine'\?\)",
+        ),
+        (
+            {"uncertain_form": "cosine", "mask_strategy": "entropy"},
+            ValueError,
+            "mask_strategy: .* with uncertain_form='cosine', got 'entropy'",
+        ),
+        (
+            {"uncertain_form": "smooth_l1", "uncertain_boundary_weight": 0.5},
+            ValueError,
+            "uncertain_boundary_weight: expected 0 with uncertain_form='smooth_l1', .* got 0.5",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_by_name(

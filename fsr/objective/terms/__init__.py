@@ -5,6 +5,7 @@ from fsr.objective.terms._auxiliary import AuxiliaryClassification
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
+from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._segmentation import Segmentation
 from fsr.objective.terms._uncertain import UncertainReinforcement
 
@@ -14,6 +15,7 @@ __all__ = [
     "Classification",
     "ConfidentReinforcement",
     "DenseEnergy",
+    "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
 ]

@@ -1,0 +1,148 @@
+"""Further switches of a preset, each with one step through the objective and its term alone."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from fsr.losses import REGRESSION_FORMS, regression_loss
+from fsr.objective import TrainingObjective, terms
+from tests.helpers import assert_same
+from tests.objective.test_objective import (
+    NORMALISATION,
+    RUN,
+    batch,
+    build,
+    generator,
+    run,
+    views,
+)
+from tests.objective.test_terms import Half, networks, step_of
+
+OFF: dict[str, Any] = {"momentum_memories": None, "uncertain_form": "prototypes"}
+SWITCHES: list[dict[str, Any]] = [{"uncertain_form": form} for form in REGRESSION_FORMS]
+
+
+def ids(switch: dict[str, Any]) -> str:
+    return ",".join(f"{name}={value}" for name, value in switch.items())
+
+
+# -- all of them ----------------------------------------------------------------------------------
+
+
+def test_off_spelled_out_is_the_default_to_the_bit() -> None:
+    torch.manual_seed(5)
+    objective = build("fast")
+    twin = TrainingObjective(
+        objective.student, objective.teacher, preset="fast", **(NORMALISATION | RUN | OFF)
+    )
+    assert twin.recipe.names == objective.recipe.names
+    assert_same(run(twin, 60), run(objective, 60))
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=ids)
+def test_a_step_trains_every_parameter(switch: dict[str, Any]) -> None:
+    objective = build("fast", **switch)
+    for step in (0, 60):
+        output = run(objective, step)
+        assert all(bool(torch.isfinite(value)) for value in output.terms().values())
+        output.total.backward()
+    trainable = [p for p in objective.student.parameters() if p.requires_grad]
+    assert all(parameter.grad is not None for parameter in trainable)
+    assert all(parameter.grad is None for parameter in objective.teacher.parameters())
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=ids)
+def test_float64_autocast_and_non_square_views_of_an_image_without_a_class(
+    switch: dict[str, Any],
+) -> None:
+    objective = build("fast", mask_block=1, **switch)
+    view1, view2, labels = views()
+    labels[1] = 0.0
+    with torch.autocast("cpu", torch.bfloat16):
+        half = run(objective, 60, views=(view1[..., :48], view2[..., :48], labels))
+    assert half.total.dtype == torch.float32
+    half.total.backward()
+    assert bool(torch.isfinite(half.total))
+    objective.student.double()
+    objective.teacher.double()
+    torch.manual_seed(3)
+    assert run(objective, 60, views=batch(dtype=torch.float64)).total.dtype == torch.float64
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=ids)
+def test_a_copy_and_a_state_give_the_same_step(switch: dict[str, Any]) -> None:
+    objective = build("fast", **switch)
+    run(objective, 0)
+    twin = copy.deepcopy(objective)
+    fresh = TrainingObjective(
+        twin.student, twin.teacher, preset="fast", **(NORMALISATION | RUN | switch)
+    )
+    fresh.load_state_dict(objective.state_dict(), strict=True)
+    expected = run(objective, 60)
+    assert_same(run(twin, 60), expected)
+    fresh.student.load_state_dict(objective.student.state_dict())
+    assert_same(run(fresh, 60), expected)
+
+
+def test_the_steps_run_on_this_device(device: torch.device) -> None:
+    for switch in SWITCHES:
+        objective = build("fast", **switch)
+        objective.student.to(device)
+        objective.teacher.to(device)
+        output = run(objective, 60, views=[tensor.to(device) for tensor in batch()])
+        assert output.total.device.type == device.type
+
+
+# -- tokens instead of prototypes -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", REGRESSION_FORMS)
+def test_the_regression_takes_the_place_of_eq_8(form: Any) -> None:
+    objective = build("reference", uncertain_form=form)
+    student, teacher = copy.deepcopy(objective.student), copy.deepcopy(objective.teacher.module)
+    view1, view2, labels = views()
+    output = objective(view1, view2, labels, step=60, generator=generator())
+    expected = regression_loss(
+        student(view2, output.mask).tokens,
+        teacher(view2).tokens,
+        output.mask.flatten(1),
+        form,
+    )
+    torch.testing.assert_close(output.uncertain, expected)
+    plain = build("reference")
+    plain.student.load_state_dict(student.state_dict())
+    plain.teacher.module.load_state_dict(teacher.state_dict())
+    other = plain(view1, view2, labels, step=60, generator=generator())
+    assert objective.recipe.names == plain.recipe.names
+    same = {name for name in other.values if torch.equal(other.values[name], output.values[name])}
+    assert same == set(other.values) - {"uncertain"}
+    assert output.weights["uncertain"] == 0.1
+
+
+def test_the_regression_reads_no_projections_and_has_no_state() -> None:
+    objective = build("fast", uncertain_form="cosine", confident_weight=0.0)
+    objective.student.projector.forward = None
+    objective.teacher.module.projector.forward = None
+    output = run(objective, 60)
+    assert output.uncertain.item() > 0
+    assert not [name for name in objective.state_dict() if name.startswith("terms.uncertain")]
+    assert "patches_nats" not in output.seen
+
+
+def test_the_regression_alone_needs_a_mask() -> None:
+    student, teacher = networks()
+    term = terms.RegressionReinforcement("smooth_l1", view=1)
+    step = step_of(term, student, teacher=teacher, masks={1: Half()})
+    view1, _, _ = views()
+    mask = step.mask(1)
+    assert mask is not None
+    expected = regression_loss(
+        student(view1, mask).tokens, teacher(view1).tokens, mask.flatten(1), "smooth_l1"
+    )
+    torch.testing.assert_close(term(step), expected)
+    with pytest.raises(ValueError, match="masks: expected one of view 1, which is recovered"):
+        term(step_of(term, student, teacher=teacher))
