@@ -1,6 +1,7 @@
 """Loss terms of the training objective (Eq. 8-10): pure functions, and modules over them."""
 
 from fsr.losses._boundary import boundary_weights, label_boundary
+from fsr.losses._cam_consistency import cam_consistency_loss
 from fsr.losses._center import Center
 from fsr.losses._classification import classification_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
@@ -33,6 +34,7 @@ __all__ = [
     "TargetInformation",
     "balanced_segmentation_loss",
     "boundary_weights",
+    "cam_consistency_loss",
     "classification_loss",
     "confident_loss",
     "gated_dense_energy",

@@ -38,8 +38,8 @@ def regression_loss(
         form: ``"cosine"`` or ``"smooth_l1"``.
 
     Returns:
-        Scalar of at least 0 (to rounding), in at least float32. An image without a masked token counts as 0; so
-        does a whole batch of them, still attached to the graph.
+        Scalar of at least 0 (to rounding), in at least float32. An image without a masked token
+        counts as 0; so does a whole batch of them, still attached to the graph.
 
     Raises:
         ShapeError: a shape is wrong or does not fit the others.

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 UncertainForm = Literal["prototypes", "cosine", "smooth_l1"]
 UNCERTAIN_FORMS: tuple[UncertainForm, ...] = get_args(UncertainForm)
 
+# Terms that a recipe has only where their weight is above 0.
+FURTHER_TERMS = ("cam_consistency",)
+
 
 def check_beyond(preset: Preset) -> None:
     """Raise unless the further switches of a preset are in their range and fit the others.
@@ -25,6 +28,9 @@ def check_beyond(preset: Preset) -> None:
         check_between(
             "momentum_memories", preset.momentum_memories, 0.0, float("inf"), inclusive=False
         )
+    for term in FURTHER_TERMS:
+        name = f"{term}_weight"
+        check_between(name, getattr(preset, name), 0.0, float("inf"))
     check_choice("uncertain_form", preset.uncertain_form, UNCERTAIN_FORMS)
     if preset.uncertain_form != "prototypes":
         _check_regression(preset)

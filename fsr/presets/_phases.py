@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fsr import schedules
 from fsr._core.checks import check_positive_int
+from fsr.presets._beyond_checks import FURTHER_TERMS
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
 from fsr.presets._turnover import teacher_source_step
 from fsr.schedules import Schedule
@@ -51,6 +52,8 @@ def resolved_steps(
 def weights_by_step(preset: Preset, steps: Mapping[str, int]) -> dict[str, Schedule]:
     """Return the weight of each term as a function of the step, 0 before the term's phase.
 
+    A term that the paper does not have is there only with a weight above 0.
+
     Args:
         preset: the preset.
         steps: what :func:`resolved_steps` returned.
@@ -65,8 +68,11 @@ def weights_by_step(preset: Preset, steps: Mapping[str, int]) -> dict[str, Sched
         "segmentation": steps["segmentation_from"],
         "energy": steps["segmentation_from"],
         "affinity": steps["affinity_from"],
+        "cam_consistency": steps["teacher_source_from"],
     }
+    weights = {term: getattr(preset, f"{term}_weight") for term in (*LOSS_TERMS, *FURTHER_TERMS)}
     return {
-        term: schedules.switch(0.0, getattr(preset, f"{term}_weight"), starts.get(term, 0))
-        for term in LOSS_TERMS
+        term: schedules.switch(0.0, weight, starts.get(term, 0))
+        for term, weight in weights.items()
+        if weight > 0 or term in LOSS_TERMS
     }

@@ -59,6 +59,9 @@ class Preset:
             :func:`fsr.losses.regression_loss`.
         confident_weight: lambda_5 of Eq. 10.
         energy_weight: weight of the dense energy loss, which Eq. 10 does not have.
+        cam_consistency_weight: weight of the student's CAM of view 1 following the teacher's, once
+            the teacher is sound (not in the paper); 0: no such term. See
+            :func:`fsr.losses.cam_consistency_loss`.
         segmentation_from: fraction of the run at which segmentation and dense energy start.
         affinity_from: fraction of the run at which the affinity term starts.
         energy_sigma_rgb: colour bandwidth of the dense energy, in 0..255.
@@ -119,6 +122,7 @@ class Preset:
     uncertain_form: UncertainForm = "prototypes"
     confident_weight: float = 0.1
     energy_weight: float = 0.05
+    cam_consistency_weight: float = 0.0
     segmentation_from: float = 0.1
     affinity_from: float = 0.0
     energy_sigma_rgb: float = 15.0
@@ -166,7 +170,7 @@ class Preset:
         return resolved_steps(self, total, momentum)
 
     def weight_schedules(self, steps: Mapping[str, int] | None = None) -> dict[str, Schedule]:
-        """Return the weight of each term of Eq. 10 as a function of the step.
+        """Return the weight of each term of the recipe as a function of the step.
 
         Args:
             steps: what :meth:`resolve` returned; by default with the preset's own numbers.

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from fsr.losses import REGRESSION_FORMS, regression_loss
+from fsr.losses import REGRESSION_FORMS, cam_consistency_loss, regression_loss
 from fsr.objective import TrainingObjective, terms
+from fsr.presets import CAMSource
+from fsr.teacher import EMATeacher
 from tests.helpers import assert_same
 from tests.objective.test_objective import (
+    GRID,
     NORMALISATION,
     RUN,
+    _Passes,
     batch,
     build,
+    build_student,
     generator,
+    patch_cam,
     run,
     views,
 )
 from tests.objective.test_terms import Half, networks, step_of
+from tests.presets.test_switches import OFF
 
-OFF: dict[str, Any] = {"momentum_memories": None, "uncertain_form": "prototypes"}
-SWITCHES: list[dict[str, Any]] = [{"uncertain_form": form} for form in REGRESSION_FORMS]
+SWITCHES: list[dict[str, Any]] = [
+    *({"uncertain_form": form} for form in REGRESSION_FORMS),
+    {"cam_consistency_weight": 0.05},
+]
 
 
 def ids(switch: dict[str, Any]) -> str:
@@ -146,3 +157,104 @@ def test_the_regression_alone_needs_a_mask() -> None:
     torch.testing.assert_close(term(step), expected)
     with pytest.raises(ValueError, match="masks: expected one of view 1, which is recovered"):
         term(step_of(term, student, teacher=teacher))
+
+
+# -- the teacher's CAM as target ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", ["paper", "reference", "fast"])
+def test_the_students_cam_follows_the_teachers_of_the_same_view(preset: str) -> None:
+    objective = build(preset, cam_consistency_weight=0.05)
+    student, teacher = copy.deepcopy(objective.student), copy.deepcopy(objective.teacher.module)
+    view1, view2, labels = views()
+    output = objective(view1, view2, labels, step=60, generator=generator())
+    scores = torch.einsum(
+        "bnd,cd->bcn", student(view1).tokens, student.classifier.weight.flatten(1)
+    ).unflatten(2, GRID)
+    target = patch_cam(teacher(view1).tokens, teacher.classifier)
+    expected = cam_consistency_loss(scores, target, labels)
+    assert expected.item() > 0
+    torch.testing.assert_close(output.cam_consistency, expected, rtol=1e-4, atol=1e-6)
+    assert output.weights["cam_consistency"] == 0.05
+    # All else is as it was, and the total is the sum.
+    plain = build(preset)
+    plain.student.load_state_dict(student.state_dict())
+    plain.teacher.module.load_state_dict(teacher.state_dict())
+    other = plain(view1, view2, labels, step=60, generator=generator())
+    assert all(torch.equal(output.values[name], value) for name, value in other.values.items())
+    torch.testing.assert_close(output.total, other.total + 0.05 * output.cam_consistency)
+
+
+def test_it_waits_for_the_teacher_and_costs_no_pass() -> None:
+    objective = build("fast", cam_consistency_weight=0.05)
+    assert run(objective, 30).cam_consistency.item() == 0
+    student, teacher = _Passes(objective.student), _Passes(objective.teacher.module)
+    assert run(objective, 31).cam_consistency.item() > 0
+    assert [images for images, training in student.seen if training] == [4]
+    assert teacher.seen == [(4, False)] * 2  # and the mask's at half the size
+
+
+def test_it_trains_the_encoder_and_the_classifier() -> None:
+    student, teacher = networks()
+    term = terms.CamConsistency()
+    term(step_of(term, student, teacher=teacher)).backward()
+    for weight in (student.classifier.weight, student.backbone.model.blocks[0].attn.qkv.weight):
+        assert weight.grad is not None
+        assert weight.grad.abs().sum() > 0
+    assert student.aux_classifier.weight.grad is None
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_the_auxiliary_cam_alone_reads_no_final_token() -> None:
+    student, teacher = networks()
+    source = CAMSource("teacher", "auxiliary", 2, scales=(1.0,), flip=False)
+    term = terms.CamConsistency(source)
+    _, view2, labels = views()
+    step = step_of(term, student, teacher=teacher)
+    assert step.needs.student == {2: ("aux_tokens",)}
+    scores = torch.einsum(
+        "bnd,cd->bcn", student(view2).aux_tokens, student.aux_classifier.weight.flatten(1)
+    ).unflatten(2, GRID)
+    target = patch_cam(teacher(view2).aux_tokens, teacher.module.aux_classifier)
+    torch.testing.assert_close(term(step), cam_consistency_loss(scores, target, labels))
+
+
+def test_the_students_own_cam_is_no_target() -> None:
+    with pytest.raises(ValueError, match=r"source: expected a CAM of the teacher, .* student, fin"):
+        terms.CamConsistency(CAMSource("student"))
+
+
+# -- several processes ----------------------------------------------------------------------------
+
+
+def _train_in_process(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+    )
+    for index, switch in enumerate(SWITCHES):
+        torch.manual_seed(0)
+        plain = build_student()
+        student = DistributedDataParallel(plain)  # find_unused_parameters stays False
+        objective = TrainingObjective(
+            student, EMATeacher(plain, 0.5), preset="fast", **(NORMALISATION | RUN | switch)
+        )
+        torch.manual_seed(rank)
+        for step in (0, 60):
+            student.zero_grad()
+            objective(*batch(), step=step, generator=generator(rank)).total.backward()
+        gradients = {name: p.grad for name, p in plain.named_parameters() if p.requires_grad}
+        torch.save(gradients, f"{folder}/{index}-{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_agree_without_a_search_for_unused_parameters(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_train_in_process, (str(tmp_path),), nprocs=2)
+    for index in range(len(SWITCHES)):
+        own, other = (
+            torch.load(tmp_path / f"{index}-{rank}.pt", weights_only=True) for rank in (0, 1)
+        )
+        assert len(own) > 0
+        assert_same(own, other, rtol=1e-5, atol=1e-7)

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from fsr import schedules
-from fsr.presets import PRESETS, get_preset, teacher_source_step
+from fsr.presets import FURTHER_TERMS, LOSS_TERMS, PRESETS, get_preset, teacher_source_step
 
-OFF: dict[str, Any] = {"momentum_memories": None, "uncertain_form": "prototypes"}
+OFF: dict[str, Any] = {
+    "momentum_memories": None,
+    "uncertain_form": "prototypes",
+    "cam_consistency_weight": 0.0,
+}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -41,6 +45,26 @@ def test_a_constant_teacher_temperature_is_a_warm_up_without_a_slope() -> None:
     assert {preset.temperature_schedule()(step) for step in (0, 1, 2499, 20_000)} == {0.05}
 
 
+# -- further terms --------------------------------------------------------------------------------
+
+
+def test_a_further_term_is_there_with_a_weight_alone() -> None:
+    plain = get_preset("fast").weight_schedules()
+    assert tuple(plain) == LOSS_TERMS
+    for term in FURTHER_TERMS:
+        options = {"relations_backbone": "fsr_scenes_tiny"} if term == "relations" else {}
+        weights = get_preset("fast", **{f"{term}_weight": 0.05}, **options).weight_schedules()
+        assert tuple(weights) == (*LOSS_TERMS, term)
+
+
+def test_the_teachers_cam_is_followed_once_the_teacher_is_sound() -> None:
+    preset = get_preset(
+        "fast", total_steps=400, momentum_memories=20.0, cam_consistency_weight=0.05
+    )
+    weight = preset.weight_schedules()["cam_consistency"]
+    assert (weight(61), weight(62), weight(400)) == (0.0, 0.05, 0.05)
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -63,6 +87,11 @@ def test_a_constant_teacher_temperature_is_a_warm_up_without_a_slope() -> None:
             {"uncertain_form": "smooth_l1", "uncertain_boundary_weight": 0.5},
             ValueError,
             "uncertain_boundary_weight: expected 0 with uncertain_form='smooth_l1', .* got 0.5",
+        ),
+        (
+            {"cam_consistency_weight": -0.1},
+            ValueError,
+            r"cam_consistency_weight: expected a number in \[0.0, inf\], got -0.1",
         ),
     ],
 )

@@ -6,6 +6,7 @@ from fsr.objective._networks import projection_width
 from fsr.objective._recipe import Recipe, Weighted
 from fsr.objective.recipes._build import build_recipe
 from fsr.objective.recipes._fsr_parts import (
+    further_terms,
     label_terms,
     patch_mask,
     reinforcement_terms,
@@ -22,6 +23,8 @@ def fsr_recipe(
     settings: Preset, student: SingleStageSegmenter, teacher: EMATeacher | None = None
 ) -> Recipe:
     """Return the recipe of a preset of FSR: seven terms over two views, the second masked.
+
+    Terms that the paper does not have follow them where their weight is above 0.
 
     Args:
         settings: every constant, phase and CAM source.
@@ -50,6 +53,7 @@ def fsr_recipe(
         AuxiliaryClassification(view=1),
         *label_terms(preset),
         *reinforcement_terms(preset, steps, aggregates, patches),
+        *further_terms(preset),
     )
     return Recipe(
         name=preset.name,

@@ -13,6 +13,7 @@ from fsr.objective._part import Term
 from fsr.objective._targets import TeacherTargets
 from fsr.objective.terms import (
     Affinity,
+    CamConsistency,
     ConfidentReinforcement,
     DenseEnergy,
     RegressionReinforcement,
@@ -130,3 +131,12 @@ def reinforcement_terms(
         boundary_from=steps["random_mask_until"],
     )
     return uncertain, confident
+
+
+def further_terms(preset: Preset) -> tuple[Term, ...]:
+    """Return the terms that the paper does not have, those with a weight above 0.
+
+    Args:
+        preset: the preset.
+    """
+    return (CamConsistency(),) if preset.cam_consistency_weight > 0 else ()

@@ -2,6 +2,7 @@
 
 from fsr.objective.terms._affinity import Affinity
 from fsr.objective.terms._auxiliary import AuxiliaryClassification
+from fsr.objective.terms._cam_consistency import CamConsistency
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
@@ -12,6 +13,7 @@ from fsr.objective.terms._uncertain import UncertainReinforcement
 __all__ = [
     "Affinity",
     "AuxiliaryClassification",
+    "CamConsistency",
     "Classification",
     "ConfidentReinforcement",
     "DenseEnergy",
