@@ -59,6 +59,12 @@ CASES: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], Build]] = {
         ("exclude", "scale", "ignore"),
         lambda name: MaskedCrossAttentionAggregator(12, masking=name),
     ),
+    "pseudo_thresholds": (
+        cam.LabelThresholds,
+        cam.LABEL_THRESHOLDS,
+        ("fixed", "mixture"),
+        lambda name: presets.get_preset("fast", pseudo_thresholds=name),
+    ),
     "form": (
         losses.RegressionForm,
         losses.REGRESSION_FORMS,

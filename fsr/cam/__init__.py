@@ -12,17 +12,21 @@ from fsr.cam._maps import (
     resize_cam,
     sum_scales,
 )
+from fsr.cam._mixture import LABEL_THRESHOLDS, LabelThresholds, mixture_thresholds
 
 __all__ = [
     "BACKGROUND",
     "EPS",
     "IGNORE",
+    "LABEL_THRESHOLDS",
     "LAYERS",
+    "LabelThresholds",
     "Layer",
     "cam_to_labels",
     "class_activation_maps",
     "keep_present",
     "merge_flip",
+    "mixture_thresholds",
     "normalize_cam",
     "resize_cam",
     "strongest_class",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, get_args
 
 from fsr._core.checks import check_between, check_choice
+from fsr.cam import LABEL_THRESHOLDS
 
 if TYPE_CHECKING:
     from fsr.presets._preset import Preset
@@ -31,6 +32,7 @@ def check_beyond(preset: Preset) -> None:
     for term in FURTHER_TERMS:
         name = f"{term}_weight"
         check_between(name, getattr(preset, name), 0.0, float("inf"))
+    check_choice("pseudo_thresholds", preset.pseudo_thresholds, LABEL_THRESHOLDS)
     check_choice("uncertain_form", preset.uncertain_form, UNCERTAIN_FORMS)
     if preset.uncertain_form != "prototypes":
         _check_regression(preset)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from fsr import schedules
 from fsr._core.checks import check_positive_int
 from fsr.aggregation import Masking
+from fsr.cam import LabelThresholds
 from fsr.losses import TargetForm
 from fsr.masking import Rounding, Strategy, Thresholds
 from fsr.presets._beyond_checks import UncertainForm
@@ -44,6 +45,8 @@ class Preset:
             ``"ignore"``; the objective writes it into both networks. None leaves them as built.
         pseudo_low: CAM scores up to this are background in labels made from CAMs.
         pseudo_high: CAM scores above this are foreground; between the two is ignored.
+        pseudo_thresholds: ``"fixed"``, or ``"mixture"`` for thresholds that follow each batch (not
+            in the paper); see :func:`fsr.cam.mixture_thresholds`.
         refine_labels: refine pseudo labels along image edges with :class:`fsr.refine.PAR`; False
             takes the CAMs as they are (every recipe refines).
         classification_weight: lambda_1 of Eq. 10.
@@ -112,6 +115,7 @@ class Preset:
     masking: Masking | None = "ignore"
     pseudo_low: float = 0.25
     pseudo_high: float = 0.7
+    pseudo_thresholds: LabelThresholds = "fixed"
     refine_labels: bool = True
     classification_weight: float = 1.0
     auxiliary_weight: float = 1.0

@@ -10,15 +10,19 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from fsr.cam import cam_to_labels, mixture_thresholds, resize_cam
 from fsr.losses import REGRESSION_FORMS, cam_consistency_loss, regression_loss
-from fsr.objective import TrainingObjective, terms
+from fsr.objective import PixelLabels, TokenLabels, TrainingObjective, terms
 from fsr.presets import CAMSource
+from fsr.refine import PAR, pseudo_labels
 from fsr.teacher import EMATeacher
 from tests.helpers import assert_same
 from tests.objective.test_objective import (
     GRID,
+    MEAN,
     NORMALISATION,
     RUN,
+    STD,
     _Passes,
     batch,
     build,
@@ -34,6 +38,7 @@ from tests.presets.test_switches import OFF
 SWITCHES: list[dict[str, Any]] = [
     *({"uncertain_form": form} for form in REGRESSION_FORMS),
     {"cam_consistency_weight": 0.05},
+    {"pseudo_thresholds": "mixture", "uncertain_boundary_weight": 1.0},
 ]
 
 
@@ -222,6 +227,49 @@ def test_the_auxiliary_cam_alone_reads_no_final_token() -> None:
 def test_the_students_own_cam_is_no_target() -> None:
     with pytest.raises(ValueError, match=r"source: expected a CAM of the teacher, .* student, fin"):
         terms.CamConsistency(CAMSource("student"))
+
+
+# -- thresholds that follow the batch ------------------------------------------------------------
+
+
+def test_labels_of_pixels_and_tokens_follow_the_mixture_of_their_own_cam() -> None:
+    objective = build("paper", pseudo_thresholds="mixture")
+    student = copy.deepcopy(objective.student)
+    view1, view2, labels = views()
+    output = objective(view1, view2, labels, step=60, generator=generator())
+    made = student(view1)
+    cam = patch_cam(made.aux_tokens, student.aux_classifier)
+    scores = (cam * labels[:, :, None, None]).amax(dim=1)
+    low, high = mixture_thresholds(scores, 0.25, 0.7)
+    assert (low, high) != (0.25, 0.7)
+    expected = cam_to_labels(cam, labels, low=low, high=high)
+    assert torch.equal(output.affinity_labels, expected)
+    assert not torch.equal(expected, cam_to_labels(cam, labels, low=0.25, high=0.7))
+    # The pixels' labels are made from another CAM, at the size of the images.
+    assert output.cam is not None
+    assert output.cam.shape[2:] == view1.shape[2:]
+    on_grid = (resize_cam(output.cam, GRID) * labels[:, :, None, None]).amax(dim=1)
+    low, high = mixture_thresholds(on_grid, 0.25, 0.7)
+    pixels = view1 * STD + MEAN
+    labelled = pseudo_labels(PAR(), pixels, output.cam, labels, low=low, high=high)
+    assert torch.equal(output.pseudo_labels, labelled)
+    seen = (output.pseudo_low.item(), output.pseudo_high.item())
+    assert seen == pytest.approx((low, high), rel=1e-6)
+
+
+def test_images_without_a_class_keep_the_thresholds_and_fixed_ones_are_not_shown() -> None:
+    view1, view2, labels = views()
+    nothing = run(build("fast", pseudo_thresholds="mixture"), 60, views=(view1, view2, 0 * labels))
+    seen = (nothing.pseudo_low.item(), nothing.pseudo_high.item())
+    assert seen == pytest.approx((0.25, 0.7))
+    assert not nothing.pseudo_labels.any()
+    assert "pseudo_low" not in run(build("fast"), 60).seen
+
+
+def test_unknown_thresholds_are_refused_by_each_kind_of_label() -> None:
+    for kind in (PixelLabels, TokenLabels):
+        with pytest.raises(ValueError, match="thresholds: expected one of 'fixed', 'mixture'"):
+            kind(CAMSource(), thresholds="otsu")
 
 
 # -- several processes ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ OFF: dict[str, Any] = {
     "momentum_memories": None,
     "uncertain_form": "prototypes",
     "cam_consistency_weight": 0.0,
+    "pseudo_thresholds": "fixed",
 }
 
 
@@ -87,6 +88,11 @@ def test_the_teachers_cam_is_followed_once_the_teacher_is_sound() -> None:
             {"uncertain_form": "smooth_l1", "uncertain_boundary_weight": 0.5},
             ValueError,
             "uncertain_boundary_weight: expected 0 with uncertain_form='smooth_l1', .* got 0.5",
+        ),
+        (
+            {"pseudo_thresholds": "mixtur"},
+            ValueError,
+            r"pseudo_thresholds: expected one of .* \(did you mean 'mixture'\?\)",
         ),
         (
             {"cam_consistency_weight": -0.1},

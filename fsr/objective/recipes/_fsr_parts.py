@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from fsr.losses import DenseEnergyLoss
 from fsr.masking import UncertainMasker
@@ -78,7 +79,16 @@ def token_labels(
         source: CAM that they are made from.
         seen_as: name under which they can be seen, None for none.
     """
-    return TokenLabels(source, low=preset.pseudo_low, high=preset.pseudo_high, seen_as=seen_as)
+    return TokenLabels(source, seen_as=seen_as, **_thresholds(preset))
+
+
+def _thresholds(preset: Preset) -> dict[str, Any]:
+    """Return the thresholds of labels made from CAMs."""
+    return {
+        "low": preset.pseudo_low,
+        "high": preset.pseudo_high,
+        "thresholds": preset.pseudo_thresholds,
+    }
 
 
 def label_terms(preset: Preset) -> tuple[Term, ...]:
@@ -89,9 +99,8 @@ def label_terms(preset: Preset) -> tuple[Term, ...]:
     """
     pixels = PixelLabels(
         preset.segmentation_cam,
-        low=preset.pseudo_low,
-        high=preset.pseudo_high,
         refinement=PAR() if preset.refine_labels else None,
+        **_thresholds(preset),
     )
     energy = DenseEnergyLoss(
         sigma_rgb=preset.energy_sigma_rgb,
