@@ -1,6 +1,7 @@
 """Class activation maps (Eq. 2) and the labels made from them."""
 
 from fsr._core.labels import BACKGROUND, IGNORE
+from fsr.cam._affinity import affinity_cam, token_affinity
 from fsr.cam._labels import cam_to_labels, keep_present, strongest_class
 from fsr.cam._maps import (
     EPS,
@@ -22,6 +23,7 @@ __all__ = [
     "LAYERS",
     "LabelThresholds",
     "Layer",
+    "affinity_cam",
     "cam_to_labels",
     "class_activation_maps",
     "keep_present",
@@ -31,4 +33,5 @@ __all__ = [
     "resize_cam",
     "strongest_class",
     "sum_scales",
+    "token_affinity",
 ]

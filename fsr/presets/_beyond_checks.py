@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fsr._core.checks import check_between, check_choice
+from fsr._core.checks import check_between, check_choice, check_positive_int
 from fsr.cam import LABEL_THRESHOLDS
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def check_beyond(preset: Preset) -> None:
     for term in FURTHER_TERMS:
         name = f"{term}_weight"
         check_between(name, getattr(preset, name), 0.0, float("inf"))
+    if preset.cam_affinity != 0 or isinstance(preset.cam_affinity, bool):
+        check_positive_int("cam_affinity", preset.cam_affinity)
     check_choice("pseudo_thresholds", preset.pseudo_thresholds, LABEL_THRESHOLDS)
     check_choice("uncertain_form", preset.uncertain_form, UNCERTAIN_FORMS)
     if preset.uncertain_form != "prototypes":

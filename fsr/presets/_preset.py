@@ -45,6 +45,9 @@ class Preset:
             ``"ignore"``; the objective writes it into both networks. None leaves them as built.
         pseudo_low: CAM scores up to this are background in labels made from CAMs.
         pseudo_high: CAM scores above this are foreground; between the two is ignored.
+        cam_affinity: how often ``segmentation_cam`` is spread to patches with like tokens of the
+            same layer before labels are made of it (not in the paper); 0: not at all. See
+            :func:`fsr.cam.affinity_cam`.
         pseudo_thresholds: ``"fixed"``, or ``"mixture"`` for thresholds that follow each batch (not
             in the paper); see :func:`fsr.cam.mixture_thresholds`.
         refine_labels: refine pseudo labels along image edges with :class:`fsr.refine.PAR`; False
@@ -115,6 +118,7 @@ class Preset:
     masking: Masking | None = "ignore"
     pseudo_low: float = 0.25
     pseudo_high: float = 0.7
+    cam_affinity: int = 0
     pseudo_thresholds: LabelThresholds = "fixed"
     refine_labels: bool = True
     classification_weight: float = 1.0

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from fsr.cam import cam_to_labels, mixture_thresholds, resize_cam
+from fsr.cam import affinity_cam, cam_to_labels, mixture_thresholds, resize_cam
 from fsr.losses import REGRESSION_FORMS, cam_consistency_loss, regression_loss
 from fsr.objective import PixelLabels, TokenLabels, TrainingObjective, terms
 from fsr.presets import CAMSource
@@ -39,6 +39,7 @@ SWITCHES: list[dict[str, Any]] = [
     *({"uncertain_form": form} for form in REGRESSION_FORMS),
     {"cam_consistency_weight": 0.05},
     {"pseudo_thresholds": "mixture", "uncertain_boundary_weight": 1.0},
+    {"cam_affinity": 2},
 ]
 
 
@@ -270,6 +271,52 @@ def test_unknown_thresholds_are_refused_by_each_kind_of_label() -> None:
     for kind in (PixelLabels, TokenLabels):
         with pytest.raises(ValueError, match="thresholds: expected one of 'fixed', 'mixture'"):
             kind(CAMSource(), thresholds="otsu")
+
+
+# -- CAMs spread by tokens ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        CAMSource("student", "final", 1, reuse=True),
+        CAMSource("student", "auxiliary", 1, scales=(1.0,), flip=False),
+        CAMSource("teacher", "auxiliary", 1, reuse=True, extra=(0.5,)),
+    ],
+    ids=CAMSource.describe,
+)
+def test_pseudo_labels_come_from_the_spread_cam(source: CAMSource) -> None:
+    student, teacher = networks()
+    part = PixelLabels(source, affinity=2)
+    term = terms.Segmentation(part)
+    step = step_of(term, student, teacher=teacher)
+    term(step)
+    view1, _, _ = views()
+    network = student if source.network == "student" else teacher.module
+    output = network(view1)
+    tokens = output.tokens if source.layer == "final" else output.aux_tokens
+    spread = affinity_cam(step.cam(source, GRID), tokens, 2)
+    torch.testing.assert_close(step.seen["cam"], resize_cam(spread, view1.shape[2:]))
+    assert not step.seen["cam"].requires_grad
+    plain = step_of(terms.Segmentation(PixelLabels(source)), student, teacher=teacher)
+    assert not torch.allclose(plain.cam(source, view1.shape[2:]), step.seen["cam"], atol=0.05)
+
+
+def test_the_spread_cam_costs_no_pass_and_leaves_the_affinity_term_alone() -> None:
+    objective = build("reference", cam_affinity=2, segmentation_cam={"layer": "auxiliary"})
+    plain = build("reference", segmentation_cam={"layer": "auxiliary"})
+    for part in ("student", "teacher"):
+        getattr(plain, part).load_state_dict(getattr(objective, part).state_dict())
+    passes = [_Passes(each.student) for each in (objective, plain)]
+    output, other = run(objective, 60), run(plain, 60)
+    assert passes[0].seen == passes[1].seen
+    assert torch.equal(output.affinity, other.affinity)
+    assert not torch.equal(output.pseudo_labels, other.pseudo_labels)
+
+
+def test_a_bad_affinity_is_refused_by_the_labels() -> None:
+    with pytest.raises(ValueError, match="affinity: expected a positive integer, got -2"):
+        PixelLabels(CAMSource(), affinity=-2)
 
 
 # -- several processes ----------------------------------------------------------------------------

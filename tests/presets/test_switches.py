@@ -15,6 +15,7 @@ OFF: dict[str, Any] = {
     "uncertain_form": "prototypes",
     "cam_consistency_weight": 0.0,
     "pseudo_thresholds": "fixed",
+    "cam_affinity": 0,
 }
 
 
@@ -89,6 +90,9 @@ def test_the_teachers_cam_is_followed_once_the_teacher_is_sound() -> None:
             ValueError,
             "uncertain_boundary_weight: expected 0 with uncertain_form='smooth_l1', .* got 0.5",
         ),
+        ({"cam_affinity": -1}, ValueError, "cam_affinity: expected a positive integer, got -1"),
+        ({"cam_affinity": 1.5}, TypeError, "cam_affinity: expected a positive integer, got 1.5"),
+        ({"cam_affinity": True}, TypeError, "cam_affinity: expected a positive integer, got True"),
         (
             {"pseudo_thresholds": "mixtur"},
             ValueError,

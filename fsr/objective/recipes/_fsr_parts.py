@@ -99,6 +99,7 @@ def label_terms(preset: Preset) -> tuple[Term, ...]:
     """
     pixels = PixelLabels(
         preset.segmentation_cam,
+        affinity=preset.cam_affinity,
         refinement=PAR() if preset.refine_labels else None,
         **_thresholds(preset),
     )
