@@ -10,6 +10,7 @@ from fsr.losses._information import TargetInformation, target_information
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
 from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
+from fsr.losses._relations import relation_loss
 from fsr.losses._scale import Scale, output_spread
 from fsr.losses._segmentation import balanced_segmentation_loss
 from fsr.losses._target_forms import (
@@ -42,6 +43,7 @@ __all__ = [
     "output_spread",
     "patch_token_contrast",
     "regression_loss",
+    "relation_loss",
     "sinkhorn_distribution",
     "standardised_distribution",
     "target_distribution",

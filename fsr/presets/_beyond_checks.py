@@ -15,7 +15,7 @@ UncertainForm = Literal["prototypes", "cosine", "smooth_l1"]
 UNCERTAIN_FORMS: tuple[UncertainForm, ...] = get_args(UncertainForm)
 
 # Terms that a recipe has only where their weight is above 0.
-FURTHER_TERMS = ("cam_consistency",)
+FURTHER_TERMS = ("cam_consistency", "relations")
 
 
 def check_beyond(preset: Preset) -> None:
@@ -34,6 +34,7 @@ def check_beyond(preset: Preset) -> None:
         check_between(name, getattr(preset, name), 0.0, float("inf"))
     if preset.cam_affinity != 0 or isinstance(preset.cam_affinity, bool):
         check_positive_int("cam_affinity", preset.cam_affinity)
+    _check_relations(preset)
     check_choice("pseudo_thresholds", preset.pseudo_thresholds, LABEL_THRESHOLDS)
     check_choice("uncertain_form", preset.uncertain_form, UNCERTAIN_FORMS)
     if preset.uncertain_form != "prototypes":
@@ -52,3 +53,19 @@ def _check_regression(preset: Preset) -> None:
             f"uncertain_boundary_weight: expected 0 with {form}, which weighs masked patches "
             f"alike, got {preset.uncertain_boundary_weight}"
         )
+
+
+def _check_relations(preset: Preset) -> None:
+    """Raise unless a frozen encoder is named where it is read, and its weights with it."""
+    for name in ("relations_backbone", "relations_weights"):
+        value = getattr(preset, name)
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name}: expected text or None, got {type(value).__name__}")
+    if preset.relations_backbone:
+        return
+    for name in ("relations_weight", "relations_weights"):
+        if getattr(preset, name):
+            raise ValueError(
+                "relations_backbone: expected the timm name of a frozen encoder, as "
+                f"{name}={getattr(preset, name)!r}, got {preset.relations_backbone!r}"
+            )

@@ -68,6 +68,11 @@ class Preset:
         cam_consistency_weight: weight of the student's CAM of view 1 following the teacher's, once
             the teacher is sound (not in the paper); 0: no such term. See
             :func:`fsr.losses.cam_consistency_loss`.
+        relations_weight: weight of the similarities among the student's tokens of view 1 following
+            those of a frozen encoder (not in the paper); 0: no such term. See
+            :func:`fsr.losses.relation_loss`.
+        relations_backbone: timm name of that encoder.
+        relations_weights: path of its weights; None takes timm's.
         segmentation_from: fraction of the run at which segmentation and dense energy start.
         affinity_from: fraction of the run at which the affinity term starts.
         energy_sigma_rgb: colour bandwidth of the dense energy, in 0..255.
@@ -131,6 +136,9 @@ class Preset:
     confident_weight: float = 0.1
     energy_weight: float = 0.05
     cam_consistency_weight: float = 0.0
+    relations_weight: float = 0.0
+    relations_backbone: str | None = None
+    relations_weights: str | None = None
     segmentation_from: float = 0.1
     affinity_from: float = 0.0
     energy_sigma_rgb: float = 15.0

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 
+from fsr.backbone import ViTBackbone
 from fsr.cam import affinity_cam, cam_to_labels, mixture_thresholds, resize_cam
-from fsr.losses import REGRESSION_FORMS, cam_consistency_loss, regression_loss
+from fsr.losses import (
+    REGRESSION_FORMS,
+    cam_consistency_loss,
+    regression_loss,
+    relation_loss,
+)
 from fsr.objective import PixelLabels, TokenLabels, TrainingObjective, terms
 from fsr.presets import CAMSource
 from fsr.refine import PAR, pseudo_labels
@@ -40,6 +48,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"cam_consistency_weight": 0.05},
     {"pseudo_thresholds": "mixture", "uncertain_boundary_weight": 1.0},
     {"cam_affinity": 2},
+    {"relations_weight": 1.0, "relations_backbone": "fsr_scenes_tiny"},
 ]
 
 
@@ -317,6 +326,75 @@ def test_the_spread_cam_costs_no_pass_and_leaves_the_affinity_term_alone() -> No
 def test_a_bad_affinity_is_refused_by_the_labels() -> None:
     with pytest.raises(ValueError, match="affinity: expected a positive integer, got -2"):
         PixelLabels(CAMSource(), affinity=-2)
+
+
+# -- relations of a frozen encoder ----------------------------------------------------------------
+
+
+def frozen(**changes: Any) -> ViTBackbone:
+    """A small encoder with patches of its own."""
+    torch.manual_seed(7)
+    options = {"patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2} | changes
+    return ViTBackbone("vit_tiny_patch16_224", image_size=64, options=options)
+
+
+def test_the_relations_are_those_of_the_named_encoder() -> None:
+    switch = {"relations_weight": 0.5, "relations_backbone": "fsr_scenes_tiny"}
+    objective = build("fast", **switch)
+    student, teacher = copy.deepcopy(objective.student), objective.teacher.module
+    view1, view2, labels = views()
+    output = objective(view1, view2, labels, step=60, generator=generator())
+    other = ViTBackbone("fsr_scenes_tiny", pretrained=True, image_size=96).eval()
+    pixels = (view1 * STD + MEAN).clamp(0, 1)
+    with torch.no_grad():
+        target = other.norm(other((pixels - 0.5) / 0.5).tokens)
+    expected = relation_loss(student(view1).tokens, target)
+    assert expected.item() > 0
+    torch.testing.assert_close(output.relations, expected)
+    assert output.weights["relations"] == 0.5
+    plain = build("fast")
+    plain.student.load_state_dict(student.state_dict())
+    plain.teacher.module.load_state_dict(teacher.state_dict())
+    without = plain(view1, view2, labels, step=60, generator=generator())
+    assert all(torch.equal(output.values[name], value) for name, value in without.values.items())
+    torch.testing.assert_close(output.total, without.total + 0.5 * output.relations)
+
+
+def test_weights_from_a_file_are_those_of_the_name(tmp_path: Path) -> None:
+    named = terms.FrozenRelations("fsr_scenes_tiny").encoder
+    timm_model = named.backbone.model
+    with torch.no_grad():
+        timm_model.pos_embed.add_(1.0)
+    save_file(timm_model.state_dict(), tmp_path / "weights.safetensors")
+    switch = {"relations_weight": 1.0, "relations_backbone": "fsr_scenes_tiny"}
+    path = str(tmp_path / "weights.safetensors")
+    term: Any = build("fast", relations_weights=path, **switch).terms["relations"]
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(term.encoder(images, GRID), named(images, GRID))
+    with pytest.raises(FileNotFoundError, match=r"weights: no file 'nothing\.safetensors'"):
+        build("fast", relations_weights="nothing.safetensors", **switch)
+
+
+def test_the_frozen_encoder_is_neither_trained_nor_saved_nor_moved_away_from() -> None:
+    backbone = frozen()
+    student, teacher = networks()
+    term = terms.FrozenRelations(backbone)
+    objective = TrainingObjective(
+        student, teacher, preset="fast", terms=[term], **(NORMALISATION | RUN)
+    )
+    before = copy.deepcopy(term.encoder.backbone.state_dict())
+    objective.train()
+    run(objective, 60).total.backward()
+    assert not [name for name in objective.state_dict() if "relations" in name]
+    assert list(term.parameters()) == []
+    assert not term.encoder.train().backbone.training
+    assert_same(term.encoder.backbone.state_dict(), before)
+    assert all(parameter.grad is None for parameter in term.encoder.parameters())
+    # The one that was given is somebody's: it is copied, not frozen.
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+    twin = pickle.loads(pickle.dumps(term))
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(twin.encoder(images, GRID), term.encoder(images, GRID))
 
 
 # -- several processes ----------------------------------------------------------------------------

@@ -16,6 +16,9 @@ OFF: dict[str, Any] = {
     "cam_consistency_weight": 0.0,
     "pseudo_thresholds": "fixed",
     "cam_affinity": 0,
+    "relations_weight": 0.0,
+    "relations_backbone": None,
+    "relations_weights": None,
 }
 
 
@@ -90,6 +93,27 @@ def test_the_teachers_cam_is_followed_once_the_teacher_is_sound() -> None:
             ValueError,
             "uncertain_boundary_weight: expected 0 with uncertain_form='smooth_l1', .* got 0.5",
         ),
+        (
+            {"relations_weight": 1.0},
+            ValueError,
+            "relations_backbone: expected the timm name .* as relations_weight=1.0, got None",
+        ),
+        (
+            {"relations_weights": "file.safetensors"},
+            ValueError,
+            "relations_backbone: .* as relations_weights='file.safetensors', got None",
+        ),
+        (
+            {"relations_backbone": 3},
+            TypeError,
+            "relations_backbone: expected text or None, got int",
+        ),
+        (
+            {"relations_backbone": "fsr_scenes_tiny", "relations_weights": True},
+            TypeError,
+            "relations_weights: expected text or None, got bool",
+        ),
+        ({"relations_weight": -1.0}, ValueError, r"relations_weight: .* \[0.0, inf\], got -1.0"),
         ({"cam_affinity": -1}, ValueError, "cam_affinity: expected a positive integer, got -1"),
         ({"cam_affinity": 1.5}, TypeError, "cam_affinity: expected a positive integer, got 1.5"),
         ({"cam_affinity": True}, TypeError, "cam_affinity: expected a positive integer, got True"),

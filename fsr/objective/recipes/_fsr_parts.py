@@ -17,6 +17,7 @@ from fsr.objective.terms import (
     CamConsistency,
     ConfidentReinforcement,
     DenseEnergy,
+    FrozenRelations,
     RegressionReinforcement,
     Segmentation,
     UncertainReinforcement,
@@ -149,4 +150,9 @@ def further_terms(preset: Preset) -> tuple[Term, ...]:
     Args:
         preset: the preset.
     """
-    return (CamConsistency(),) if preset.cam_consistency_weight > 0 else ()
+    terms: list[Term] = []
+    if preset.cam_consistency_weight > 0:
+        terms.append(CamConsistency())
+    if preset.relations_weight > 0 and preset.relations_backbone is not None:
+        terms.append(FrozenRelations(preset.relations_backbone, weights=preset.relations_weights))
+    return tuple(terms)

@@ -7,6 +7,7 @@ from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._regression import RegressionReinforcement
+from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
 from fsr.objective.terms._uncertain import UncertainReinforcement
 
@@ -17,6 +18,7 @@ __all__ = [
     "Classification",
     "ConfidentReinforcement",
     "DenseEnergy",
+    "FrozenRelations",
     "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
