@@ -19,8 +19,9 @@ from fsr._core.checks import (
 LabelThresholds = Literal["fixed", "mixture"]
 LABEL_THRESHOLDS: tuple[LabelThresholds, ...] = get_args(LabelThresholds)
 
-# The narrowest component and the smallest gap between the two thresholds, in scores.
-NARROWEST = 0.01
+# Least standard deviation of a component, and least distance of two, in scores. CAMs have many
+# scores close to 0: a narrower component would be these alone, and all others one class.
+NARROWEST = 0.1
 
 
 class _Mixture(NamedTuple):
@@ -51,16 +52,16 @@ def mixture_thresholds(
     posterior :math:`P(x)` of the upper one rises between their means :math:`\mu_0 < \mu_1`. The
     thresholds are the scores there at which it passes 1 - ``confidence`` and ``confidence``: what
     lies between is what the mixture is not sure of. Where it is not sure even at a mean, that mean
-    is the threshold, and thresholds closer than 0.01 are moved apart to that.
+    is the threshold.
 
     The fit starts at the mean of the scores less and plus their standard deviation, with halves for
-    shares and the variance of the scores; no component gets narrower than 0.01. Scores of 0 are
-    left out: they are what ReLU and minimum cut off, background whatever the thresholds, and a
-    spike that no Gaussian fits.
+    shares and the variance of the scores; no component gets a standard deviation below 0.1. Scores
+    of 0 are left out: they are what ReLU and minimum cut off, background whatever the thresholds,
+    and a spike that no Gaussian fits.
 
-    Scores without two components keep ``low`` and ``high``: fewer than two of them, a standard
-    deviation below 0.01, a component of less than 1% of the scores, means closer than 0.05, or a
-    mean that belongs to the other component.
+    Scores without two components keep ``low`` and ``high``: fewer than two of them, a component of
+    less than 1% of the scores, means closer than 0.1, or a mean that belongs to the other
+    component.
 
     Args:
         scores: scores of the strongest present class of each pixel or patch of a batch, of any
@@ -85,7 +86,7 @@ def mixture_thresholds(
         >>> scores = torch.tensor([0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.7, 0.75, 0.8, 0.85])
         >>> low, high = mixture_thresholds(scores)
         >>> round(low, 2), round(high, 2)
-        (0.51, 0.54)
+        (0.45, 0.53)
         >>> mixture_thresholds(torch.full((9,), 0.4), low=0.2, high=0.6)
         (0.2, 0.6)
     """
@@ -104,9 +105,7 @@ def mixture_thresholds(
     if mixture is None:
         return low, high
     sure = math.log(confidence / (1 - confidence))
-    below, above = _score_at(mixture, -sure), _score_at(mixture, sure)
-    apart = max(0.0, NARROWEST - (above - below)) / 2
-    return max(0.0, below - apart), min(1.0, above + apart)
+    return _score_at(mixture, -sure), _score_at(mixture, sure)
 
 
 def _fitted(values: Tensor, iterations: int) -> _Mixture | None:
@@ -115,11 +114,9 @@ def _fitted(values: Tensor, iterations: int) -> _Mixture | None:
         return None
     variance, mean = torch.var_mean(values, correction=0)
     deviation = variance.sqrt()
-    if deviation < NARROWEST:
-        return None
     shares = values.new_full((2, 1), 0.5)
     means = torch.stack([mean - deviation, mean + deviation]).unsqueeze(1)
-    variances = variance.expand(2, 1)
+    variances = variance.clamp(min=NARROWEST**2).expand(2, 1)
     for _ in range(iterations):
         density = shares.log() - 0.5 * variances.log() - (values - means) ** 2 / (2 * variances)
         member = density.softmax(dim=0)
@@ -131,7 +128,7 @@ def _fitted(values: Tensor, iterations: int) -> _Mixture | None:
         variances = variances.clamp(min=NARROWEST**2)
     lower, upper = torch.cat([shares, means, variances], dim=1).tolist()
     mixture = _Mixture(tuple(lower), tuple(upper))
-    parted = min(lower[0], upper[0]) >= 0.01 and upper[1] - lower[1] >= 0.05
+    parted = min(lower[0], upper[0]) >= 0.01 and upper[1] - lower[1] >= NARROWEST
     if not parted or mixture.log_odds(lower[1]) >= 0 or mixture.log_odds(upper[1]) <= 0:
         return None
     return mixture

@@ -28,7 +28,9 @@ def density(x: float, mean: float, variance: float) -> float:
 def fit(values: list[float], iterations: int) -> list[list[float]]:
     """Expectation-maximisation value by value: share, mean and variance of both."""
     spread = float(np.std(values))
-    parts = [[0.5, float(np.mean(values)) + sign * spread, spread**2] for sign in (-1, 1)]
+    parts = [
+        [0.5, float(np.mean(values)) + sign * spread, max(spread**2, 0.01)] for sign in (-1, 1)
+    ]
     for _ in range(iterations):
         members = []
         for x in values:
@@ -40,7 +42,7 @@ def fit(values: list[float], iterations: int) -> list[list[float]]:
             variance = (
                 sum(m[index] * (x - mean) ** 2 for m, x in zip(members, values, strict=True)) / size
             )
-            parts[index] = [size / len(values), mean, max(variance, 1e-4)]
+            parts[index] = [size / len(values), mean, max(variance, 0.01)]
     return parts
 
 
@@ -70,11 +72,18 @@ def test_shape_order_and_zeros_do_not_matter() -> None:
     assert mixture_thresholds(more) == pytest.approx(expected, abs=1e-9)
 
 
-def test_sharp_humps_leave_a_gap_of_a_hundredth() -> None:
-    sharp = torch.tensor([0.1, 0.9]).repeat(50).double()
-    low, high = mixture_thresholds(sharp)
-    assert high - low == pytest.approx(0.01)
-    assert low + high == pytest.approx(1.0)
+def test_sharp_humps_are_as_wide_as_components_are_at_least() -> None:
+    sharp = torch.tensor([0.1, 0.9], dtype=torch.float64).repeat(50)
+    # Of two alike components of deviation 0.1 the log odds are 80 (x - 0.5).
+    apart = math.log(9) / 80
+    assert mixture_thresholds(sharp) == pytest.approx((0.5 - apart, 0.5 + apart), abs=1e-9)
+
+
+def test_a_spike_close_to_zero_is_no_component_by_itself() -> None:
+    spike = torch.linspace(0.001, 0.02, 500, dtype=torch.float64)
+    given = torch.cat([spike, 0.2 * scores()[:100] + 0.1, torch.full((100,), 0.8).double()])
+    low, high = mixture_thresholds(given)
+    assert 0.2 < low < high < 0.6
 
 
 def test_a_mean_at_which_the_mixture_is_not_sure_is_the_threshold() -> None:
