@@ -8,9 +8,10 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from fsr import aggregation, cam, masking, refine, segmenter
+from fsr import aggregation, cam, losses, masking, presets, refine, segmenter
 from fsr.aggregation import MaskedCrossAttentionAggregator
 from fsr.masking import UncertainMasker
+from fsr.objective.terms import RegressionReinforcement
 from fsr.refine import DenseCRF
 from fsr.segmenter import SingleStageSegmenter, multi_scale_probabilities
 
@@ -57,6 +58,24 @@ CASES: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], Build]] = {
         aggregation.MASKINGS,
         ("exclude", "scale", "ignore"),
         lambda name: MaskedCrossAttentionAggregator(12, masking=name),
+    ),
+    "pseudo_thresholds": (
+        cam.LabelThresholds,
+        cam.LABEL_THRESHOLDS,
+        ("fixed", "mixture"),
+        lambda name: presets.get_preset("fast", pseudo_thresholds=name),
+    ),
+    "form": (
+        losses.RegressionForm,
+        losses.REGRESSION_FORMS,
+        ("cosine", "smooth_l1"),
+        lambda name: RegressionReinforcement(name),
+    ),
+    "uncertain_form": (
+        presets.UncertainForm,
+        presets.UNCERTAIN_FORMS,
+        ("prototypes", "cosine", "smooth_l1"),
+        lambda name: presets.get_preset("fast", uncertain_form=name),
     ),
     "aggregator": (
         segmenter.Aggregator,

@@ -13,7 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsr.schedules import constant, cosine, linear_warmup, switch, warmup_cosine
+from fsr.schedules import (
+    constant,
+    cosine,
+    linear_warmup,
+    run_momentum,
+    switch,
+    warmup_cosine,
+)
 
 ALL = [
     constant(0.5),
@@ -182,3 +189,35 @@ def test_a_bad_step_is_refused(schedule: Callable[[int], float]) -> None:
         schedule(-1)
     with pytest.raises(TypeError, match="step: expected a number, got NoneType"):
         schedule(None)  # type: ignore[arg-type]
+
+
+# -- a momentum by the length of the run ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("total", "memories"), [(400, 20.0), (20_000, 20.0), (37, 3), (1, 0.5)])
+def test_a_run_has_so_many_memories(total: int, memories: float) -> None:
+    left = 1.0
+    for _ in range(total):
+        left *= run_momentum(total, memories)
+    assert math.log(left) == pytest.approx(-memories)
+
+
+def test_a_run_has_twenty_memories_by_default() -> None:
+    assert run_momentum(400) == run_momentum(400, 20.0) == pytest.approx(0.951229424500714)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: run_momentum(0), ValueError, "total_steps: expected a positive integer, got 0"),
+        (lambda: run_momentum(1.5), TypeError, "total_steps: expected a positive integer"),
+        (lambda: run_momentum(9, 0.0), ValueError, r"memories: expected a number in \(0.0, inf\)"),
+        (lambda: run_momentum(9, math.inf), ValueError, "memories: .*got inf"),
+        (lambda: run_momentum(9, "20"), TypeError, "memories: expected a number, got str"),
+    ],
+)
+def test_a_bad_run_is_refused(
+    build: Callable[[], float], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        build()

@@ -1,6 +1,7 @@
 """Class activation maps (Eq. 2) and the labels made from them."""
 
 from fsr._core.labels import BACKGROUND, IGNORE
+from fsr.cam._affinity import affinity_cam, token_affinity
 from fsr.cam._labels import cam_to_labels, keep_present, strongest_class
 from fsr.cam._maps import (
     EPS,
@@ -12,19 +13,25 @@ from fsr.cam._maps import (
     resize_cam,
     sum_scales,
 )
+from fsr.cam._mixture import LABEL_THRESHOLDS, LabelThresholds, mixture_thresholds
 
 __all__ = [
     "BACKGROUND",
     "EPS",
     "IGNORE",
+    "LABEL_THRESHOLDS",
     "LAYERS",
+    "LabelThresholds",
     "Layer",
+    "affinity_cam",
     "cam_to_labels",
     "class_activation_maps",
     "keep_present",
     "merge_flip",
+    "mixture_thresholds",
     "normalize_cam",
     "resize_cam",
     "strongest_class",
     "sum_scales",
+    "token_affinity",
 ]

@@ -95,9 +95,9 @@ class StepCAMs:
             scores: Tensor = self._own(source)
             return scores
         network: Any = self._networks[source.network]
-        auxiliary = source.layer == "auxiliary"
-        tokens = self._kept[source.network, source.view, "aux_tokens" if auxiliary else "tokens"]
-        classifier = network.aux_classifier if auxiliary else network.classifier
+        tokens = self._kept[source.network, source.view, source.head]
+        final = source.layer == "final"
+        classifier = network.classifier if final else network.aux_classifier
         return class_activation_maps(tokens, classifier.weight, self.grid)
 
     def _own(self, source: CAMSource) -> Any:

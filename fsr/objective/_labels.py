@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from fsr.cam import cam_to_labels
+from fsr._core.checks import check_choice, check_positive_int
+from fsr.cam import (
+    LABEL_THRESHOLDS,
+    LabelThresholds,
+    affinity_cam,
+    cam_to_labels,
+    mixture_thresholds,
+    resize_cam,
+    strongest_class,
+)
 from fsr.objective._needs import Needs
 from fsr.objective._part import Part
 from fsr.objective._step import Step
@@ -21,6 +30,12 @@ class PixelLabels(Part):
         source: CAM that they are made from; its view is the labelled one.
         low: CAM scores up to this are background.
         high: CAM scores above this take their class; between the two is ignored.
+        thresholds: ``"fixed"``, these two; ``"mixture"`` (not in the paper), those of
+            :func:`fsr.cam.mixture_thresholds` for the batch of this process, on the patch grid.
+        affinity: how often the CAM, taken on the patch grid, is spread to patches with like tokens
+            by :func:`fsr.cam.affinity_cam` (not in the paper); 0: not at all. The tokens are those
+            of the CAM's network, view and layer in the pass that the step makes anyway; of a view
+            that is masked take a CAM of the teacher.
         refinement: refines masks along the edges of images in [0, 1], such as
             :class:`fsr.refine.PAR`; None takes the CAM as it is.
 
@@ -38,25 +53,46 @@ class PixelLabels(Part):
         *,
         low: float = 0.25,
         high: float = 0.7,
+        thresholds: LabelThresholds = "fixed",
+        affinity: int = 0,
         refinement: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        check_choice("thresholds", thresholds, LABEL_THRESHOLDS)
+        if affinity:
+            check_positive_int("affinity", affinity)
+        self.thresholds, self.affinity = thresholds, affinity
         self.source, self.low, self.high = source, low, high
         self.refinement = _unrefined if refinement is None else refinement
 
     def needs(self, number: int) -> Needs:
-        """Return the CAM."""
-        return Needs(cams=(self.source,))
+        """Return the CAM, and the tokens that it is spread by."""
+        needs, source = Needs(cams=(self.source,)), self.source
+        if not self.affinity:
+            return needs
+        heads = {source.view: (source.head,)}
+        student = source.network == "student"
+        return needs | (Needs(student=heads) if student else Needs(teacher=heads))
 
     def forward(self, step: Step) -> Tensor:
-        """Return the labels of a step; labels and CAM can be seen afterwards."""
+        """Return the labels of a step; these, CAM and moving thresholds can be seen afterwards."""
         images = step.image(self.source.view)
-        cam = step.cam(self.source, (images.shape[2], images.shape[3]))
-        labels = pseudo_labels(
-            self.refinement, images, cam, step.labels, low=self.low, high=self.high
-        )
+        cam = self._cam(step, (images.shape[2], images.shape[3]))
+        low, high = _borders(self, step, cam)
+        labels = pseudo_labels(self.refinement, images, cam, step.labels, low=low, high=high)
         step.seen |= {"cam": cam, "pseudo_labels": labels}
+        if self.thresholds != "fixed":
+            step.seen |= {"pseudo_low": cam.new_tensor(low), "pseudo_high": cam.new_tensor(high)}
         return labels
+
+    def _cam(self, step: Step, size: tuple[int, int]) -> Tensor:
+        """Return the CAM at a size, spread on the patch grid where asked."""
+        source = self.source
+        if not self.affinity:
+            return step.cam(source, size)
+        read = step.student if source.network == "student" else step.teacher
+        tokens = read(source.head, source.view).detach()
+        return resize_cam(affinity_cam(step.cam(source, step.grid), tokens, self.affinity), size)
 
 
 class TokenLabels(Part):
@@ -66,6 +102,8 @@ class TokenLabels(Part):
         source: CAM that they are made from; its view is the labelled one.
         low: CAM scores up to this are background.
         high: CAM scores above this take their class; between the two is ignored.
+        thresholds: ``"fixed"``, these two; ``"mixture"`` (not in the paper), those of
+            :func:`fsr.cam.mixture_thresholds` for the batch of this process, on the patch grid.
         seen_as: name under which they can be seen afterwards, None for none.
 
     Example:
@@ -79,9 +117,12 @@ class TokenLabels(Part):
         *,
         low: float = 0.25,
         high: float = 0.7,
+        thresholds: LabelThresholds = "fixed",
         seen_as: str | None = "affinity_labels",
     ) -> None:
         super().__init__()
+        check_choice("thresholds", thresholds, LABEL_THRESHOLDS)
+        self.thresholds = thresholds
         self.source, self.low, self.high, self.seen_as = source, low, high, seen_as
 
     def needs(self, number: int) -> Needs:
@@ -91,10 +132,20 @@ class TokenLabels(Part):
     def forward(self, step: Step) -> Tensor:
         """Return the labels of a step."""
         cam = step.cam(self.source, step.grid)
-        labels = cam_to_labels(cam, step.labels, low=self.low, high=self.high)
+        low, high = _borders(self, step, cam)
+        labels = cam_to_labels(cam, step.labels, low=low, high=high)
         if self.seen_as is not None:
             step.seen[self.seen_as] = labels
         return labels
+
+
+def _borders(part: PixelLabels | TokenLabels, step: Step, cam: Tensor) -> tuple[float, float]:
+    """Return the scores up to which a CAM is background and above which it takes its class."""
+    if part.thresholds == "fixed":
+        return part.low, part.high
+    # On the patch grid: a larger map says no more, and the fit would take longer.
+    scores, _ = strongest_class(resize_cam(cam, step.grid), step.labels)
+    return mixture_thresholds(scores, part.low, part.high)
 
 
 def _unrefined(images: Tensor, masks: Tensor) -> Tensor:

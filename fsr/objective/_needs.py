@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from fsr.presets import CAMSource
 from fsr.segmenter import HEADS
 
-_LAYER_HEADS = {"final": "tokens", "auxiliary": "aux_tokens"}
-
 
 @dataclass(frozen=True)
 class Needs:
@@ -55,7 +53,7 @@ class Needs:
         whole = self
         for source in self.cams:
             if source.reuse:
-                heads = {source.view: (_LAYER_HEADS[source.layer],)}
+                heads = {source.view: (source.head,)}
                 whole |= (
                     Needs(student=heads) if source.network == "student" else Needs(teacher=heads)
                 )

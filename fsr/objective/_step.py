@@ -38,6 +38,7 @@ class Step:
 
     Attributes:
         grid: patch grid ``(H, W)`` of the views.
+        network: the student, unwrapped, for its weights; its heads come from :meth:`student`.
         seen: what is worth a look, by name; parts put labels, maps and the like there.
 
     Example:
@@ -75,6 +76,7 @@ class Step:
             raise TypeError(
                 f"student: expected a SingleStageSegmenter, got {type(network).__name__}"
             )
+        self.network = network
         self._student, self._teacher = student, teacher
         self.grid: tuple[int, int] = network.backbone.grid(self.views[0])
         self._pixels = pixels or Pixels(network.backbone.mean, network.backbone.std).to(

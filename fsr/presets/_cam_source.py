@@ -68,6 +68,11 @@ class CAMSource:
         """Whether one pass at the image's own size, without a flip, is all."""
         return self.scales == (1.0,) and not self.flip and not self.extra
 
+    @property
+    def head(self) -> str:
+        """The head of a segmenter that has the tokens which the CAM is made from."""
+        return "tokens" if self.layer == "final" else "aux_tokens"
+
     def describe(self) -> str:
         """Say the source in words."""
         place = f"{self.network}, {self.layer} layer, view {self.view}"

@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields
 from fsr import schedules
 from fsr._core.checks import check_positive_int
 from fsr.aggregation import Masking
+from fsr.cam import LabelThresholds
 from fsr.losses import TargetForm
 from fsr.masking import Rounding, Strategy, Thresholds
+from fsr.presets._beyond_checks import UncertainForm
 from fsr.presets._cam_source import CAMSource
-from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES, check_preset
-from fsr.presets._turnover import teacher_source_step
+from fsr.presets._phases import resolved_steps, weights_by_step
+from fsr.presets._preset_checks import check_preset
 from fsr.schedules import Schedule
 
 
@@ -43,6 +45,11 @@ class Preset:
             ``"ignore"``; the objective writes it into both networks. None leaves them as built.
         pseudo_low: CAM scores up to this are background in labels made from CAMs.
         pseudo_high: CAM scores above this are foreground; between the two is ignored.
+        cam_affinity: how often ``segmentation_cam`` is spread to patches with like tokens of the
+            same layer before labels are made of it (not in the paper); 0: not at all. See
+            :func:`fsr.cam.affinity_cam`.
+        pseudo_thresholds: ``"fixed"``, or ``"mixture"`` for thresholds that follow each batch (not
+            in the paper); see :func:`fsr.cam.mixture_thresholds`.
         refine_labels: refine pseudo labels along image edges with :class:`fsr.refine.PAR`; False
             takes the CAMs as they are (every recipe refines).
         classification_weight: lambda_1 of Eq. 10.
@@ -53,8 +60,19 @@ class Preset:
         uncertain_boundary_weight: what masked patches on a boundary of the token labels of view 2
             count more in Eq. 8, once masks are no longer random (not in the paper); these labels
             are made from ``mask_cam`` as those of view 1 are from ``affinity_cam``.
+        uncertain_form: ``"prototypes"`` (Eq. 8), or ``"cosine"`` or ``"smooth_l1"`` for tokens that
+            follow the teacher's tokens (not in the paper); see
+            :func:`fsr.losses.regression_loss`.
         confident_weight: lambda_5 of Eq. 10.
         energy_weight: weight of the dense energy loss, which Eq. 10 does not have.
+        cam_consistency_weight: weight of the student's CAM of view 1 following the teacher's, once
+            the teacher is sound (not in the paper); 0: no such term. See
+            :func:`fsr.losses.cam_consistency_loss`.
+        relations_weight: weight of the similarities among the student's tokens of view 1 following
+            those of a frozen encoder (not in the paper); 0: no such term. See
+            :func:`fsr.losses.relation_loss`.
+        relations_backbone: timm name of that encoder.
+        relations_weights: path of its weights; None takes timm's.
         segmentation_from: fraction of the run at which segmentation and dense energy start.
         affinity_from: fraction of the run at which the affinity term starts.
         energy_sigma_rgb: colour bandwidth of the dense energy, in 0..255.
@@ -73,6 +91,9 @@ class Preset:
             each batch's own.
         momentum: EMA momentum of the teacher at step 0, for :class:`fsr.teacher.EMATeacher`.
         final_momentum: EMA momentum at the end of the run (cosine in between).
+        momentum_memories: memories of the teacher that a run has, above 0, for a momentum that is
+            the same at every step instead of the two before (not in the paper); None keeps them.
+            See :func:`fsr.schedules.run_momentum`.
         learning_rate_warmup: fraction of the run of the learning rate's linear warm-up.
         learning_rate_warmup_ratio: where that warm-up starts, relative to the base rate.
         drop_path_rate: stochastic depth of the student, for ``backbone_options``.
@@ -102,6 +123,8 @@ class Preset:
     masking: Masking | None = "ignore"
     pseudo_low: float = 0.25
     pseudo_high: float = 0.7
+    cam_affinity: int = 0
+    pseudo_thresholds: LabelThresholds = "fixed"
     refine_labels: bool = True
     classification_weight: float = 1.0
     auxiliary_weight: float = 1.0
@@ -109,8 +132,13 @@ class Preset:
     segmentation_weight: float = 0.1
     uncertain_weight: float = 0.1
     uncertain_boundary_weight: float = 0.0
+    uncertain_form: UncertainForm = "prototypes"
     confident_weight: float = 0.1
     energy_weight: float = 0.05
+    cam_consistency_weight: float = 0.0
+    relations_weight: float = 0.0
+    relations_backbone: str | None = None
+    relations_weights: str | None = None
     segmentation_from: float = 0.1
     affinity_from: float = 0.0
     energy_sigma_rgb: float = 15.0
@@ -126,6 +154,7 @@ class Preset:
     scale_momentum: float = 0.0
     momentum: float = 0.9995
     final_momentum: float = 1.0
+    momentum_memories: float | None = None
     learning_rate_warmup: float = 0.075
     learning_rate_warmup_ratio: float = 0.1
     drop_path_rate: float = 0.1
@@ -142,9 +171,9 @@ class Preset:
     ) -> dict[str, int]:
         """Return the step at which each phase ends or starts, by field name.
 
-        ``teacher_source_from`` is added (see :func:`teacher_source_step`), and no phase that reads
-        a CAM or entropies of the teacher starts before it: until then masks are random and the term
-        waits.
+        ``teacher_source_from`` is added (see :func:`fsr.presets.teacher_source_step`), and no phase
+        that reads a CAM or entropies of the teacher starts before it: until then masks are random
+        and the term waits.
 
         Args:
             total_steps: length of the run in steps; the preset's own by default.
@@ -152,41 +181,21 @@ class Preset:
                 the preset's.
         """
         total = self.total_steps if total_steps is None else total_steps
-        check_positive_int("total_steps", total)
         if momentum is None:
-            momentum = schedules.cosine(self.momentum, self.final_momentum, total)
-        steps = {name: round(getattr(self, name) * total) for name in PHASES}
-        ready = steps["teacher_source_from"] = teacher_source_step(momentum, total)
-        sources = {"segmentation_from": self.segmentation_cam, "affinity_from": self.affinity_cam}
-        if self.mask_strategy in CAM_STRATEGIES or self.uncertain_boundary_weight > 0:
-            sources["random_mask_until"] = self.mask_cam
-        waiting = {phase for phase, source in sources.items() if source.network == "teacher"}
-        if self.mask_strategy == "entropy":
-            waiting.add("random_mask_until")
-        for phase in waiting:
-            steps[phase] = max(steps[phase], ready)
-        return steps
+            momentum = self._momentum(total)
+        return resolved_steps(self, total, momentum)
 
     def weight_schedules(self, steps: Mapping[str, int] | None = None) -> dict[str, Schedule]:
-        """Return the weight of each term of Eq. 10 as a function of the step.
+        """Return the weight of each term of the recipe as a function of the step.
 
         Args:
             steps: what :meth:`resolve` returned; by default with the preset's own numbers.
         """
-        steps = self.resolve() if steps is None else steps
-        starts = {
-            "segmentation": steps["segmentation_from"],
-            "energy": steps["segmentation_from"],
-            "affinity": steps["affinity_from"],
-        }
-        return {
-            term: schedules.switch(0.0, getattr(self, f"{term}_weight"), starts.get(term, 0))
-            for term in LOSS_TERMS
-        }
+        return weights_by_step(self, self.resolve() if steps is None else steps)
 
     def momentum_schedule(self) -> Schedule:
         """Return the teacher's momentum as a function of the step, for ``EMATeacher``."""
-        return schedules.cosine(self.momentum, self.final_momentum, self.total_steps)
+        return self._momentum(self.total_steps)
 
     def temperature_schedule(self) -> Schedule:
         """Return the teacher's temperature as a function of the step."""
@@ -220,6 +229,13 @@ class Preset:
         rows.append(("teacher_source_from", f"step {steps['teacher_source_from']}"))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+    def _momentum(self, total_steps: int) -> Schedule:
+        """Return the teacher's momentum in a run of a length."""
+        check_positive_int("total_steps", total_steps)
+        if self.momentum_memories is not None:
+            return schedules.constant(schedules.run_momentum(total_steps, self.momentum_memories))
+        return schedules.cosine(self.momentum, self.final_momentum, total_steps)
 
     def __str__(self) -> str:
         return self.describe()

@@ -8,6 +8,7 @@ from fsr._core.checks import check_between, check_choice, check_positive_int
 from fsr.aggregation import MASKINGS
 from fsr.losses import TARGET_FORMS
 from fsr.masking import STRATEGIES, THRESHOLDS
+from fsr.presets._beyond_checks import check_beyond
 from fsr.presets._cam_source import CAMSource
 
 if TYPE_CHECKING:
@@ -66,11 +67,13 @@ def check_preset(preset: Preset) -> None:
     ):
         raise ValueError(
             "mask_strategy: 'entropy' reads projections of the teacher, which are made for "
-            "preset-reinforcement only: expected uncertain_weight or confident_weight above 0, "
+            "self-reinforcement only: expected uncertain_weight or confident_weight above 0, "
             "got 0 for both"
         )
     check_choice("target", preset.target, TARGET_FORMS)
-    check_between("target_temperature", preset.target_temperature, 0.0, float("inf"), inclusive=False)
+    check_between(
+        "target_temperature", preset.target_temperature, 0.0, float("inf"), inclusive=False
+    )
     if preset.masking is not None:
         check_choice("masking", preset.masking, MASKINGS)
     for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):
@@ -88,3 +91,4 @@ def check_preset(preset: Preset) -> None:
                 f"{name}: expected a CAM of view {view} (the views are different crops, so the "
                 f"other one does not align), got view {source.view}"
             )
+    check_beyond(preset)

@@ -68,7 +68,8 @@ def build_preset(config: Config) -> Preset:
     """Return the preset with the changes of the config, for a run of its length.
 
     Where the config does not set it, the teacher's momentum is that of the preset, lowered in short
-    runs so that its memory, 1 / (1 - momentum) steps, is at most a tenth of the run.
+    runs so that its memory, 1 / (1 - momentum) steps, is at most a tenth of the run; the option
+    ``preset.momentum_memories`` says how long it is by itself.
 
     Args:
         config: options of the run.
@@ -85,7 +86,7 @@ def build_preset(config: Config) -> Preset:
     base = changes.pop("base")
     try:
         preset = get_preset(base, **changes, total_steps=config.steps)
-        if config.preset.momentum is None:
+        if config.preset.momentum is None and preset.momentum_memories is None:
             short = max(0.0, 1.0 - 10.0 / config.steps)
             preset = dataclasses.replace(preset, momentum=min(preset.momentum, short))
     except (ValueError, TypeError) as error:

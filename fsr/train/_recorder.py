@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from fsr.presets import LOSS_TERMS
 from fsr.train._log import JsonLog
 from fsr.train._options import Config
 from fsr.train._pace import Pace
@@ -142,7 +141,7 @@ class Recorder:
 
     def _draw(self, step: int, values: dict[str, Any], share: float | None) -> None:
         """Write a step's values for TensorBoard."""
-        for name in ("total", *LOSS_TERMS):
+        for name in ("total", *values["weights"]):
             self._writer.add_scalar(f"loss/{name}", values[name], step)
         for name in ("learning_rate", "momentum", "teacher_temperature", "masked"):
             self._writer.add_scalar(f"schedule/{name}", values[name], step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,15 @@ def test_the_teacher_remembers_at_most_a_tenth_of_the_run(steps: int) -> None:
 
 def test_an_explicit_momentum_is_kept() -> None:
     assert build_preset(_default("steps=100", "preset.momentum=0.99")).momentum == 0.99
+
+
+@pytest.mark.parametrize("steps", [1, 100, 20_000])
+def test_memories_say_the_momentum_in_runs_of_every_length(steps: int) -> None:
+    preset = build_preset(_default(f"steps={steps}", "preset.momentum_memories=20"))
+    momentum = preset.momentum_schedule()
+    assert momentum(0) == momentum(steps) == math.exp(-20 / steps)
+    # Its own momentum is left as it was: nothing lowers what is not read.
+    assert preset.momentum == 0.9995
 
 
 def test_later_layers_win_and_short_keeps_the_rest(tmp_path: Path) -> None:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from fsr.losses import DenseEnergyLoss
-from fsr.masking import UncertainMasker
-from fsr.objective._labels import PixelLabels, TokenLabels
-from fsr.objective._mask import PatchMask
 from fsr.objective._networks import projection_width
 from fsr.objective._recipe import Recipe, Weighted
-from fsr.objective._targets import TeacherTargets
 from fsr.objective.recipes._build import build_recipe
-from fsr.objective.terms import (
-    Affinity,
-    AuxiliaryClassification,
-    Classification,
-    ConfidentReinforcement,
-    DenseEnergy,
-    Segmentation,
-    UncertainReinforcement,
+from fsr.objective.recipes._fsr_parts import (
+    further_terms,
+    label_terms,
+    patch_mask,
+    reinforcement_terms,
+    teacher_targets,
 )
+from fsr.objective.terms import AuxiliaryClassification, Classification
 from fsr.presets import Preset
-from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher
 
@@ -32,6 +23,8 @@ def fsr_recipe(
     settings: Preset, student: SingleStageSegmenter, teacher: EMATeacher | None = None
 ) -> Recipe:
     """Return the recipe of a preset of FSR: seven terms over two views, the second masked.
+
+    Terms that the paper does not have follow them where their weight is above 0.
 
     Args:
         settings: every constant, phase and CAM source.
@@ -50,62 +43,17 @@ def fsr_recipe(
         >>> fsr_recipe(PRESETS["paper"], student).names[:3]
         ('classification', 'auxiliary', 'affinity')
     """
-    preset, width = settings, projection_width(student)
+    preset = settings
     steps = preset.resolve(momentum=None if teacher is None else teacher.momentum)
     weights = preset.weight_schedules(steps)
-    low, high = preset.pseudo_low, preset.pseudo_high
-    taught = partial(
-        TeacherTargets,
-        width,
-        temperature=preset.temperature_schedule(),
-        center_momentum=preset.center_momentum,
-        form=preset.target,
-        scale_momentum=preset.scale_momentum,
-    )
-    aggregates, patches = taught("aggregate", view=1), taught("patches", view=2)
-    mask = PatchMask(
-        UncertainMasker(
-            preset.mask_ratio,
-            preset.mask_low,
-            preset.mask_high,
-            strategy=preset.mask_strategy,
-            block=preset.mask_block,
-            rounding=preset.mask_rounding,
-            thresholds=preset.mask_thresholds,
-        ),
-        preset.mask_cam,
-        random_until=steps["random_mask_until"],
-        ratio=preset.mask_ratio_schedule(),
-        targets=patches,
-    )
-    pixels = PixelLabels(
-        preset.segmentation_cam,
-        refinement=PAR() if preset.refine_labels else None,
-        low=low,
-        high=high,
-    )
-    energy = DenseEnergyLoss(
-        sigma_rgb=preset.energy_sigma_rgb,
-        sigma_xy=preset.energy_sigma_xy,
-        scale=preset.energy_scale,
-    )
-    boundary = None
-    if preset.uncertain_boundary_weight > 0:
-        boundary = TokenLabels(preset.mask_cam, seen_as=None, low=low, high=high)
+    aggregates, patches = teacher_targets(preset, projection_width(student))
+    mask = patch_mask(preset, steps, patches)
     terms = (
         Classification(view=1),
         AuxiliaryClassification(view=1),
-        Affinity(TokenLabels(preset.affinity_cam, low=low, high=high)),
-        Segmentation(pixels),
-        DenseEnergy(pixels, energy),
-        UncertainReinforcement(
-            patches,
-            temperature=preset.student_temperature,
-            boundary=boundary,
-            boundary_weight=preset.uncertain_boundary_weight,
-            boundary_from=steps["random_mask_until"],
-        ),
-        ConfidentReinforcement(aggregates, view=2, temperature=preset.student_temperature),
+        *label_terms(preset),
+        *reinforcement_terms(preset, steps, aggregates, patches),
+        *further_terms(preset),
     )
     return Recipe(
         name=preset.name,

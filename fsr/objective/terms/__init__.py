@@ -2,18 +2,24 @@
 
 from fsr.objective.terms._affinity import Affinity
 from fsr.objective.terms._auxiliary import AuxiliaryClassification
+from fsr.objective.terms._cam_consistency import CamConsistency
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
+from fsr.objective.terms._regression import RegressionReinforcement
+from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
 from fsr.objective.terms._uncertain import UncertainReinforcement
 
 __all__ = [
     "Affinity",
     "AuxiliaryClassification",
+    "CamConsistency",
     "Classification",
     "ConfidentReinforcement",
     "DenseEnergy",
+    "FrozenRelations",
+    "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
 ]
