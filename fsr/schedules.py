@@ -2,8 +2,7 @@
 
 ``cosine(0.9995, 1.0, 20_000)`` is a function: call it with the step, get a plain float. Nothing
 here counts steps, so a resumed run needs no state of a schedule. Past its end a schedule keeps its
-last value. The classes are in lower case because they read as functions, as
-:class:`functools.partial` does.
+last value. The classes are in lower case as they read as functions, like ``functools.partial``.
 """
 
 from __future__ import annotations
@@ -213,26 +212,17 @@ class warmup_cosine:
 
 
 def run_momentum(total_steps: int, memories: float = 20.0) -> float:
-    r"""Momentum of an average that forgets as often in a short run as in a long one.
-
-    .. math:: m = \exp(-M / T)
-
-    Of what the average was at a step, :math:`1/e` is left :math:`T / M` steps later. Not in the
-    paper, whose momentum is that of a run of 20,000 steps and rises to 1.
+    """Momentum exp(-M / T), which forgets as often in a short run as in a long one.
 
     Args:
         total_steps: length T of the run in steps.
-        memories: how many of these memories the run has, M above 0.
-
-    Returns:
-        Momentum in [0, 1).
+        memories: M > 0: what an average was at a step is down to 1/e of it after T / M steps.
 
     Raises:
-        TypeError: ``total_steps`` is no integer, or ``memories`` no number.
-        ValueError: ``total_steps`` is below 1, or ``memories`` not above 0.
+        TypeError, ValueError: ``total_steps`` is no positive integer, or ``memories`` not above 0.
 
     Source:
-        Not in the paper; the time constant of an exponential average, as a share of the run.
+        Not in the paper, whose momentum is that of a run of 20,000 steps and rises to 1.
 
     Example:
         >>> round(run_momentum(400), 4), round(run_momentum(20_000), 4)

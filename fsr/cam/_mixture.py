@@ -51,8 +51,8 @@ def mixture_thresholds(
     Not in the paper. Two Gaussians are fitted to the scores by expectation-maximisation, and the
     posterior :math:`P(x)` of the upper one rises between their means :math:`\mu_0 < \mu_1`. The
     thresholds are the scores there at which it passes 1 - ``confidence`` and ``confidence``: what
-    lies between is what the mixture is not sure of. Where it is not sure even at a mean, that mean
-    is the threshold.
+    lies between is what the mixture is not sure of. Where it is not sure even at a mean,
+    that mean is the threshold.
 
     The fit starts at the mean of the scores less and plus their standard deviation, with halves for
     shares and the variance of the scores; no component gets a standard deviation below 0.1. Scores
@@ -60,8 +60,7 @@ def mixture_thresholds(
     and a spike that no Gaussian fits.
 
     Scores without two components keep ``low`` and ``high``: fewer than two of them, a component of
-    less than 1% of the scores, means closer than 0.1, or a mean that belongs to the other
-    component.
+    less than 1% of the scores, means closer than 0.1, or a mean that belongs to the other one.
 
     Args:
         scores: scores of the strongest present class of each pixel or patch of a batch, of any
@@ -79,8 +78,7 @@ def mixture_thresholds(
         ValueError: ``scores`` holds NaN or values outside 0 to 1, or an option is out of range.
 
     Source:
-        Not in the paper; after the dynamic thresholds of Yang et al., "Weakly Supervised
-        Co-training with Swapping Assignments for Semantic Segmentation" (CoSA), ECCV 2024.
+        Not in the paper; after the dynamic thresholds of Yang et al. (CoSA), ECCV 2024.
 
     Example:
         >>> scores = torch.tensor([0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.7, 0.75, 0.8, 0.85])
@@ -91,21 +89,25 @@ def mixture_thresholds(
         (0.2, 0.6)
     """
     check_floating("scores", scores)
+    _check_options(low, high, confidence, iterations)
+    values = scores.detach().double().flatten()
+    if len(values):
+        check_unit_interval(scores=values)
+    mixture = _fitted(values[values > 0], iterations)
+    if mixture is None:
+        return low, high
+    sure = math.log(confidence / (1 - confidence))
+    return _score_at(mixture, -sure), _score_at(mixture, sure)
+
+
+def _check_options(low: float, high: float, confidence: float, iterations: int) -> None:
+    """Raise unless the options of a fit are in range and its thresholds in order."""
     check_between("low", low, 0, 1)
     check_between("high", high, 0, 1)
     if low >= high:
         raise ValueError(f"low: expected a number below high={high}, got {low}")
     check_between("confidence", confidence, 0.5, 1, inclusive=False)
     check_positive_int("iterations", iterations)
-    values = scores.detach().double().flatten()
-    if not len(values):
-        return low, high
-    check_unit_interval(scores=values)
-    mixture = _fitted(values[values > 0], iterations)
-    if mixture is None:
-        return low, high
-    sure = math.log(confidence / (1 - confidence))
-    return _score_at(mixture, -sure), _score_at(mixture, sure)
 
 
 def _fitted(values: Tensor, iterations: int) -> _Mixture | None:

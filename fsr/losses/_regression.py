@@ -15,10 +15,7 @@ REGRESSION_FORMS: tuple[RegressionForm, ...] = get_args(RegressionForm)
 
 
 def regression_loss(
-    student_tokens: Tensor,
-    teacher_tokens: Tensor,
-    mask: Tensor,
-    form: RegressionForm = "cosine",
+    student_tokens: Tensor, teacher_tokens: Tensor, mask: Tensor, form: RegressionForm = "cosine"
 ) -> Tensor:
     r"""Distance of the student's masked tokens from the teacher's, averaged as Eq. 8 is.
 
@@ -72,7 +69,6 @@ def regression_loss(
             distance = 1 - F.cosine_similarity(student, target, dim=-1)
         else:
             distance = F.smooth_l1_loss(student, target, reduction="none").mean(dim=-1)
-    # Of every token, masked or not, as in Eq. 8: rows picked by a mask have a shape that depends on
-    # values, which a GPU must wait for.
+    # Of every token, masked or not: rows picked by a mask make shapes depend on values.
     masked = mask.sum(dim=1).clamp(min=1)
     return ((distance * mask).sum(dim=1) / masked).mean()
