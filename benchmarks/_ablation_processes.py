@@ -21,7 +21,6 @@ from typing import Any
 from _ablation_runs import RunFailed, Task
 from _ablation_scores import Row
 from _ablation_setting import Setting
-from _ablation_variants import Variant
 from _machine import write_json
 
 from fsr.losses import TargetInformation

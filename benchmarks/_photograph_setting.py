@@ -67,9 +67,7 @@ class PhotographSetting(Setting):
     def _options(self) -> dict[str, Any]:
         config = load_config(self.file, overrides=self.overrides)
         kept = flat(config, (*LEFT_OUT, "data.root", "model.pretrained", "data.eval_size"))
-        lists = {
-            split: len(VOC2012(self.root, split, masks=False)) for split in ("train", "val")
-        }
+        lists = {split: len(VOC2012(self.root, split, masks=False)) for split in ("train", "val")}
         return {
             **kept,
             "encoder": file_hash(self.weights)[:16],

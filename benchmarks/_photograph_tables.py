@@ -1,4 +1,4 @@
-"""Tables of the photographs: each score of a variant beside that of the baseline, paired by seed."""
+"""Tables of the photographs: each score of a variant beside the baseline's, paired by seed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,6 @@ from fsr.refine import DenseCRF
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train import Config, load_config
 
-
 # A class whose probability is nowhere above this takes no part in the CRF.
 SEEN = 0.05
 

@@ -4,8 +4,8 @@
     python benchmarks/photographs.py --root FOLDER --weights FILE --jobs 2 --hours 2   # goes on
     python benchmarks/photographs.py --root FOLDER --weights FILE --table
 
-Each run is `fsr train` in a process of its own with the options of `photographs.yaml` and those of a
-variant of the ablation (`_ablation_variants.py`); another process then scores it
+Each run is `fsr train` in a process of its own with the options of `photographs.yaml` and those of
+a variant of the ablation (`_ablation_variants.py`); another process then scores it
 (`_photograph_worker.py`). A finished run is a line of `results/photographs/final.jsonl` and is not
 repeated. What is compared and what counts: `photographs_protocol.md`. The folder needs photographs,
 masks and lists as VOC 2012 has them, the weights are those of timm's `vit_small_patch14_dinov2`.

@@ -85,7 +85,11 @@ def test_classifiers_may_learn_at_a_rate_of_their_own() -> None:
     rates = {g["name"]: g["lr"] for g in groups}
     assert rates["classifier"] == pytest.approx(5e-2)
     assert _names(groups, "classifier") == {"classifier.weight"}
-    assert {g["name"] for g in parameter_groups(_model(), 1e-3)} == {"base", "base_no_decay", "head"}
+    assert {g["name"] for g in parameter_groups(_model(), 1e-3)} == {
+        "base",
+        "base_no_decay",
+        "head",
+    }
 
 
 def test_the_schedule_value_reaches_every_group_with_its_scale() -> None:
@@ -109,7 +113,10 @@ def test_a_weight_shared_by_two_modules_is_listed_once() -> None:
         ({"lr": 1.0, "weight_decay": -0.1}, r"weight_decay: expected a number"),
         ({"lr": 1.0, "head_lr_scale": float("nan")}, r"head_lr_scale: expected a number"),
         ({"classifier_lr_scale": -1.0}, r"classifier_lr_scale: expected a number"),
-        ({"classifier_lr_scale": 1.0, "classifiers": ["clasifier"]}, r"classifiers: expected one of"),
+        (
+            {"classifier_lr_scale": 1.0, "classifiers": ["clasifier"]},
+            r"classifiers: expected one of",
+        ),
     ],
 )
 def test_bad_arguments_are_named(options: dict[str, Any], message: str) -> None:

@@ -41,10 +41,10 @@ def output_spread(outputs: Tensor) -> Tensor:
     if outputs.numel() == 0:
         raise ShapeError(f"outputs: expected entries, got {tuple(outputs.shape)}")
     entries = at_least_float32(outputs)
-    # Mean first, squares second: the difference of large sums would lose what the spread is made of.
-    count = entries.new_full((), float(entries.numel()))
-    total, count = all_reduce_sum(torch.stack([entries.sum(), count]))
-    squares = all_reduce_sum((entries - total / count).square().sum())
+    # Mean first, squares second: a difference of large sums would lose what the spread is made of.
+    size = entries.new_full((), float(entries.numel()))
+    total, count = all_reduce_sum(torch.stack([entries.sum(), size])).unbind()
+    squares: Tensor = all_reduce_sum((entries - total / count).square().sum())
     return (squares / count).sqrt().clamp(min=_SMALLEST)
 
 

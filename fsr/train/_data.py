@@ -9,7 +9,16 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, NoisyLabels, Sample, Scenes, TwoViews
+from fsr.data import (
+    COCO2014,
+    SCENE_SEEDS,
+    VOC2012,
+    FolderDataset,
+    NoisyLabels,
+    Sample,
+    Scenes,
+    TwoViews,
+)
 from fsr.errors import ConfigError, DataError
 from fsr.train._options import Config, DataConfig
 

@@ -12,6 +12,7 @@ from fsr.train._log import JsonLog
 from fsr.train._options import Config
 from fsr.train._pace import Pace
 from fsr.train._table import SCORES, known
+from fsr.train._teaching import MEASURED, Teaching
 from fsr.train._waiting import Waiting
 
 SHORT = {
@@ -52,6 +53,7 @@ class Recorder:
         self.evaluations: dict[int, dict[str, Any]] = {}
         self._waiting = waiting
         self._pace = Pace(config)
+        self._teaching = Teaching(config)
         self._tell = tell if main else None
         self._every = config.run.log_every
         self._total, self._start = config.steps, start
@@ -100,6 +102,8 @@ class Recorder:
         self._log.write("train", step, **values)
         self._pace.stepped(values["seconds"])
         self._waiting.add(step, values["waited"], values["seconds"])
+        if (warning := self._teaching.add(step, values)) is not None:
+            self.say(warning)
         if self._bar is not None:
             self._bar.update()
             self._bar.set_postfix(loss=f"{values['total']:.3f}", refresh=False)
@@ -147,6 +151,9 @@ class Recorder:
             self._writer.add_scalar(f"schedule/{name}", values[name], step)
         for name, weight in values["weights"].items():
             self._writer.add_scalar(f"weight/{name}", weight, step)
+        for name in MEASURED:
+            if name in values:
+                self._writer.add_scalar(f"targets/{name}", values[name], step)
         self._writer.add_scalar("gradient_norm", values["gradient_norm"], step)
         if share is not None:
             self._writer.add_scalar("waited_for_data", share, step)

@@ -12,7 +12,7 @@ import torch
 
 from fsr._core.version import __version__
 from fsr.data import derive_seed
-from fsr.train._log import to_json, write_atomically
+from fsr.train._log import read_log, to_json, write_atomically
 from fsr.train._measure import all_background
 from fsr.train._options import Config
 from fsr.train._parts import SHEET, Parts
@@ -20,6 +20,7 @@ from fsr.train._preset_options import build_preset
 from fsr.train._recorder import Recorder
 from fsr.train._sheet import SheetOptions, picture_sheet
 from fsr.train._table import results_rows, results_table, upper_bound
+from fsr.train._teaching import summary_line, target_summary
 
 
 def report(
@@ -39,6 +40,9 @@ def report(
     background = all_background(eval_set, len(eval_set.class_names))
     rows = results_rows(recorder.evaluations, background, bound)
     recorder.say("\n" + results_table(rows, bound) + "\n")
+    targets = target_summary(read_log(folder / "log.jsonl"), config.steps)
+    if (line := summary_line(targets, config.model.projection_dim)) is not None:
+        recorder.say(line)
     if config.run.sheet_images:
         options = SheetOptions(
             config.run.sheet_images,
@@ -52,7 +56,12 @@ def report(
     networks: dict[str, Any] = parts.modules
     for name in ("student", "teacher"):
         networks[name].save(folder / f"{name}.safetensors")
-    found = {"table": rows, "bound": bound, "evaluations": recorder.evaluations}
+    found = {
+        "table": rows,
+        "bound": bound,
+        "targets": targets,
+        "evaluations": recorder.evaluations,
+    }
     results = _results(config, found, _circumstances(parts, config, seconds))
     write_atomically(folder / "results.json", to_json(results, indent=2) + "\n")
     recorder.say(f"{seconds:.0f} s; results.json, sheet.png and the networks are in {folder}")
@@ -113,6 +122,7 @@ def _results(
         "split": config.data.eval_split,
         "seed": config.seed,
         "bound": found["bound"],
+        "targets": found["targets"],
         **circumstances,
         "preset": {
             "name": preset.name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -79,9 +78,9 @@ def test_a_run_from_end_to_end(
     assert student["cam_sweep"][f"{student['threshold']:g}"] == student["cam_best_all"]
     assert str(root) not in json.dumps(row["setting"])
     capsys.readouterr()
-    assert module.main([*common[:-len(TINY) - 1], "--list", "--set", *TINY]) == 0
+    assert module.main([*common[: -len(TINY) - 1], "--list", "--set", *TINY]) == 0
     assert "baseline  1     1/1" in capsys.readouterr().out
-    assert module.main([*common[:-len(TINY) - 1], "--table", "--set", *TINY]) == 0
+    assert module.main([*common[: -len(TINY) - 1], "--table", "--set", *TINY]) == 0
     assert "prediction, background and six classes" in capsys.readouterr().out
 
 
