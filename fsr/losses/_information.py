@@ -60,7 +60,7 @@ def target_information(targets: Tensor) -> TargetInformation:
     check_floating("targets", targets)
     if targets.ndim < 1 or targets.numel() == 0:
         raise ShapeError(f"targets: expected (..., K) with rows, got {tuple(targets.shape)}")
-    rows = at_least_float32(targets).flatten(0, -2)
+    rows = at_least_float32(targets).reshape(-1, targets.shape[-1])
     own = torch.special.entr(rows).sum(dim=-1).mean()
     mean = torch.special.entr(rows.mean(dim=0)).sum()
     width = rows.shape[-1]

@@ -67,13 +67,13 @@ def standardised_distribution(
 def sinkhorn_distribution(logits: Tensor, iterations: int = 3) -> Tensor:
     r"""Distributions that use all prototypes alike over the batch: Sinkhorn-Knopp balancing.
 
-    Columns and rows of :math:`\exp(l)` are scaled in turn, so that every prototype has the same
-    mass over the rows of all processes and every row sums to 1. Of a single row nothing but the
+    Rows of :math:`\exp(l)`, then columns and rows in turn, are scaled to one sum: every row sums to
+    1, and every prototype gets about the same mass over the rows of all processes. Of a single row nothing but the
     uniform distribution is balanced.
 
     Args:
         logits: outputs divided by a temperature, ``(..., K)``; no gradient flows into them.
-        iterations: how many times columns, then rows are scaled, at least 1.
+        iterations: how many times columns and then rows are scaled, at least 1.
 
     Returns:
         Probabilities, ``(..., K)``, of at least float32.
@@ -95,8 +95,8 @@ def sinkhorn_distribution(logits: Tensor, iterations: int = 3) -> Tensor:
     check_positive_int("iterations", iterations)
     if logits.ndim < 1 or logits.numel() == 0:
         raise ShapeError(f"logits: expected (..., K) with rows, got {tuple(logits.shape)}")
-    # Each row starts as its softmax: scaling rows changes no fixed point, and nothing overflows.
-    rows = at_least_float32(logits).flatten(0, -2).softmax(dim=-1)
+    # Rows first: their softmax cannot overflow, and where the balancing leads is the same.
+    rows = at_least_float32(logits).reshape(-1, logits.shape[-1]).softmax(dim=-1)
     for _ in range(iterations):
         columns = all_reduce_sum(rows.sum(dim=0))
         rows = rows / columns.clamp(min=torch.finfo(rows.dtype).tiny)

@@ -38,7 +38,7 @@ class Teaching:
         >>> values = {"weights": {"uncertain": 0.1}, "patches_nats": 0.4}
         >>> told = [watch.add(step, values) for step in range(1, 101)]
         >>> [text.partition(":")[0] for text in told if text]
-        ["the teacher's patch targets are 0.40 nats from uniform (steps 14 to 33)"]
+        ["the teacher's patch targets are 0.40 nats from uniform (steps 13 to 32)"]
     """
 
     def __init__(self, config: Config) -> None:

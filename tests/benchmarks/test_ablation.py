@@ -21,13 +21,15 @@ import torch
 
 from fsr.data import SCENE_SEEDS, Scenes
 from fsr.objective import TrainingObjective
-from fsr.presets import PRESETS
+from fsr.losses import TargetInformation
+from fsr.presets import LOSS_TERMS, PRESETS
 from fsr.teacher import EMATeacher
 
 for package in ("accelerate", "omegaconf", "skimage", "tqdm"):
     pytest.importorskip(package)
 
 ROOT = Path(__file__).resolve().parents[2]
+TOLD = TargetInformation._fields
 TINY = """
 steps: 4
 data:
@@ -596,6 +598,8 @@ def test_one_run_from_end_to_end(
         assert found["cam_sweep"]["0.2"] == found["cam"]
         assert 0 <= found["prediction"] <= 1
     assert set(row["curve"]) == {"1", "2", "3", "4"}
-    assert [len(part) for part in row["losses"].values()] == [4] * 8
+    assert {len(part) for part in row["losses"].values()} == {4}
+    told = {f"{rows}_{what}" for rows in ("patches", "aggregate") for what in TOLD}
+    assert row["losses"].keys() == {*LOSS_TERMS, "masked", *told}
     assert row["steps"] == 4
     assert sys.version.split()[0] == row["machine"]["python"]
