@@ -38,6 +38,7 @@ _COMPONENTS = {
     "UncertainMasker": "masking",
 }
 _ROOMS = (
+    "affinity",
     "aggregation",
     "backbone",
     "cam",

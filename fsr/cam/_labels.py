@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr._core.numerics import at_least_float32
@@ -43,6 +44,7 @@ def cam_to_labels(
     high: float | None = None,
     threshold: float | None = None,
     ignore_index: int = IGNORE,
+    box: Tensor | None = None,
 ) -> Tensor:
     """Label map of a normalised CAM: the strongest present class, unless its score is too low.
 
@@ -56,19 +58,24 @@ def cam_to_labels(
         high: scores above this take their class; 0 to 1.
         threshold: the one border between background and classes; 0 to 1.
         ignore_index: label of the scores in between.
+        box: the real pixels of padded crops, ``(B, 4)`` integers top, bottom, left, right,
+            half-open, as :class:`fsr.data.RandomRescaleCrop` gives them (the ``box`` of
+            :class:`fsr.data.View` is another: top, left, height, width). What lies outside is
+            unknown, ``ignore_index``. None for images without padding.
 
     Returns:
         Label map ``(B, H, W)``, int64: 0 background, c + 1 class c, ``ignore_index`` unknown.
 
     Raises:
-        ShapeError: ``cam`` or ``labels`` has the wrong shape.
-        TypeError: ``cam`` is not floating point, or a threshold is no number.
+        ShapeError: ``cam``, ``labels`` or ``box`` has the wrong shape.
+        TypeError: ``cam`` is not floating point, a threshold no number, or ``box`` not of integers.
         ValueError: the thresholds given are not exactly one of the two forms, are out of order or
-            outside 0 to 1, or ``cam`` holds NaN or values outside 0 to 1.
+            outside 0 to 1, ``cam`` holds NaN or values outside 0 to 1, or a box is empty or leaves
+            its image.
 
     Source:
         The two background thresholds of section "Uncertain Patch Token Selection"; Ru et al.,
-        CVPR 2022 and 2023.
+        CVPR 2022 and 2023 (rulixiang/ToCo@e13514d, with the box).
 
     Example:
         >>> import torch
@@ -77,13 +84,21 @@ def cam_to_labels(
         tensor([[[  0, 255,   1]]])
         >>> cam_to_labels(cam, torch.ones(1, 1), threshold=0.4)
         tensor([[[0, 1, 1]]])
+        >>> box = torch.tensor([[0, 1, 0, 2]])
+        >>> cam_to_labels(cam, torch.ones(1, 1), threshold=0.4, box=box)
+        tensor([[[  0,   1, 255]]])
     """
     below, upto = _thresholds(low, high, threshold)
-    check_shape("cam", cam, "B C H W")
+    batch, _, height, width = check_shape("cam", cam, "B C H W")
     check_floating("cam", cam)
     check_unit_interval(cam=cam)
+    if box is not None:
+        check_box(box, batch, height, width)
     score, best = strongest_class(cam, labels)
-    return best.masked_fill(score <= upto, ignore_index).masked_fill(score <= below, BACKGROUND)
+    best = best.masked_fill(score <= upto, ignore_index).masked_fill(score <= below, BACKGROUND)
+    if box is None:
+        return best
+    return best.masked_fill(outside_box(box.to(best.device), height, width), ignore_index)
 
 
 def strongest_class(cam: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

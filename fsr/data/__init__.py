@@ -20,6 +20,7 @@ from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
 from fsr.data._noisy_labels import NoisyLabels
 from fsr.data._photographs import IMAGE_SUFFIXES, image_size, read_photograph
+from fsr.data._rescale_crop import PaddedCrop, RandomRescaleCrop, padded_crop
 from fsr.data._sample import Sample
 from fsr.data._sbd import VOC_IMAGES, build_train_aug
 from fsr.data._scenes import SCENE_SEEDS, Scenes
@@ -39,6 +40,8 @@ __all__ = [
     "FolderDataset",
     "LabelTable",
     "NoisyLabels",
+    "PaddedCrop",
+    "RandomRescaleCrop",
     "Sample",
     "SampleSource",
     "Scenes",
@@ -59,6 +62,7 @@ __all__ = [
     "labels_from_masks",
     "labels_from_voc",
     "missing_images",
+    "padded_crop",
     "read_image",
     "read_labels",
     "read_photograph",

@@ -29,7 +29,9 @@ class View(NamedTuple):
 
     Attributes:
         image: normalised image, ``(3, image_size, image_size)`` float32.
-        box: top, left, height and width of the crop in pixels of the source image.
+        box: top, left, height and width of the crop in pixels of the source image. The box of a
+            :class:`fsr.data.PaddedCrop`, which labels take as ``box=``, is another: top, bottom,
+            left and right of the real pixels in the crop.
         flipped: whether the crop was mirrored after cutting.
     """
 

@@ -1,12 +1,15 @@
-"""Loss terms of the training objective (Eq. 8-10): pure functions, and modules over them."""
+"""Loss terms, those of Eq. 8-10 and of other methods: pure functions, and modules over them."""
 
+from fsr.losses._affinity import affinity_loss
 from fsr.losses._boundary import boundary_weights, label_boundary
 from fsr.losses._cam_consistency import cam_consistency_loss
 from fsr.losses._center import Center
+from fsr.losses._class_token_contrast import ClassTokenContrastLoss, class_token_contrast
 from fsr.losses._classification import classification_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._information import TargetInformation, target_information
+from fsr.losses._pair_labels import pair_labels
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
 from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
@@ -25,6 +28,7 @@ __all__ = [
     "REGRESSION_FORMS",
     "TARGET_FORMS",
     "Center",
+    "ClassTokenContrastLoss",
     "DenseEnergyLoss",
     "PTCLoss",
     "RegressionForm",
@@ -33,14 +37,17 @@ __all__ = [
     "SelfReinforcementLoss",
     "TargetForm",
     "TargetInformation",
+    "affinity_loss",
     "balanced_segmentation_loss",
     "boundary_weights",
     "cam_consistency_loss",
+    "class_token_contrast",
     "classification_loss",
     "confident_loss",
     "gated_dense_energy",
     "label_boundary",
     "output_spread",
+    "pair_labels",
     "patch_token_contrast",
     "regression_loss",
     "relation_loss",

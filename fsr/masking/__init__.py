@@ -1,4 +1,4 @@
-"""Which patches to mask: the uncertain ones first (Eq. 3 and 4)."""
+"""Which patches to mask: the uncertain ones first (Eq. 3 and 4); where to cut local crops."""
 
 from fsr.masking._entropy import block_mean, entropy_soft_mask, token_entropy
 from fsr.masking._equations import (
@@ -11,8 +11,10 @@ from fsr.masking._equations import (
     top_k_mask,
     uncertain_zone,
 )
+from fsr.masking._local_crops import crop_flags, sample_local_crops
 from fsr.masking._masker import STRATEGIES, THRESHOLDS, Strategy, Thresholds, UncertainMasker
 from fsr.masking._otsu import otsu_thresholds, strongest_with_thresholds
+from fsr.masking._regions import uncertain_regions
 
 __all__ = [
     "ROUNDINGS",
@@ -23,14 +25,17 @@ __all__ = [
     "Thresholds",
     "UncertainMasker",
     "block_mean",
+    "crop_flags",
     "entropy_soft_mask",
     "keep_one",
     "mask_count",
     "otsu_thresholds",
+    "sample_local_crops",
     "soft_mask",
     "strict_mask",
     "strongest_with_thresholds",
     "token_entropy",
     "top_k_mask",
+    "uncertain_regions",
     "uncertain_zone",
 ]

@@ -3,6 +3,8 @@
 from fsr.refine._crf_pool import CRFPool
 from fsr.refine._crf_settings import CRF_PRESETS, CRFPreset, CRFSettings
 from fsr.refine._dense_crf import BACKENDS, MAX_CPU_PIXELS, Backend, DenseCRF
+from fsr.refine._in_box import refine_in_box
+from fsr.refine._labels_between import labels_between
 from fsr.refine._mean_field import label_map_probabilities, mean_field
 from fsr.refine._par import PAR, pixel_adaptive_affinity, propagate
 from fsr.refine._pseudo_labels import pseudo_labels
@@ -18,8 +20,10 @@ __all__ = [
     "CRFSettings",
     "DenseCRF",
     "label_map_probabilities",
+    "labels_between",
     "mean_field",
     "pixel_adaptive_affinity",
     "propagate",
     "pseudo_labels",
+    "refine_in_box",
 ]

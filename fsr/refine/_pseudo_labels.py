@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
     check_floating,
@@ -29,6 +30,7 @@ def pseudo_labels(
     high: float,
     down_scale: int = 2,
     ignore_index: int = IGNORE,
+    box: Tensor | None = None,
 ) -> Tensor:
     """Label maps that supervise the segmentation, from CAMs refined along image edges.
 
@@ -47,19 +49,24 @@ def pseudo_labels(
         high: background score that only confident regions exceed; 0 to 1.
         down_scale: refine at this fraction of the image size, a factor in each direction.
         ignore_index: label of unknown pixels.
+        box: the real pixels of padded crops, ``(B, 4)`` integers top, bottom, left, right,
+            half-open, as :class:`fsr.data.RandomRescaleCrop` gives them. What lies outside is
+            unknown; the refinement sees the whole crop, padding included, as in ToCo. To keep
+            padding out of it too, see :func:`fsr.refine.refine_in_box`.
 
     Returns:
         ``(B, height, width)`` int64: 0 background, c + 1 class c, ``ignore_index`` unknown.
 
     Raises:
         ShapeError: a shape is wrong.
-        TypeError: ``images`` or ``cams`` is not floating point, or an option no number.
+        TypeError: ``images`` or ``cams`` is not floating point, ``box`` not of integers, or an
+            option no number.
         ValueError: thresholds are out of range or order, CAMs outside 0 to 1 or NaN, images NaN or
-            smaller than ``down_scale``.
+            smaller than ``down_scale``, or a box is empty or leaves its image.
 
     Source:
         Section "A Single-Stage Framework for WSSS"; Ru et al., "Token Contrast for Weakly
-        Supervised Semantic Segmentation", CVPR 2023.
+        Supervised Semantic Segmentation", CVPR 2023 (rulixiang/ToCo@e13514d, with the box).
 
     Example:
         >>> from fsr.refine import PAR
@@ -69,23 +76,12 @@ def pseudo_labels(
         >>> pseudo_labels(PAR(2, (1,)), images, cams, torch.ones(1, 1), low=0.2, high=0.7)[0, 0]
         tensor([  0,   0,   0,   0, 255, 255, 255, 255,   1,   1,   1,   1])
     """
-    batch, _, height, width = check_shape("images", images, "B channels H W", channels=3)
-    _, classes, _, _ = check_shape("cams", cams, "B C h w", B=batch)
-    check_shape("labels", labels, "B C", B=batch, C=classes)
-    check_floating("images", images)
-    check_floating("cams", cams)
-    check_unit_interval(cams=cams)
-    check_between("low", low, 0.0, 1.0)
-    check_between("high", high, 0.0, 1.0)
-    if low >= high:
-        raise ValueError(f"low: expected less than high={high}, got {low}")
-    check_positive_int("down_scale", down_scale)
-    size = (height // down_scale, width // down_scale)
-    if min(size) < 1:
-        raise ValueError(
-            f"images: expected at least down_scale={down_scale} pixels in height and width, "
-            f"got {(height, width)}"
-        )
+    _check_inputs(images, cams, labels)
+    batch, _, height, width = images.shape
+    if box is not None:
+        check_box(box, batch, height, width)
+    _check_levels(low, high)
+    size = _small_size((height, width), down_scale)
 
     # Colour differences and thresholds: nothing that half precision should touch.
     with torch.no_grad(), no_autocast(images):
@@ -98,7 +94,40 @@ def pseudo_labels(
         refined = _resize(refined, (height, width))
         strict, lenient = (_winner(part, shown) for part in refined.chunk(2, dim=1))
     result = strict.masked_fill(strict == BACKGROUND, ignore_index)
-    return result.masked_fill((strict == BACKGROUND) & (lenient == BACKGROUND), BACKGROUND)
+    result = result.masked_fill((strict == BACKGROUND) & (lenient == BACKGROUND), BACKGROUND)
+    if box is None:
+        return result
+    return result.masked_fill(outside_box(box.to(result.device), height, width), ignore_index)
+
+
+def _check_inputs(images: Tensor, cams: Tensor, labels: Tensor) -> None:
+    """Raise unless images, CAMs and labels fit each other and the CAMs are normalised."""
+    batch, *_ = check_shape("images", images, "B channels H W", channels=3)
+    _, classes, _, _ = check_shape("cams", cams, "B C h w", B=batch)
+    check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_floating("images", images)
+    check_floating("cams", cams)
+    check_unit_interval(cams=cams)
+
+
+def _check_levels(low: float, high: float) -> None:
+    """Raise unless both background scores are in [0, 1] and in order."""
+    check_between("low", low, 0.0, 1.0)
+    check_between("high", high, 0.0, 1.0)
+    if low >= high:
+        raise ValueError(f"low: expected less than high={high}, got {low}")
+
+
+def _small_size(size: tuple[int, int], down_scale: int) -> tuple[int, int]:
+    """Return the size that is refined at, or raise if nothing would be left."""
+    check_positive_int("down_scale", down_scale)
+    small = (size[0] // down_scale, size[1] // down_scale)
+    if min(small) < 1:
+        raise ValueError(
+            f"images: expected at least down_scale={down_scale} pixels in height and width, "
+            f"got {size}"
+        )
+    return small
 
 
 def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,4 @@
-"""Schedules: pure functions of the step, as values that print, compare, copy and pickle.
-
-``cosine(0.9995, 1.0, 20_000)`` is a function: call it with the step, get a plain float. Nothing
-here counts steps, so a resumed run needs no state of a schedule. Past its end a schedule keeps its
-last value. The classes are in lower case as they read as functions, like ``functools.partial``.
-"""
+"""Schedules that are constant, switch, rise or fall along a line or a cosine."""
 
 from __future__ import annotations
 
@@ -12,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fsr._core.checks import check_between, check_positive_int
+from fsr.schedules._checks import check_count, check_number, check_step, check_warmup
 
 Schedule = Callable[[int], float]
 
@@ -35,11 +31,11 @@ class constant:
     value: float
 
     def __post_init__(self) -> None:
-        _check_number("value", self.value)
+        check_number("value", self.value)
 
     def __call__(self, step: int) -> float:
         """Return the value at ``step``, counted from 0."""
-        _check_step(step)
+        check_step(step)
         return float(self.value)
 
 
@@ -75,13 +71,13 @@ class cosine:
     total_steps: int
 
     def __post_init__(self) -> None:
-        _check_number("start", self.start)
-        _check_number("end", self.end)
+        check_number("start", self.start)
+        check_number("end", self.end)
         check_positive_int("total_steps", self.total_steps)
 
     def __call__(self, step: int) -> float:
         """Return the value at ``step``, counted from 0."""
-        _check_step(step)
+        check_step(step)
         if step >= self.total_steps:
             return float(self.end)
         wave = 1 + math.cos(math.pi * step / self.total_steps)
@@ -115,13 +111,13 @@ class linear_warmup:
     warmup_steps: int
 
     def __post_init__(self) -> None:
-        _check_number("start", self.start)
-        _check_number("end", self.end)
-        _check_count("warmup_steps", self.warmup_steps)
+        check_number("start", self.start)
+        check_number("end", self.end)
+        check_count("warmup_steps", self.warmup_steps)
 
     def __call__(self, step: int) -> float:
         """Return the value at ``step``, counted from 0."""
-        _check_step(step)
+        check_step(step)
         if step >= self.warmup_steps:
             return float(self.end)
         share = step / max(self.warmup_steps - 1, 1)
@@ -152,13 +148,13 @@ class switch:
     at_step: int
 
     def __post_init__(self) -> None:
-        _check_number("before", self.before)
-        _check_number("after", self.after)
-        _check_count("at_step", self.at_step)
+        check_number("before", self.before)
+        check_number("after", self.after)
+        check_count("at_step", self.at_step)
 
     def __call__(self, step: int) -> float:
         """Return the value at ``step``, counted from 0."""
-        _check_step(step)
+        check_step(step)
         return float(self.before if step < self.at_step else self.after)
 
 
@@ -191,19 +187,12 @@ class warmup_cosine:
     warmup_ratio: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_number("base", self.base)
-        _check_count("warmup_steps", self.warmup_steps)
-        check_positive_int("total_steps", self.total_steps)
-        if self.warmup_steps >= self.total_steps:
-            raise ValueError(
-                f"warmup_steps: expected less than total_steps={self.total_steps}, "
-                f"got {self.warmup_steps}"
-            )
-        check_between("warmup_ratio", self.warmup_ratio, 0.0, 1.0)
+        check_number("base", self.base)
+        check_warmup(self.warmup_steps, self.total_steps, self.warmup_ratio)
 
     def __call__(self, step: int) -> float:
         """Return the value at ``step``, counted from 0."""
-        _check_step(step)
+        check_step(step)
         if step < self.warmup_steps:
             left = 1 - step / self.warmup_steps
             return float(self.base * (1 - left * (1 - self.warmup_ratio)))
@@ -231,20 +220,3 @@ def run_momentum(total_steps: int, memories: float = 20.0) -> float:
     check_positive_int("total_steps", total_steps)
     check_between("memories", memories, 0.0, math.inf, inclusive=False)
     return math.exp(-memories / total_steps)
-
-
-def _check_number(name: str, value: float) -> None:
-    """Raise unless the value is a finite number."""
-    check_between(name, value, -math.inf, math.inf, inclusive=False)
-
-
-def _check_count(name: str, value: int) -> None:
-    """Raise unless the value is an integer of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: expected an integer of at least 0, got {value!r}")
-    check_between(name, value, 0, math.inf)
-
-
-def _check_step(step: int) -> None:
-    """Raise unless the step is a number of at least 0."""
-    check_between("step", step, 0, math.inf)
