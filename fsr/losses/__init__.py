@@ -13,6 +13,7 @@ from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
 from fsr.losses._relations import relation_loss
 from fsr.losses._scale import Scale, output_spread
 from fsr.losses._segmentation import balanced_segmentation_loss
+from fsr.losses._self_supervised_mask import self_supervised_mask_loss
 from fsr.losses._target_forms import (
     TARGET_FORMS,
     TargetForm,
@@ -44,6 +45,7 @@ __all__ = [
     "patch_token_contrast",
     "regression_loss",
     "relation_loss",
+    "self_supervised_mask_loss",
     "sinkhorn_distribution",
     "standardised_distribution",
     "target_distribution",

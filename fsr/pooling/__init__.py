@@ -1,0 +1,15 @@
+"""Pooling of patch tokens, or of maps of scores, into one vector per image."""
+
+from fsr.pooling._max import max_pool
+from fsr.pooling._weighted import (
+    focal_mask_penalty,
+    masks_with_background,
+    normalized_global_weighted_pooling,
+)
+
+__all__ = [
+    "focal_mask_penalty",
+    "masks_with_background",
+    "max_pool",
+    "normalized_global_weighted_pooling",
+]
