@@ -14,7 +14,7 @@ BACKGROUND_LOGIT = 1.0
 
 
 def self_supervised_mask_loss(logits: Tensor, pseudo_masks: Tensor, labels: Tensor) -> Tensor:
-    r"""Segmentation loss of each image against its own confident masks, small classes weighing more.
+    r"""Segmentation loss of each image against its own confident masks, small classes heavier.
 
     A constant background logit of 1 is put before the logits, and both are interpolated to the
     masks. With :math:`n_c` the pixels that class c claims in an image and n those of all classes,

@@ -88,7 +88,7 @@ def test_the_recorded_head_is_reproduced_from_its_logits_on(parity: Recorded) ->
 
 
 def test_logits_are_interpolated_to_the_masks_with_aligned_corners() -> None:
-    logits, masks, labels = make_case()
+    _, masks, labels = make_case()
     small = torch.randn(2, 3, 2, 3, dtype=torch.float64)
     grown = F.interpolate(small, (4, 5), mode="bilinear", align_corners=True)
     torch.testing.assert_close(
