@@ -7,6 +7,8 @@ from fsr.losses._classification import classification_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._information import TargetInformation, target_information
+from fsr.losses._patch_equivariance import equivariance_targets, patch_cross_entropy
+from fsr.losses._patch_scores import patch_score_loss
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
 from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
@@ -39,9 +41,12 @@ __all__ = [
     "cam_consistency_loss",
     "classification_loss",
     "confident_loss",
+    "equivariance_targets",
     "gated_dense_energy",
     "label_boundary",
     "output_spread",
+    "patch_cross_entropy",
+    "patch_score_loss",
     "patch_token_contrast",
     "regression_loss",
     "relation_loss",
