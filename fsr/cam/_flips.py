@@ -109,7 +109,7 @@ def _interpolation(start: Tensor, stop: Tensor, length: int, count: int) -> Tens
     """
     steps = torch.arange(count, device=start.device, dtype=start.dtype)
     last = (stop - 1 - start)[:, None]
-    places = start[:, None] + (steps * last / max(count - 1, 1)).minimum(last)
+    places = start[:, None] + steps * last / max(count - 1, 1)
     pixels = torch.arange(length, device=start.device, dtype=start.dtype)
     return (1 - (places[:, :, None] - pixels).abs()).clamp(min=0)
 

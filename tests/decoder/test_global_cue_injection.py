@@ -111,7 +111,7 @@ def test_single_pixels_and_sizes_that_differ() -> None:
 def test_gradients_are_those_of_finite_differences() -> None:
     module = build().double().eval()
     with torch.no_grad():  # away from the kink of a ReLU of exactly 0
-        module.out_norm.bias += 0.1
+        module.out_norm.bias.fill_(0.1)
     deep = torch.randn(1, 5, 2, 2, dtype=torch.float64, requires_grad=True)
     shallow = torch.randn(1, 3, 2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
