@@ -2,6 +2,8 @@
 
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr.cam._affinity import affinity_cam, token_affinity
+from fsr.cam._filter import filter_by_labels
+from fsr.cam._flips import crop_maps, flip_maps, unflip_maps
 from fsr.cam._labels import cam_to_labels, keep_present, strongest_class
 from fsr.cam._maps import (
     EPS,
@@ -14,6 +16,7 @@ from fsr.cam._maps import (
     sum_scales,
 )
 from fsr.cam._mixture import LABEL_THRESHOLDS, LabelThresholds, mixture_thresholds
+from fsr.cam._tiles import join_tiles, split_tiles
 
 __all__ = [
     "BACKGROUND",
@@ -26,12 +29,18 @@ __all__ = [
     "affinity_cam",
     "cam_to_labels",
     "class_activation_maps",
+    "crop_maps",
+    "filter_by_labels",
+    "flip_maps",
+    "join_tiles",
     "keep_present",
     "merge_flip",
     "mixture_thresholds",
     "normalize_cam",
     "resize_cam",
+    "split_tiles",
     "strongest_class",
     "sum_scales",
     "token_affinity",
+    "unflip_maps",
 ]

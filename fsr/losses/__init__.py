@@ -10,12 +10,15 @@ from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncert
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._information import TargetInformation, target_information
 from fsr.losses._pair_labels import pair_labels
+from fsr.losses._patch_equivariance import equivariance_targets, patch_cross_entropy
+from fsr.losses._patch_scores import patch_score_loss
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
 from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
 from fsr.losses._relations import relation_loss
 from fsr.losses._scale import Scale, output_spread
 from fsr.losses._segmentation import balanced_segmentation_loss
+from fsr.losses._self_supervised_mask import self_supervised_mask_loss
 from fsr.losses._target_forms import (
     TARGET_FORMS,
     TargetForm,
@@ -44,13 +47,17 @@ __all__ = [
     "class_token_contrast",
     "classification_loss",
     "confident_loss",
+    "equivariance_targets",
     "gated_dense_energy",
     "label_boundary",
     "output_spread",
     "pair_labels",
+    "patch_cross_entropy",
+    "patch_score_loss",
     "patch_token_contrast",
     "regression_loss",
     "relation_loss",
+    "self_supervised_mask_loss",
     "sinkhorn_distribution",
     "standardised_distribution",
     "target_distribution",

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from fsr._core.checks import (
-    check_finite,
-    check_floating,
-    check_positive_int,
-    check_shape,
-)
+from fsr._core.checks import check_floating, check_positive_int, check_shape
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
-from fsr.errors import ShapeError
+from fsr.refine._dilated import (
+    AROUND,
+    at_size_of,
+    check_dilations,
+    check_pair,
+    neighbours,
+    propagate,
+)
 
 COLOUR_BANDWIDTH = 0.3
 POSITION_WEIGHT = 0.01
-_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
 
 def pixel_adaptive_affinity(images: Tensor, dilations: Sequence[int]) -> Tensor:
@@ -60,7 +60,7 @@ def pixel_adaptive_affinity(images: Tensor, dilations: Sequence[int]) -> Tensor:
     """
     check_shape("images", images, "B K H W")
     check_floating("images", images)
-    _check_dilations(dilations)
+    check_dilations(dilations)
     # Squared ratios of small differences overflow and underflow in half precision.
     with no_autocast(images):
         images = at_least_float32(images)
@@ -68,50 +68,17 @@ def pixel_adaptive_affinity(images: Tensor, dilations: Sequence[int]) -> Tensor:
         colour = torch.stack(
             [
                 -((neighbour - images) / scale).square().mean(dim=1)
-                for neighbour in _neighbours(images, dilations)
+                for neighbour in neighbours(images, dilations)
             ],
             dim=1,
         )
         distance = torch.tensor(
-            [d * (dy * dy + dx * dx) ** 0.5 for d in dilations for dy, dx in _AROUND],
+            [d * (dy * dy + dx * dx) ** 0.5 for d in dilations for dy, dx in AROUND],
             dtype=images.dtype,
             device=images.device,
         )
         position = -(distance / (COLOUR_BANDWIDTH * (distance.std() + 1e-8))).square()
         return colour.softmax(dim=1) + POSITION_WEIGHT * position.softmax(dim=0).view(1, -1, 1, 1)
-
-
-def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Replace every pixel by the sum of its neighbours, weighted by their affinity.
-
-    Args:
-        masks: scores, ``(B, C, H, W)``.
-        affinity: from :func:`pixel_adaptive_affinity`, ``(B, 8 * len(dilations), H, W)``.
-        dilations: the same dilations.
-
-    Returns:
-        ``(B, C, H, W)``.
-
-    Raises:
-        ShapeError: the sizes do not fit each other.
-        TypeError: a dilation is no integer.
-        ValueError: ``dilations`` is empty or holds a number below 1.
-
-    Example:
-        >>> affinity = torch.full((1, 8, 4, 4), 1 / 8)
-        >>> propagate(torch.ones(1, 2, 4, 4), affinity, dilations=(1,)).unique()
-        tensor([1.])
-    """
-    batch, _, height, width = check_shape("masks", masks, "B C H W")
-    _check_dilations(dilations)
-    count = len(_AROUND) * len(dilations)
-    check_shape("affinity", affinity, "B N H W", B=batch, N=count, H=height, W=width)
-    # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
-    total = torch.zeros_like(masks)
-    weights = affinity.unsqueeze(2).unbind(1)
-    for neighbour, weight in zip(_neighbours(masks, dilations), weights, strict=True):
-        total = total.addcmul_(neighbour, weight)
-    return total
 
 
 class PAR(TypedModule):
@@ -138,7 +105,7 @@ class PAR(TypedModule):
     def __init__(self, num_iter: int = 10, dilations: Sequence[int] = (1, 2, 4, 8, 12, 24)) -> None:
         super().__init__()
         check_positive_int("num_iter", num_iter)
-        _check_dilations(dilations)
+        check_dilations(dilations)
         self.num_iter = num_iter
         self.dilations = tuple(dilations)
 
@@ -160,17 +127,9 @@ class PAR(TypedModule):
             TypeError: an argument is not floating point.
             ValueError: a value is NaN or infinite.
         """
-        batch, _, height, width = check_shape("images", images, "B K H W")
-        _, channels, *size = check_shape("masks", masks, "B C h w", B=batch)
-        if channels < 1:
-            raise ShapeError("masks: expected at least one channel, got none")
-        check_floating("images", images)
-        check_floating("masks", masks)
-        _check_finite_pair(images, masks)
+        check_pair(images, masks)
         with no_autocast(masks):
-            masks = at_least_float32(masks)
-            if tuple(size) != (height, width):
-                masks = F.interpolate(masks, (height, width), mode="bilinear", align_corners=True)
+            masks = at_size_of(images, masks)
             affinity = pixel_adaptive_affinity(images.detach(), self.dilations).to(masks)
             for _ in range(self.num_iter):
                 masks = propagate(masks, affinity, self.dilations)
@@ -181,38 +140,9 @@ class PAR(TypedModule):
         return f"num_iter={self.num_iter}, dilations={self.dilations}"
 
 
-def _neighbours(value: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """Yield the map shifted to each neighbour, as views of one map padded with its border."""
-    height, width = value.shape[-2:]
-    reach = max(dilations)
-    padded = F.pad(value, [reach] * 4, mode="replicate")
-    for dilation in dilations:
-        for dy, dx in _AROUND:
-            top, left = reach + dy * dilation, reach + dx * dilation
-            yield padded[..., top : top + height, left : left + width]
-
-
 def _neighbour_std(images: Tensor, dilations: Sequence[int]) -> Tensor:
     """Return the standard deviation over the neighbours, ``(B, K, H, W)``, one at a time."""
-    count = len(_AROUND) * len(dilations)
-    mean = sum(_neighbours(images, dilations)) / count
-    squares = sum((n - mean).square() for n in _neighbours(images, dilations))
+    count = len(AROUND) * len(dilations)
+    mean = sum(neighbours(images, dilations)) / count
+    squares = sum((n - mean).square() for n in neighbours(images, dilations))
     return torch.as_tensor(squares / (count - 1)).sqrt()
-
-
-def _check_dilations(dilations: Sequence[int]) -> None:
-    """Raise unless there is a dilation and all are integers of at least 1."""
-    if len(dilations) == 0:
-        raise ValueError("dilations: expected at least one distance, got none")
-    for index, dilation in enumerate(dilations):
-        check_positive_int(f"dilations[{index}]", dilation)
-
-
-def _check_finite_pair(images: Tensor, masks: Tensor) -> None:
-    """Raise if a value is NaN or infinite; one test unless there is something to report."""
-    if torch.compiler.is_compiling():
-        return
-    if bool(torch.isfinite(images).all() & torch.isfinite(masks).all()):
-        return
-    check_finite("images", images)
-    check_finite("masks", masks)

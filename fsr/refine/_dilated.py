@@ -1,0 +1,98 @@
+"""The neighbours of every pixel at several distances, and moving scores to them by weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fsr._core.checks import check_finite, check_floating, check_positive_int, check_shape
+from fsr._core.numerics import at_least_float32
+from fsr.errors import ShapeError
+
+AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+
+
+def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tensor:
+    """Replace every pixel by the sum of its neighbours, weighted by their affinity.
+
+    Args:
+        masks: scores, ``(B, C, H, W)``.
+        affinity: from :func:`pixel_adaptive_affinity` or :func:`pamr_affinity`,
+            ``(B, 8 * len(dilations), H, W)``.
+        dilations: the same dilations.
+
+    Returns:
+        ``(B, C, H, W)``.
+
+    Raises:
+        ShapeError: the sizes do not fit each other.
+        TypeError: a dilation is no integer.
+        ValueError: ``dilations`` is empty or holds a number below 1.
+
+    Example:
+        >>> affinity = torch.full((1, 8, 4, 4), 1 / 8)
+        >>> propagate(torch.ones(1, 2, 4, 4), affinity, dilations=(1,)).unique()
+        tensor([1.])
+    """
+    batch, _, height, width = check_shape("masks", masks, "B C H W")
+    check_dilations(dilations)
+    count = len(AROUND) * len(dilations)
+    check_shape("affinity", affinity, "B N H W", B=batch, N=count, H=height, W=width)
+    # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
+    total = torch.zeros_like(masks)
+    weights = affinity.unsqueeze(2).unbind(1)
+    for neighbour, weight in zip(neighbours(masks, dilations), weights, strict=True):
+        total = total.addcmul_(neighbour, weight)
+    return total
+
+
+def neighbours(value: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the map shifted to each neighbour, as views of one map padded with its border."""
+    height, width = value.shape[-2:]
+    reach = max(dilations)
+    padded = F.pad(value, [reach] * 4, mode="replicate")
+    for dilation in dilations:
+        for dy, dx in AROUND:
+            top, left = reach + dy * dilation, reach + dx * dilation
+            yield padded[..., top : top + height, left : left + width]
+
+
+def check_pair(images: Tensor, masks: Tensor) -> None:
+    """Raise unless the masks can be refined along the images: shapes, types, finite values."""
+    batch, *_ = check_shape("images", images, "B K H W")
+    _, channels, *_ = check_shape("masks", masks, "B C h w", B=batch)
+    if channels < 1:
+        raise ShapeError("masks: expected at least one channel, got none")
+    check_floating("images", images)
+    check_floating("masks", masks)
+    _check_finite_pair(images, masks)
+
+
+def at_size_of(images: Tensor, masks: Tensor) -> Tensor:
+    """Return the masks at the images' size, in at least float32."""
+    masks = at_least_float32(masks)
+    size = images.shape[-2:]
+    if masks.shape[-2:] != size:
+        masks = F.interpolate(masks, size, mode="bilinear", align_corners=True)
+    return masks
+
+
+def check_dilations(dilations: Sequence[int]) -> None:
+    """Raise unless there is a dilation and all are integers of at least 1."""
+    if len(dilations) == 0:
+        raise ValueError("dilations: expected at least one distance, got none")
+    for index, dilation in enumerate(dilations):
+        check_positive_int(f"dilations[{index}]", dilation)
+
+
+def _check_finite_pair(images: Tensor, masks: Tensor) -> None:
+    """Raise if a value is NaN or infinite; one test unless there is something to report."""
+    if torch.compiler.is_compiling():
+        return
+    if bool(torch.isfinite(images).all() & torch.isfinite(masks).all()):
+        return
+    check_finite("images", images)
+    check_finite("masks", masks)
