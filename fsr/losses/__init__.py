@@ -7,6 +7,9 @@ from fsr.losses._classification import classification_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._information import TargetInformation, target_information
+from fsr.losses._joint import joint_cross_entropy
+from fsr.losses._pixel_entropy import pixel_cross_entropy
+from fsr.losses._prototypes import prototype_loss
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
 from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
@@ -39,9 +42,12 @@ __all__ = [
     "classification_loss",
     "confident_loss",
     "gated_dense_energy",
+    "joint_cross_entropy",
     "label_boundary",
     "output_spread",
     "patch_token_contrast",
+    "pixel_cross_entropy",
+    "prototype_loss",
     "regression_loss",
     "relation_loss",
     "sinkhorn_distribution",

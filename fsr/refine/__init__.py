@@ -6,6 +6,7 @@ from fsr.refine._dense_crf import BACKENDS, MAX_CPU_PIXELS, Backend, DenseCRF
 from fsr.refine._mean_field import label_map_probabilities, mean_field
 from fsr.refine._par import PAR, pixel_adaptive_affinity, propagate
 from fsr.refine._pseudo_labels import pseudo_labels
+from fsr.refine._reliable_region import cam_with_background, reliable_region
 
 __all__ = [
     "BACKENDS",
@@ -17,9 +18,11 @@ __all__ = [
     "CRFPreset",
     "CRFSettings",
     "DenseCRF",
+    "cam_with_background",
     "label_map_probabilities",
     "mean_field",
     "pixel_adaptive_affinity",
     "propagate",
     "pseudo_labels",
+    "reliable_region",
 ]
