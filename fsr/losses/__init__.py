@@ -23,6 +23,7 @@ from fsr.losses._target_forms import (
     standardised_distribution,
     target_distribution,
 )
+from fsr.losses._weighted import underfit, weighted_cross_entropy
 
 __all__ = [
     "REGRESSION_FORMS",
@@ -57,4 +58,6 @@ __all__ = [
     "teacher_distribution",
     "uncertain_loss",
     "uncertainty_gate",
+    "underfit",
+    "weighted_cross_entropy",
 ]

@@ -59,11 +59,11 @@ def by_loops(
             bound = above[int(0.6 * len(above))]
             sure_by_cam |= {place for place, value in own.items() if value > bound}
     result = np.full((height, width), 255, dtype=np.int64)
-    for place in places:
-        strongest, second = int(np.argmax(low[:, *place])), int(np.argmax(high[:, *place]))
-        by_crf = max(float(high[0][place]), *map(float, low[1:, *place])) >= 0.8
-        if by_crf and place in sure_by_cam:
-            result[place] = 0 if second == 0 else strongest or 255
+    for y, x in places:
+        strongest, second = int(np.argmax(low[:, y, x])), int(np.argmax(high[:, y, x]))
+        by_crf = max(float(high[0, y, x]), *low[1:, y, x].tolist()) >= 0.8
+        if by_crf and (y, x) in sure_by_cam:
+            result[y, x] = 0 if second == 0 else strongest or 255
     return result
 
 
