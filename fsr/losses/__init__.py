@@ -4,6 +4,7 @@ from fsr.losses._boundary import boundary_weights, label_boundary
 from fsr.losses._cam_consistency import cam_consistency_loss
 from fsr.losses._center import Center
 from fsr.losses._classification import classification_loss
+from fsr.losses._cotraining import CotrainingLoss, CotrainingParts, cotraining_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._information import TargetInformation, target_information
@@ -29,6 +30,8 @@ __all__ = [
     "REGRESSION_FORMS",
     "TARGET_FORMS",
     "Center",
+    "CotrainingLoss",
+    "CotrainingParts",
     "DenseEnergyLoss",
     "PTCLoss",
     "RegressionForm",
@@ -42,6 +45,7 @@ __all__ = [
     "cam_consistency_loss",
     "classification_loss",
     "confident_loss",
+    "cotraining_loss",
     "gated_dense_energy",
     "joint_cross_entropy",
     "label_boundary",

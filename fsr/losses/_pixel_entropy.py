@@ -37,29 +37,26 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
         >>> pixel_cross_entropy(torch.zeros(1, 2, 1, 2), torch.tensor([[[1, 255]]]))
         tensor([[[0.6931, 0.0000]]])
     """
-    scores = scores_at_labels(logits, labels, ignore_index)
-    return F.cross_entropy(scores, labels.long(), ignore_index=ignore_index, reduction="none")
+    channels = check_logits("logits", logits, labels)
+    check_classes(labels, channels, ignore_index)
+    return entropy_of(scores_at(logits, labels), labels, ignore_index)
 
 
-def scores_at_labels(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-    """Check logits and labels; return the logits at the labels' size, in at least float32."""
-    batch, channels, *size = check_shape("logits", logits, "B C+1 h w")
+def check_logits(name: str, logits: Tensor, labels: Tensor) -> int:
+    """Check the shapes and types of logits and labels; return the number of channels."""
+    batch, channels, *size = check_shape(name, logits, "B C+1 h w")
     _, *label_size = check_shape("labels", labels, "B H W", B=batch)
-    check_floating("logits", logits)
+    check_floating(name, logits)
     check_integer("labels", labels)
     if min(channels, *size, *label_size) < 1:
         raise ShapeError(
-            f"logits, labels: expected at least one channel and pixel, got {tuple(logits.shape)} "
+            f"{name}, labels: expected at least one channel and pixel, got {tuple(logits.shape)} "
             f"and {tuple(labels.shape)}"
         )
-    _check_classes(labels, channels, ignore_index)
-    scores = at_least_float32(logits)
-    if size != label_size:
-        scores = F.interpolate(scores, size=label_size, mode="bilinear", align_corners=False)
-    return scores
+    return channels
 
 
-def _check_classes(labels: Tensor, channels: int, ignore_index: int) -> None:
+def check_classes(labels: Tensor, channels: int, ignore_index: int) -> None:
     """Raise ``ValueError`` that names a label without a channel; not under ``torch.compile``."""
     if torch.compiler.is_compiling():
         return
@@ -70,3 +67,16 @@ def _check_classes(labels: Tensor, channels: int, ignore_index: int) -> None:
             f"labels: expected classes 0..{channels - 1} (logits have {channels} channels) or "
             f"{ignore_index}, got {found}"
         )
+
+
+def scores_at(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the logits at the labels' size, in at least float32."""
+    scores = at_least_float32(logits)
+    if scores.shape[2:] == labels.shape[1:]:
+        return scores
+    return F.interpolate(scores, size=labels.shape[1:], mode="bilinear", align_corners=False)
+
+
+def entropy_of(scores: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+    """Return the cross entropy of every pixel, of scores at the labels' size."""
+    return F.cross_entropy(scores, labels.long(), ignore_index=ignore_index, reduction="none")

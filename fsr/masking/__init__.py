@@ -1,5 +1,7 @@
-"""Which patches to mask: the uncertain ones first (Eq. 3 and 4)."""
+"""Which patches to mask: the uncertain ones first (Eq. 3 and 4); masks of pixels, and mixing."""
 
+from fsr.masking._class_mix import MixedImages, class_mix, class_mix_mask, draw_classes
+from fsr.masking._confident import confident_share
 from fsr.masking._entropy import block_mean, entropy_soft_mask, token_entropy
 from fsr.masking._equations import (
     ROUNDINGS,
@@ -13,16 +15,24 @@ from fsr.masking._equations import (
 )
 from fsr.masking._masker import STRATEGIES, THRESHOLDS, Strategy, Thresholds, UncertainMasker
 from fsr.masking._otsu import otsu_thresholds, strongest_with_thresholds
+from fsr.masking._rim import MaskRim, boundary
 
 __all__ = [
     "ROUNDINGS",
     "STRATEGIES",
     "THRESHOLDS",
+    "MaskRim",
+    "MixedImages",
     "Rounding",
     "Strategy",
     "Thresholds",
     "UncertainMasker",
     "block_mean",
+    "boundary",
+    "class_mix",
+    "class_mix_mask",
+    "confident_share",
+    "draw_classes",
     "entropy_soft_mask",
     "keep_one",
     "mask_count",
