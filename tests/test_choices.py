@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], Build]] = {
     "preset": (
         refine.CRFPreset,
         tuple(refine.CRF_PRESETS),
-        ("test", "labels"),
+        ("test", "labels", "one_stage", "rrm", "toco", "urn", "vit_pcm"),
         lambda name: DenseCRF(name, backend="torch"),
     ),
     "backend": (

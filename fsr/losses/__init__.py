@@ -6,12 +6,16 @@ from fsr.losses._cam_consistency import cam_consistency_loss
 from fsr.losses._center import Center
 from fsr.losses._class_token_contrast import ClassTokenContrastLoss, class_token_contrast
 from fsr.losses._classification import classification_loss
+from fsr.losses._cotraining import CotrainingLoss, CotrainingParts, cotraining_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
 from fsr.losses._information import TargetInformation, target_information
+from fsr.losses._joint import joint_cross_entropy
 from fsr.losses._pair_labels import pair_labels
 from fsr.losses._patch_equivariance import equivariance_targets, patch_cross_entropy
 from fsr.losses._patch_scores import patch_score_loss
+from fsr.losses._pixel_entropy import pixel_cross_entropy
+from fsr.losses._prototypes import prototype_loss
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
 from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
@@ -26,12 +30,15 @@ from fsr.losses._target_forms import (
     standardised_distribution,
     target_distribution,
 )
+from fsr.losses._weighted import underfit, weighted_cross_entropy
 
 __all__ = [
     "REGRESSION_FORMS",
     "TARGET_FORMS",
     "Center",
     "ClassTokenContrastLoss",
+    "CotrainingLoss",
+    "CotrainingParts",
     "DenseEnergyLoss",
     "PTCLoss",
     "RegressionForm",
@@ -47,14 +54,18 @@ __all__ = [
     "class_token_contrast",
     "classification_loss",
     "confident_loss",
+    "cotraining_loss",
     "equivariance_targets",
     "gated_dense_energy",
+    "joint_cross_entropy",
     "label_boundary",
     "output_spread",
     "pair_labels",
     "patch_cross_entropy",
     "patch_score_loss",
     "patch_token_contrast",
+    "pixel_cross_entropy",
+    "prototype_loss",
     "regression_loss",
     "relation_loss",
     "self_supervised_mask_loss",
@@ -65,4 +76,6 @@ __all__ = [
     "teacher_distribution",
     "uncertain_loss",
     "uncertainty_gate",
+    "underfit",
+    "weighted_cross_entropy",
 ]

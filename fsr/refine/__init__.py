@@ -11,6 +11,12 @@ from fsr.refine._mean_field import label_map_probabilities, mean_field
 from fsr.refine._pamr import PAMR, pamr_affinity
 from fsr.refine._par import PAR, pixel_adaptive_affinity
 from fsr.refine._pseudo_labels import pseudo_labels
+from fsr.refine._reliable_region import cam_with_background, reliable_region
+from fsr.refine._response_scaling import (
+    RESPONSE_SCALES,
+    response_scaling_uncertainty,
+    uncertainty_weights,
+)
 
 __all__ = [
     "BACKENDS",
@@ -18,11 +24,13 @@ __all__ = [
     "MAX_CPU_PIXELS",
     "PAMR",
     "PAR",
+    "RESPONSE_SCALES",
     "Backend",
     "CRFPool",
     "CRFPreset",
     "CRFSettings",
     "DenseCRF",
+    "cam_with_background",
     "confident_masks",
     "label_map_probabilities",
     "labels_between",
@@ -33,4 +41,7 @@ __all__ = [
     "pseudo_labels",
     "refine_in_box",
     "refine_masks",
+    "reliable_region",
+    "response_scaling_uncertainty",
+    "uncertainty_weights",
 ]

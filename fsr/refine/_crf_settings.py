@@ -45,8 +45,23 @@ class CRFSettings:
 
 
 # Settings by purpose: for predictions at test time, and for label maps or pseudo labels, whose
-# unary is made by fsr.refine.label_map_probabilities. Both are those of the released code.
-CRFPreset = Literal["test", "labels"]
+# unary is made by fsr.refine.label_map_probabilities; both are those of the released code. After
+# them the other methods' own, by method: of the same numbers where their code has the same.
+CRFPreset = Literal["test", "labels", "one_stage", "rrm", "toco", "urn", "vit_pcm"]
+_WIDE = CRFSettings(
+    gaussian_sxy=3.0,
+    gaussian_weight=3.0,
+    bilateral_sxy=80.0,
+    bilateral_srgb=13.0,
+    bilateral_weight=10.0,
+)
+_NARROW = CRFSettings(
+    gaussian_sxy=1.0,
+    gaussian_weight=3.0,
+    bilateral_sxy=67.0,
+    bilateral_srgb=3.0,
+    bilateral_weight=4.0,
+)
 CRF_PRESETS: dict[CRFPreset, CRFSettings] = {
     "test": CRFSettings(),
     "labels": CRFSettings(
@@ -56,4 +71,14 @@ CRF_PRESETS: dict[CRFPreset, CRFSettings] = {
         bilateral_srgb=5.0,
         bilateral_weight=10.0,
     ),
+    # 1Stage at test time: visinf/1-stage-wseg@d905fca.
+    "one_stage": _WIDE,
+    # RRM, inside the training step: zbf1991/RRM@6d4191c.
+    "rrm": _WIDE,
+    # ToCo at test time: rulixiang/ToCo@e13514d.
+    "toco": CRFSettings(),
+    # URN, where it refines scaled scores: XMed-Lab/URN@5e56e5e.
+    "urn": _NARROW,
+    # ViT-PCM at test time: deepplants/ViT-PCM@1fea66f.
+    "vit_pcm": _NARROW,
 }
