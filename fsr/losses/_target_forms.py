@@ -68,8 +68,8 @@ def sinkhorn_distribution(logits: Tensor, iterations: int = 3) -> Tensor:
     r"""Distributions that use all prototypes alike over the batch: Sinkhorn-Knopp balancing.
 
     Rows of :math:`\exp(l)`, then columns and rows in turn, are scaled to one sum: every row sums to
-    1, and every prototype gets about the same mass over the rows of all processes. Of a single row nothing but the
-    uniform distribution is balanced.
+    1, and every prototype gets about the same mass over the rows of all processes. Of a single row
+    nothing but the uniform distribution is balanced.
 
     Args:
         logits: outputs divided by a temperature, ``(..., K)``; no gradient flows into them.

@@ -1,4 +1,4 @@
-"""Which patches to mask: the uncertain ones first (Eq. 3 and 4); where to cut local crops."""
+"""Which patches to mask: the uncertain ones first (Eq. 3 and 4); regions, crops, rims, mixing."""
 
 """Which patches to mask: the uncertain ones first (Eq. 3 and 4); masks of pixels, and mixing."""
 

@@ -20,8 +20,8 @@ import pytest
 import torch
 
 from fsr.data import SCENE_SEEDS, Scenes
-from fsr.objective import TrainingObjective
 from fsr.losses import TargetInformation
+from fsr.objective import TrainingObjective
 from fsr.presets import LOSS_TERMS, PRESETS
 from fsr.teacher import EMATeacher
 
