@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -76,8 +78,9 @@ def affinity_labels(token_labels: Tensor, mask: Tensor | None = None) -> Tensor:
                  [255,   0,   1, 255],
                  [255, 255, 255, 255]]])
     """
-    if not isinstance(token_labels, Tensor):
-        found = type(token_labels).__name__
+    given: Any = token_labels
+    if not isinstance(given, Tensor):
+        found = type(given).__name__
         raise TypeError(f"token_labels: expected a tensor (B, H, W) or (B, N), got {found}")
     if token_labels.ndim not in (2, 3):
         shape = tuple(token_labels.shape)

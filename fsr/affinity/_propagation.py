@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,7 +129,7 @@ def _transitions(affinity: Tensor, mask: Tensor | None, power: int, eps: float) 
     return weights / (weights.sum(dim=1, keepdim=True) + eps)
 
 
-def _check_maps(name: str, maps: Tensor, affinity: Tensor) -> None:
+def _check_maps(name: str, maps: Any, affinity: Tensor) -> None:
     """Raise unless maps are ``(B, C, H, W)`` or ``(B, C, N)`` and fit the affinity."""
     if not isinstance(maps, Tensor):
         found = type(maps).__name__

@@ -1,7 +1,5 @@
 """Which patches to mask: the uncertain ones first (Eq. 3 and 4); regions, crops, rims, mixing."""
 
-"""Which patches to mask: the uncertain ones first (Eq. 3 and 4); masks of pixels, and mixing."""
-
 from fsr.masking._class_mix import MixedImages, class_mix, class_mix_mask, draw_classes
 from fsr.masking._confident import confident_share
 from fsr.masking._entropy import block_mean, entropy_soft_mask, token_entropy
