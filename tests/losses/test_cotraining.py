@@ -82,11 +82,12 @@ def test_matches_the_released_code(parity: Callable[[str], dict[str, Tensor]]) -
 @given(seed=st.integers(0, 2**16), w=st.floats(0, 2), v=st.floats(0, 2), larger=st.booleans())
 def test_is_that_of_plain_loops(seed: int, w: float, v: float, larger: bool) -> None:
     one, two, *rest = make_case(seed, (7, 6) if larger else (3, 5))
-    resized = (
+    one_resized, two_resized = (
         F.interpolate(logits, rest[0].shape[1:], mode="bilinear", align_corners=False)
         for logits in (one, two)
     )
-    expected = by_loops(*resized, *rest, w, v)
+    labels, confident, boundary = rest
+    expected = by_loops(one_resized, two_resized, labels, confident, boundary, w, v)
     total, parts = cotraining_loss(one, two, *rest, confident_weight=w, unconfident_weight=v)
     assert [part.item() for part in parts] == pytest.approx(expected, rel=1e-9)
     assert total.item() == pytest.approx(sum(expected), rel=1e-9)

@@ -27,7 +27,7 @@ def make_case(seed: int = 0, height: int = 5, width: int = 6) -> tuple[Tensor, T
 
 
 def by_loops(scores: Tensor, labels: Tensor, share: float) -> list[list[bool]]:
-    margins = {}
+    margins: dict[int, list[tuple[float, int, int]]] = {}
     for y, x in np.ndindex(labels.shape):
         second, first = sorted(scores[:, y, x].tolist())[-2:]
         margins.setdefault(int(labels[y, x]), []).append((-(first - second), y, x))

@@ -29,7 +29,7 @@ def make_case(
     labels = torch.ones(classes)
     labels[seed % classes] = float(classes == 1)
     low, high = (cam_with_background(cam, labels, power) for power in (4, 32))
-    return cam, labels, *(_sharpened(maps, draw) for maps in (low, high))
+    return cam, labels, _sharpened(low, draw), _sharpened(high, draw)
 
 
 def _sharpened(maps: Tensor, draw: torch.Generator) -> Tensor:
