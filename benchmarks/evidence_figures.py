@@ -104,7 +104,7 @@ def nats(output: Path) -> None:
         axis.set_ylim(0, math.log(256) * 1.08)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("nats from uniform")
-    axes[1].legend(frameon=False, fontsize=8, loc="center right")
+    axes[1].legend(frameon=False, fontsize=8, loc=(0.42, 0.68))
     axes[0].annotate("all that 256 prototypes can say", (0.3, math.log(256) + 0.06), fontsize=8)
     _save(figure, output / "nats.png")
 
