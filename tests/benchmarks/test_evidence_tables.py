@@ -191,9 +191,40 @@ def test_variants_are_chosen_by_tier_and_by_name(tables: Any) -> None:
     assert names("1") == tier_1
     assert names("confident-gap,1", "both") == [*tier_1, "confident-gap"]
     assert names("otsu,random-0.2", "uncertain") == ["uncertain", "random-0.2", "otsu"]
-    for wrong in ("4", "ots", ""):
+    for wrong in ("9", "ots", ""):
         with pytest.raises(ValueError, match=rf"expected one of .*'1'.*'otsu'.*, got {wrong}$"):
             tables.chosen(wrong)
+
+
+def test_what_targets_said_is_the_mean_over_seeds_of_two_tenths(tables: Any, written: Any) -> None:
+    told = [
+        {"patches_nats": [0.0, nats, 9.0, 3.0], "patches_information": [0.0, 1.0, 0.0, 2.0]}
+        for nats in (1.0, 2.0)
+    ]
+    lines = [
+        _line(tables, "both-std", seed, 0.4, losses={**losses, "patches_used": [0, 0.25, 0, 0.5]})
+        for seed, losses in enumerate(told)
+    ]
+    _write(tables.RESULTS / "targets.jsonl", lines)
+    (tables.RESULTS / "targets.settings.json").write_text(json.dumps({"now": {"steps": 600}}))
+    heading, row = written.information("both-std")
+    assert row == ["`both-std`", "patches", "1.50", "3.00", "1.00", "2.00", "25%", "50%"]
+    assert len(heading) == len(row)
+
+
+def test_the_leaderboard_sorts_by_prediction_and_leaves_out_what_has_few_pairs(
+    tables: Any, written: Any
+) -> None:
+    gains = {"otsu": 0.02, "entropy": 0.04}
+    lines = [_line(tables, "baseline", seed, 0.4) for seed in range(4)]
+    lines += [
+        _line(tables, name, seed, 0.4 + gain) for name, gain in gains.items() for seed in range(4)
+    ]
+    lines += [_line(tables, "both", seed, 0.9) for seed in range(3)]
+    _write(tables.RESULTS / "final.jsonl", lines)
+    _, *rows = written.leaderboard()
+    assert [row[0] for row in rows] == ["`entropy`", "`otsu`"]
+    assert rows[0][2:] == ["4", "+2.0 (+2.0 to +2.0)", "+4.0 (+4.0 to +4.0)"]
 
 
 def test_what_was_repeated_is_the_same_to_the_last_digit(tables: Any) -> None:
