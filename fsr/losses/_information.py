@@ -36,13 +36,14 @@ def target_information(targets: Tensor) -> TargetInformation:
 
     With the entropy H, the K prototypes and the mean over all rows :math:`\bar P`: nats are
     :math:`\ln K - \overline{H(P)}`, information is :math:`H(\bar P) - \overline{H(P)}`, and the
-    share in use :math:`\exp(H(\bar P)) / K`.
+    share in use :math:`\exp(H(\bar P)) / K`. So information is at most nats, and at most the
+    logarithm of the number of rows.
 
     Args:
         targets: probabilities, ``(..., K)``; every row counts alike.
 
     Returns:
-        Three scalars of at least float32, of this process alone.
+        Three scalars of at least float32, of this process alone; NaN where a target is.
 
     Raises:
         ShapeError: there is no row.
@@ -60,12 +61,13 @@ def target_information(targets: Tensor) -> TargetInformation:
     check_floating("targets", targets)
     if targets.ndim < 1 or targets.numel() == 0:
         raise ShapeError(f"targets: expected (..., K) with rows, got {tuple(targets.shape)}")
-    rows = at_least_float32(targets).reshape(-1, targets.shape[-1])
+    width = targets.shape[-1]
+    rows, most = at_least_float32(targets).reshape(-1, width), math.log(width)
     own = torch.special.entr(rows).sum(dim=-1).mean()
-    mean = torch.special.entr(rows.mean(dim=0)).sum()
-    width = rows.shape[-1]
+    # Rounding must not take an entropy out of its range.
+    mean = torch.special.entr(rows.mean(dim=0)).sum().clamp(0, most)
     return TargetInformation(
-        nats=(math.log(width) - own).clamp(min=0),
+        nats=(most - own).clamp(min=0),
         information=(mean - own).clamp(min=0),
         used=(mean.exp() / width).clamp(max=1),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -38,14 +39,15 @@ class SelfReinforcementLoss(TypedModule):
 
     Targets near the uniform distribution teach little, and at the paper's temperatures they are
     near it: ``loss.nats`` tells how far they were in the last call. ``target="standardised"``
-    divides the outputs by their spread and keeps them informative.
+    divides the outputs by their spread and keeps them informative. A state holds the spreads beside
+    the centres, so that of ``"centred"`` has two keys less and is not one of the other forms.
 
     Args:
         dim: projection width K.
         student_temperature: temperature of the student's softmax, above 0.
         center_momentum: momentum of the centres in [0, 1].
         target: form of the targets: ``"centred"``, the paper's; ``"standardised"`` or
-            ``"sinkhorn"`` (not in the paper); see :func:`target_distribution`.
+            ``"sinkhorn"`` (not in the paper); see :func:`fsr.losses.target_distribution`.
         scale_momentum: momentum in [0, 1) of the spreads that the latter two divide by; 0 is the
             batch's own. Like the centres they are of all processes together and saved.
 
@@ -54,8 +56,9 @@ class SelfReinforcementLoss(TypedModule):
         patch_center: centre of the teacher's patch tokens of view 2.
         class_scale: spread of the former, None for ``"centred"``.
         patch_scale: spread of the latter, None for ``"centred"``.
-        nats: mean divergence of the last call's targets from uniform, a scalar: the mean of that of
-            the aggregated tokens and that of the patches; NaN before the first call.
+        nats: mean divergence of the last call's targets from uniform in this process, a scalar:
+            the mean of that of the aggregated tokens and that of the patches; NaN before the first
+            call. It is no part of the state.
 
     Raises:
         TypeError: an argument is no number.
@@ -143,12 +146,14 @@ class SelfReinforcementLoss(TypedModule):
             check_temperature("teacher_temperature", teacher_temperature)
 
         class_outputs, patch_outputs = teacher_view1[:, 0], teacher_view2[:, 1:]
-        class_target, class_spread = target_distribution(
-            self.target, class_outputs, self.class_center, self.class_scale, teacher_temperature
+        taught = partial(
+            target_distribution,
+            self.target,
+            temperature=teacher_temperature,
+            training=self.training,
         )
-        patch_target, patch_spread = target_distribution(
-            self.target, patch_outputs, self.patch_center, self.patch_scale, teacher_temperature
-        )
+        class_target, class_spread = taught(class_outputs, self.class_center, self.class_scale)
+        patch_target, patch_spread = taught(patch_outputs, self.patch_center, self.patch_scale)
         losses = ReinforcementLosses(
             uncertain=uncertain_loss(
                 student[:, 1:], patch_target, mask, self.student_temperature, weights=weights
@@ -160,12 +165,10 @@ class SelfReinforcementLoss(TypedModule):
         if self.training:
             self.class_center.update(class_outputs)
             self.patch_center.update(patch_outputs)
-            for scale, spread in (
-                (self.class_scale, class_spread),
-                (self.patch_scale, patch_spread),
-            ):
-                if scale is not None and spread is not None:
-                    scale.update(spread)
+            if self.class_scale is not None and class_spread is not None:
+                self.class_scale.update(class_spread)
+            if self.patch_scale is not None and patch_spread is not None:
+                self.patch_scale.update(patch_spread)
         return losses
 
     def extra_repr(self) -> str:

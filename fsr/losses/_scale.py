@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fsr._core.checks import check_between, check_floating
 from fsr._core.distributed import all_reduce_sum
+from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -17,14 +18,17 @@ _SMALLEST = 1e-6
 
 
 @torch.no_grad()
-def output_spread(outputs: Tensor) -> Tensor:
-    r"""Standard deviation :math:`s` of all entries of outputs, over all processes together.
+def output_spread(outputs: Tensor, *, joined: bool = True) -> Tensor:
+    r"""Standard deviation :math:`s` of all entries of outputs, around their own mean.
 
     Args:
         outputs: centred outputs of a teacher's projector :math:`t - c`, ``(..., K)``.
+        joined: over the batches of all processes together, each of which must call; False is over
+            this process's alone.
 
     Returns:
-        Scalar of at least float32, at least 1e-6 so that it can be divided by.
+        Scalar of at least float32, finite for finite outputs, and at least 1e-6 so that it can be
+        divided by.
 
     Raises:
         ShapeError: there is no entry.
@@ -42,18 +46,21 @@ def output_spread(outputs: Tensor) -> Tensor:
         raise ShapeError(f"outputs: expected entries, got {tuple(outputs.shape)}")
     entries = at_least_float32(outputs)
     # Mean first, squares second: a difference of large sums would lose what the spread is made of.
-    size = entries.new_full((), float(entries.numel()))
-    total, count = all_reduce_sum(torch.stack([entries.sum(), size])).unbind()
-    squares: Tensor = all_reduce_sum((entries - total / count).square().sum())
-    return (squares / count).sqrt().clamp(min=_SMALLEST)
+    sums = torch.stack([entries.sum(), entries.new_full((), float(entries.numel()))])
+    total, count = (all_reduce_sum(sums) if joined else sums).unbind()
+    squares: Tensor = (entries - total / count).square().sum()
+    squares = all_reduce_sum(squares) if joined else squares
+    largest = torch.finfo(entries.dtype).max
+    return (squares / count).sqrt().clamp(min=_SMALLEST, max=largest)
 
 
-class Scale(nn.Module):
+class Scale(TypedModule):
     r"""Spread of centred teacher outputs: of the batch, or a running mean of the batches'.
 
     :math:`s \leftarrow m\,s + (1 - m)\,s_\text{batch}`, where the first batch counts whole. In
-    training mode a call measures the batch; in eval mode it returns the spread as saved, or the
-    batch's where none was ever kept. It moves by :meth:`update` alone.
+    training mode a call measures the batch of all processes together; in eval mode it returns the
+    spread as saved, or that of this process's batch where none was ever kept, and communicates
+    nothing. It moves by :meth:`update` alone.
 
     Args:
         momentum: m in [0, 1); 0 is the batch's own spread.
@@ -80,17 +87,24 @@ class Scale(nn.Module):
         super().__init__()
         check_between("momentum", momentum, 0.0, 1.0)
         if momentum == 1:
-            raise ValueError("momentum: expected less than 1, at which no spread is ever seen")
+            raise ValueError("momentum: expected less than 1, at which no spread is ever taken in")
         self.momentum = momentum
         self.register_buffer("value", torch.zeros(()))
 
-    def forward(self, outputs: Tensor) -> Tensor:
-        """Return the spread to divide centred outputs ``(..., K)`` by, a scalar above 0."""
-        if not self.training:
-            return torch.where(self.value > 0, self.value, output_spread(outputs))
-        batch = output_spread(outputs)
+    @torch.no_grad()
+    def forward(self, outputs: Tensor, *, training: bool | None = None) -> Tensor:
+        """Return the spread to divide centred outputs ``(..., K)`` by, a scalar above 0.
+
+        Args:
+            outputs: centred outputs of a teacher's projector.
+            training: whether to measure as in training mode; None is as the module is.
+        """
+        training = self.training if training is None else training
+        batch = output_spread(outputs, joined=training)
         kept = self.value.to(batch.dtype)
-        return torch.where(kept > 0, kept.lerp(batch, 1 - self.momentum), batch)
+        moved = kept.lerp(batch, 1 - self.momentum) if training else kept
+        # A choice by value without reading it: nothing waits for a GPU. NaN is never kept on.
+        return torch.where(kept > 0, moved, batch)
 
     @torch.no_grad()
     def update(self, spread: Tensor) -> None:

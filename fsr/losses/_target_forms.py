@@ -35,17 +35,17 @@ def standardised_distribution(
     Args:
         outputs: teacher's projector outputs t, ``(..., K)``; no gradient flows into them.
         center: their running mean c, ``(K,)``.
-        spread: standard deviation s of the entries of :math:`t - c`, above 0; see
-            :func:`output_spread`.
+        spread: standard deviation s of the entries of :math:`t - c`, a number above 0 or a scalar
+            tensor of one; see :func:`output_spread`.
         temperature: :math:`\tau > 0`, in standard deviations.
 
     Returns:
         Probabilities, ``(..., K)``, of at least float32.
 
     Raises:
-        ShapeError: ``center`` is not as wide as ``outputs``.
-        TypeError: a tensor is not floating point.
-        ValueError: ``temperature`` is not above 0.
+        ShapeError: ``center`` is not as wide as ``outputs``, or ``spread`` no scalar.
+        TypeError: a tensor is not floating point, or ``spread`` no number.
+        ValueError: ``temperature`` or ``spread`` is not above 0 (a tensor is not looked into).
 
     Source:
         Not in the paper, whose targets are :func:`teacher_distribution`.
@@ -58,22 +58,31 @@ def standardised_distribution(
     """
     check_floating("outputs", outputs)
     check_shape("center", center, "K", K=outputs.shape[-1])
+    if isinstance(spread, Tensor):
+        if spread.ndim:
+            raise ShapeError(f"spread: expected a scalar, got shape {tuple(spread.shape)}")
+        check_floating("spread", spread)
+    else:
+        check_temperature("spread", spread)
     check_temperature("temperature", temperature)
     centred = at_least_float32(outputs) - center
     return (centred / (temperature * spread)).softmax(dim=-1)
 
 
 @torch.no_grad()
-def sinkhorn_distribution(logits: Tensor, iterations: int = 3) -> Tensor:
+def sinkhorn_distribution(logits: Tensor, iterations: int = 3, *, joined: bool = True) -> Tensor:
     r"""Distributions that use all prototypes alike over the batch: Sinkhorn-Knopp balancing.
 
     Rows of :math:`\exp(l)`, then columns and rows in turn, are scaled to one sum: every row sums to
-    1, and every prototype gets about the same mass over the rows of all processes. Of a single row
-    nothing but the uniform distribution is balanced.
+    1, and every prototype gets about the same mass over the rows of all processes. Of n rows that
+    leaves at most :math:`\ln n` nats more than a uniform target, and of a single row nothing: only
+    the uniform distribution is balanced.
 
     Args:
         logits: outputs divided by a temperature, ``(..., K)``; no gradient flows into them.
         iterations: how many times columns and then rows are scaled, at least 1.
+        joined: balance over the rows of all processes together, each of which must call; False is
+            over this process's alone.
 
     Returns:
         Probabilities, ``(..., K)``, of at least float32.
@@ -98,18 +107,23 @@ def sinkhorn_distribution(logits: Tensor, iterations: int = 3) -> Tensor:
     # Rows first: their softmax cannot overflow, and where the balancing leads is the same.
     rows = at_least_float32(logits).reshape(-1, logits.shape[-1]).softmax(dim=-1)
     for _ in range(iterations):
-        columns = all_reduce_sum(rows.sum(dim=0))
+        columns = rows.sum(dim=0)
+        columns = all_reduce_sum(columns) if joined else columns
+        # A prototype so far off that it underflows in every row stays at 0.
         rows = rows / columns.clamp(min=torch.finfo(rows.dtype).tiny)
-        rows = rows / rows.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        rows = rows / rows.sum(dim=-1, keepdim=True)
     return rows.view(logits.shape)
 
 
+@torch.no_grad()
 def target_distribution(
     form: TargetForm,
     outputs: Tensor,
     center: Center,
     scale: Scale | None = None,
     temperature: float | None = None,
+    *,
+    training: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     r"""Return targets of one of :data:`TARGET_FORMS`, and the spread that they were divided by.
 
@@ -122,13 +136,16 @@ def target_distribution(
         outputs: teacher's projector outputs, ``(..., K)``.
         center: their running mean.
         scale: their spread; None where the form reads none.
-        temperature: above 0; None takes the form's own.
+        temperature: above 0; None takes the form's own, of :data:`TARGET_FORMS`.
+        training: measure spread and balance over the batch of all processes together, each of
+            which must call. False takes the spread as kept and this process's rows alone.
 
     Returns:
         Probabilities ``(..., K)`` of at least float32, and the spread or None.
 
     Raises:
-        ShapeError: a width does not fit.
+        ShapeError: a width does not fit, or there is no row.
+        TypeError: ``outputs`` is not floating point.
         ValueError: ``form`` is unknown, lacks its ``scale``, or ``temperature`` is not above 0.
 
     Source:
@@ -139,17 +156,17 @@ def target_distribution(
         >>> targets[0], spread
         (tensor([0.2500, 0.2500, 0.2500, 0.2500]), None)
     """
-    check_choice("target", form, TARGET_FORMS)
+    check_choice("form", form, TARGET_FORMS)
     temperature = TARGET_FORMS[form] if temperature is None else temperature
     check_floating("outputs", outputs)
     if form == "centred":
         return teacher_distribution(outputs, center.value, temperature), None
     if scale is None:
-        raise ValueError(f"scale: expected a Scale, which target {form!r} reads, got None")
+        raise ValueError(f"scale: expected a Scale, which {form!r} reads, got None")
     check_shape("center", center.value, "K", K=outputs.shape[-1])
     check_temperature("temperature", temperature)
-    spread = scale(at_least_float32(outputs).detach() - center.value)
+    spread = scale(at_least_float32(outputs) - center.value, training=training)
     if form == "standardised":
         return standardised_distribution(outputs, center.value, spread, temperature), spread
-    logits = (at_least_float32(outputs).detach() - center.value) / (temperature * spread)
-    return sinkhorn_distribution(logits), spread
+    logits = (at_least_float32(outputs) - center.value) / (temperature * spread)
+    return sinkhorn_distribution(logits, joined=training), spread

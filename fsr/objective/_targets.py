@@ -78,27 +78,34 @@ class TeacherTargets(Part):
         return Needs(teacher={self.view: ("projections",)})
 
     def distribution(self, outputs: Tensor, number: int) -> Tensor:
-        """Return the distributions of outputs ``(..., K)`` at a step; the centre rests."""
-        return self._distribution(outputs, number)[0]
+        """Return the distributions of outputs ``(..., K)`` at a step; the centre rests.
+
+        The spread is as kept, and nothing is asked of other processes: one may look alone.
+        """
+        return self._distribution(outputs, number, training=False)[0]
 
     @torch.no_grad()
     def forward(self, step: Step) -> Tensor:
         """Return the targets of a step, ``(B, N, K)`` for patches or ``(B, K)``."""
         projections = step.teacher("projections", self.view)
         outputs = projections[:, 0] if self.rows == "aggregate" else projections[:, 1:]
-        targets, spread = self._distribution(outputs, step.number)
+        targets, spread = self._distribution(outputs, step.number, training=self.training)
         if self.training:
             step.afterwards(lambda: self._move(outputs, spread))
         told = target_information(targets)._asdict()
         step.seen |= {f"{self.rows}_{name}": value for name, value in told.items()}
         return targets
 
-    def _distribution(self, outputs: Tensor, number: int) -> tuple[Tensor, Tensor | None]:
+    def _distribution(
+        self, outputs: Tensor, number: int, *, training: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """Return distributions, and the spread that the outputs were divided by."""
         temperature = self.temperature
         if callable(temperature):
             temperature = temperature(number)
-        return target_distribution(self.form, outputs, self.center, self.scale, temperature)
+        return target_distribution(
+            self.form, outputs, self.center, self.scale, temperature, training=training
+        )
 
     def _move(self, outputs: Tensor, spread: Tensor | None) -> None:
         """Move the centre and the spread on."""

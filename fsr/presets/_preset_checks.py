@@ -71,9 +71,13 @@ def check_preset(preset: Preset) -> None:
             "got 0 for both"
         )
     check_choice("target", preset.target, TARGET_FORMS)
-    check_between(
-        "target_temperature", preset.target_temperature, 0.0, float("inf"), inclusive=False
-    )
+    temperature = preset.target_temperature
+    check_between("target_temperature", temperature, 0.0, float("inf"), inclusive=False)
+    check_between("scale_momentum", preset.scale_momentum, 0.0, 1.0)
+    if preset.scale_momentum == 1:
+        raise ValueError(
+            "scale_momentum: expected less than 1, at which no spread is ever taken in"
+        )
     if preset.masking is not None:
         check_choice("masking", preset.masking, MASKINGS)
     for low, high in (("mask_low", "mask_high"), ("pseudo_low", "pseudo_high")):

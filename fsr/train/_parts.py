@@ -149,9 +149,11 @@ def build_parts(
         betas=(optim.beta1, optim.beta2),
     )
     wrapped, optimizer = accelerator.prepare(student, optimizer)
-    # The centres move once per micro-batch: at this root their pace per step is the preset's.
-    pace = preset.center_momentum ** (1 / accelerator.gradient_accumulation_steps)
-    objective = TrainingObjective(wrapped, teacher, preset=preset, center_momentum=pace)
+    # Centres and spreads move once per micro-batch: at these roots their pace per step is the
+    # preset's.
+    root = 1 / accelerator.gradient_accumulation_steps
+    pace = {name: getattr(preset, name) ** root for name in ("center_momentum", "scale_momentum")}
+    objective = TrainingObjective(wrapped, teacher, preset=preset, **pace)
     return Parts(
         accelerator=accelerator,
         loading=loading_here(config, accelerator),

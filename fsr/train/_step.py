@@ -51,7 +51,7 @@ def train_step(
                 output = objective(view1, view2, labels, step=step, generator=generator)
             accelerator.backward(output.total)
         measured = _measured(output)
-        sums = sums + torch.stack([value.detach().float() for value in measured.values()])
+        sums = sums + torch.stack([value.detach().to(sums) for value in measured.values()])
     # One collective a step: every process sees the same numbers and takes the same decisions.
     own = torch.cat([sums / len(batches), sums.new_tensor([float(asked_to_stop()), waited])])
     means = accelerator.reduce(own, "mean").tolist()
@@ -77,13 +77,10 @@ def train_step(
 
 def _measured(output: ObjectiveOutput) -> dict[str, Tensor]:
     """Return total, terms, masked share, and the scalars that parts left to be seen."""
+    own = {"total": output.total, **output.terms(), "masked": output.mask.float().mean()}
     seen = {n: v for n, v in output.seen.items() if isinstance(v, Tensor) and v.ndim == 0}
-    return {
-        "total": output.total,
-        **output.terms(),
-        "masked": output.mask.float().mean(),
-        **dict(sorted(seen.items())),
-    }
+    # Sorted, as every process must add up the same; a part takes no term's name.
+    return own | {name: seen[name] for name in sorted(seen) if name not in own}
 
 
 def _check_finite(step: int, what: str, value: float) -> None:

@@ -29,6 +29,8 @@ from fsr.losses import (
     teacher_distribution,
     uncertain_loss,
 )
+from fsr.objective import TeacherTargets
+from fsr.presets import get_preset
 from tests.helpers import (
     assert_compiles,
     assert_deepcopy_after_forward,
@@ -378,6 +380,24 @@ def test_two_uneven_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> N
         torch.testing.assert_close(joined, torch.stack(losses))
 
 
+@pytest.mark.parametrize("form", NEW)
+def test_in_eval_mode_a_process_may_look_alone(form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = case()
+    loss = SelfReinforcementLoss(5, target=form).double()
+    loss(*data)
+
+    def refuse(_: Tensor) -> Tensor:
+        raise RuntimeError("the other processes are asked")
+
+    for module in ("_scale", "_target_forms"):
+        monkeypatch.setattr(f"fsr.losses.{module}.all_reduce_sum", refuse)
+    loss.eval()(*data)
+    targets = TeacherTargets(5, form=form).double()
+    assert targets.distribution(data[1], number=0).shape == data[1].shape
+    with pytest.raises(RuntimeError, match="the other processes are asked"):
+        loss.train()(*data)
+
+
 # -- errors ---------------------------------------------------------------------------------------
 
 
@@ -386,6 +406,18 @@ def test_two_uneven_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> N
     [
         (lambda: output_spread(torch.zeros(0, 3)), ShapeError, r"outputs: expected entries"),
         (lambda: output_spread(torch.zeros(2).int()), TypeError, "outputs: expected a floating"),
+        (
+            lambda: standardised_distribution(torch.zeros(2, 3), torch.zeros(3), torch.ones(2)),
+            ShapeError,
+            r"spread: expected a scalar, got shape \(2,\)",
+        ),
+        (
+            lambda: standardised_distribution(torch.zeros(2, 3), torch.zeros(3), -1.0),
+            ValueError,
+            "spread: .* got -1.0",
+        ),
+        (lambda: get_preset("fast", scale_momentum=1.0), ValueError, "scale_momentum: expected"),
+        (lambda: get_preset("fast", target_temperature=0.0), ValueError, "target_temperature:"),
         (lambda: Scale(1.0), ValueError, "momentum: expected less than 1"),
         (lambda: Scale(-0.1), ValueError, r"momentum: expected a number in \[0.0, 1.0\]"),
         (
@@ -413,12 +445,12 @@ def test_two_uneven_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> N
         (
             lambda: target_distribution("sinkhorn", torch.zeros(2, 3), Center(3)),
             ValueError,
-            "scale: expected a Scale, which target 'sinkhorn' reads, got None",
+            "scale: expected a Scale, which 'sinkhorn' reads, got None",
         ),
         (
             lambda: target_distribution("standardized", torch.zeros(2, 3), Center(3)),  # type: ignore[arg-type]
             ValueError,
-            "target: expected one of 'centred'.*did you mean 'standardised'",
+            "form: expected one of 'centred'.*did you mean 'standardised'",
         ),
         (
             lambda: target_distribution("sinkhorn", torch.zeros(2, 3), Center(4), Scale()),
