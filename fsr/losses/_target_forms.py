@@ -74,9 +74,9 @@ def sinkhorn_distribution(logits: Tensor, iterations: int = 3, *, joined: bool =
     r"""Distributions that use all prototypes alike over the batch: Sinkhorn-Knopp balancing.
 
     Rows of :math:`\exp(l)`, then columns and rows in turn, are scaled to one sum: every row sums to
-    1, and every prototype gets about the same mass over the rows of all processes. Of n rows that
-    leaves at most :math:`\ln n` nats more than a uniform target, and of a single row nothing: only
-    the uniform distribution is balanced.
+    1, and every prototype gets about the same mass over the rows of all processes. Of n rows full
+    balance leaves at most :math:`\ln n` nats more than a uniform target, and of a single row none;
+    a few iterations come near that unless logits are very large.
 
     Args:
         logits: outputs divided by a temperature, ``(..., K)``; no gradient flows into them.

@@ -47,6 +47,7 @@ class Teaching:
         self.enough = min(ENOUGH_NATS, math.log(config.model.projection_dim) / 2)
         self._from = round(max(0.1, preset.teacher_temperature_warmup) * steps)
         self._window: deque[float] = deque(maxlen=max(20, round(0.05 * steps)))
+        self._rows: str | None = None
         self._told = False
 
     def add(self, step: int, values: Mapping[str, Any]) -> str | None:
@@ -54,14 +55,18 @@ class Teaching:
         rows = taught(values)
         if rows is None or step <= self._from or self._told:
             return None
+        if rows != self._rows:  # another term has begun, or the first has ended
+            self._window.clear()
+            self._rows = rows
         self._window.append(values[f"{rows}_nats"])
         size = len(self._window)
         mean = statistics.fmean(self._window)
         if size < (self._window.maxlen or 0) or not mean < self.enough:
             return None
         self._told = True
+        # Of a few rows no balanced target can say much, whatever the temperature.
         helps = "preset.target=standardised"
-        if self.form != "centred":
+        if self.form == "standardised":
             helps = "a lower preset.target_temperature"
         return (
             f"the teacher's {CALLED[rows]} targets are {mean:.2f} nats from uniform "

@@ -54,9 +54,23 @@ def test_where_l_u_has_no_weight_the_aggregates_targets_count() -> None:
     assert taught({"weights": {"uncertain": 0.1}, "total": 1.0}) is None
 
 
+def test_a_window_holds_targets_of_one_kind() -> None:
+    watching = watch()
+    for step in range(1, 201):
+        weights = {"uncertain": 0.1 if step > 100 else 0.0, "confident": 0.1}
+        # The aggregate's say 1.1 nats, then the patches' 0.9: their own window is full at 120.
+        logged = {"weights": weights, "aggregate_nats": 1.1, "patches_nats": 0.9}
+        if (text := watching.add(step, logged)) is not None:
+            assert "patch targets are 0.90 nats from uniform (steps 101 to 120)" in text
+            return
+    pytest.fail("nothing was told")
+
+
 def test_another_form_is_told_of_its_temperature_and_few_prototypes_ask_for_less() -> None:
-    ((_, text),) = told(watch("preset.target=sinkhorn"), lambda step: 0.5)
+    ((_, text),) = told(watch("preset.target=standardised"), lambda step: 0.5)
     assert "a lower preset.target_temperature makes" in text
+    ((_, text),) = told(watch("preset.target=sinkhorn"), lambda step: 0.5)
+    assert "preset.target=standardised makes" in text
     # ln 4 = 1.39 is all that four prototypes can say.
     assert told(watch("model.projection_dim=4"), lambda step: 0.8) == []
     assert told(watch("model.projection_dim=4"), lambda step: 0.6) != []
