@@ -16,6 +16,8 @@ from fsr.cam._maps import (
     sum_scales,
 )
 from fsr.cam._mixture import LABEL_THRESHOLDS, LabelThresholds, mixture_thresholds
+from fsr.cam._recam import recam
+from fsr.cam._sums import sum_flip, sum_sizes
 from fsr.cam._tiles import join_tiles, split_tiles
 
 __all__ = [
@@ -37,10 +39,13 @@ __all__ = [
     "merge_flip",
     "mixture_thresholds",
     "normalize_cam",
+    "recam",
     "resize_cam",
     "split_tiles",
     "strongest_class",
+    "sum_flip",
     "sum_scales",
+    "sum_sizes",
     "token_affinity",
     "unflip_maps",
 ]

@@ -16,6 +16,7 @@ from fsr._core.checks import (
     check_grid,
     check_shape,
 )
+from fsr._core.classifiers import class_weight
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -52,14 +53,8 @@ def class_activation_maps(tokens: Tensor, weight: Tensor, grid: tuple[int, int])
     height, columns = check_grid("grid", grid)
     if height * columns != count:
         raise ShapeError(f"grid: expected H * W = {count} patches, got {(height, columns)}")
-    if isinstance(weight, Tensor) and weight.ndim == 4:
-        check_shape("weight", weight, "C D 1 1", D=width, **{"1": 1})
-        weight = weight.flatten(1)
-    classes, _ = check_shape("weight", weight, "C D", D=width)
-    if classes < 1:
-        raise ShapeError("weight: expected at least one class, got none")
+    weight = class_weight("weight", weight, width)
     check_floating("tokens", tokens)
-    check_floating("weight", weight)
 
     dtype = torch.promote_types(tokens.dtype, weight.dtype)
     # Scores are compared with thresholds later: half-precision products would move the borders.

@@ -17,6 +17,7 @@ from fsr.losses._patch_scores import patch_score_loss
 from fsr.losses._pixel_entropy import pixel_cross_entropy
 from fsr.losses._prototypes import prototype_loss
 from fsr.losses._ptc import PTCLoss, patch_token_contrast
+from fsr.losses._recam import recam_loss
 from fsr.losses._regression import REGRESSION_FORMS, RegressionForm, regression_loss
 from fsr.losses._reinforcement import ReinforcementLosses, SelfReinforcementLoss
 from fsr.losses._relations import relation_loss
@@ -66,6 +67,7 @@ __all__ = [
     "patch_token_contrast",
     "pixel_cross_entropy",
     "prototype_loss",
+    "recam_loss",
     "regression_loss",
     "relation_loss",
     "self_supervised_mask_loss",
