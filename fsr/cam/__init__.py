@@ -17,6 +17,7 @@ from fsr.cam._maps import (
 )
 from fsr.cam._mixture import LABEL_THRESHOLDS, LabelThresholds, mixture_thresholds
 from fsr.cam._recam import recam
+from fsr.cam._seam import max_norm, seam_normalize, strongest_with_background
 from fsr.cam._sums import sum_flip, sum_sizes
 from fsr.cam._tiles import join_tiles, split_tiles
 
@@ -36,13 +37,16 @@ __all__ = [
     "flip_maps",
     "join_tiles",
     "keep_present",
+    "max_norm",
     "merge_flip",
     "mixture_thresholds",
     "normalize_cam",
     "recam",
     "resize_cam",
+    "seam_normalize",
     "split_tiles",
     "strongest_class",
+    "strongest_with_background",
     "sum_flip",
     "sum_scales",
     "sum_sizes",

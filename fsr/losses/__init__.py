@@ -9,8 +9,10 @@ from fsr.losses._classification import classification_loss
 from fsr.losses._cotraining import CotrainingLoss, CotrainingParts, cotraining_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses._distributions import confident_loss, teacher_distribution, uncertain_loss
+from fsr.losses._equivariance import equivariance_losses
 from fsr.losses._information import TargetInformation, target_information
 from fsr.losses._joint import joint_cross_entropy
+from fsr.losses._min_pooling import min_pooling_loss
 from fsr.losses._pair_labels import pair_labels
 from fsr.losses._patch_equivariance import equivariance_targets, patch_cross_entropy
 from fsr.losses._patch_scores import patch_score_loss
@@ -56,10 +58,12 @@ __all__ = [
     "classification_loss",
     "confident_loss",
     "cotraining_loss",
+    "equivariance_losses",
     "equivariance_targets",
     "gated_dense_energy",
     "joint_cross_entropy",
     "label_boundary",
+    "min_pooling_loss",
     "output_spread",
     "pair_labels",
     "patch_cross_entropy",

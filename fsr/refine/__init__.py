@@ -10,6 +10,7 @@ from fsr.refine._labels_between import labels_between
 from fsr.refine._mean_field import label_map_probabilities, mean_field
 from fsr.refine._pamr import PAMR, pamr_affinity
 from fsr.refine._par import PAR, pixel_adaptive_affinity
+from fsr.refine._pixel_correlation import PixelCorrelation, pixel_correlation
 from fsr.refine._pseudo_labels import pseudo_labels
 from fsr.refine._reliable_region import cam_with_background, reliable_region
 from fsr.refine._response_scaling import (
@@ -30,6 +31,7 @@ __all__ = [
     "CRFPreset",
     "CRFSettings",
     "DenseCRF",
+    "PixelCorrelation",
     "cam_with_background",
     "confident_masks",
     "label_map_probabilities",
@@ -37,6 +39,7 @@ __all__ = [
     "mean_field",
     "pamr_affinity",
     "pixel_adaptive_affinity",
+    "pixel_correlation",
     "propagate",
     "pseudo_labels",
     "refine_in_box",
