@@ -40,6 +40,7 @@ _COMPONENTS = {
 _ROOMS = (
     "affinity",
     "aggregation",
+    "attention",
     "backbone",
     "cam",
     "cli",

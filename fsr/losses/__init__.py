@@ -5,6 +5,7 @@ from fsr.losses._boundary import boundary_weights, label_boundary
 from fsr.losses._cam_consistency import cam_consistency_loss
 from fsr.losses._center import Center
 from fsr.losses._class_token_contrast import ClassTokenContrastLoss, class_token_contrast
+from fsr.losses._class_token_separation import class_token_separation
 from fsr.losses._classification import classification_loss
 from fsr.losses._cotraining import CotrainingLoss, CotrainingParts, cotraining_loss
 from fsr.losses._dense_energy import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
@@ -55,6 +56,7 @@ __all__ = [
     "boundary_weights",
     "cam_consistency_loss",
     "class_token_contrast",
+    "class_token_separation",
     "classification_loss",
     "confident_loss",
     "cotraining_loss",
