@@ -69,11 +69,11 @@ def refine_maps(maps: Tensor, affinity: Tensor) -> Tensor:
         >>> refine_maps(torch.tensor([[[[1.0, 2.0]]]]), affinity)
         tensor([[[[7., 2.]]]])
     """
-    batch, _, height, width = check_shape("maps", maps, "B C H W")
+    batch, classes, height, width = check_shape("maps", maps, "B C H W")
     check_shape("affinity", affinity, "B N N", B=batch, N=height * width)
     check_floating("maps", maps)
     check_floating("affinity", affinity)
     with no_autocast(maps):
         weights = at_least_float32(affinity)
         spread = at_least_float32(maps).flatten(2).to(weights.dtype) @ weights.transpose(1, 2)
-        return spread.unflatten(2, (height, width))
+        return spread.reshape(batch, classes, height, width)

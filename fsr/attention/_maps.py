@@ -61,7 +61,7 @@ def class_attention_maps(
     if layers > len(blocks):
         raise ValueError(f"layers: expected at most the {len(blocks)} blocks given, got {layers}")
     maps = _sum_over_blocks([block[:, :, :num_classes, num_classes:] for block in blocks[-layers:]])
-    return (maps / layers).unflatten(2, (height, width))
+    return (maps / layers).reshape(maps.shape[0], num_classes, height, width)
 
 
 def patch_affinity(attention: Tensor | Sequence[Tensor], num_prefix: int) -> Tensor:

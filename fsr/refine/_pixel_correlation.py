@@ -46,7 +46,7 @@ def pixel_correlation(maps: Tensor, features: Tensor) -> Tensor:
         tensor([[[[0.5000, 0.5000, 0.0000]]]])
     """
     batch, _, *size = check_shape("features", features, "B K H W")
-    check_shape("maps", maps, "B C h w", B=batch)
+    _, channels, _, _ = check_shape("maps", maps, "B C h w", B=batch)
     check_floating("maps", maps)
     check_floating("features", features)
     for name, value in (("maps", maps), ("features", features)):
@@ -61,7 +61,7 @@ def pixel_correlation(maps: Tensor, features: Tensor) -> Tensor:
         alike = F.relu(unit.transpose(1, 2) @ unit)
         # The matrix is divided after the product: N sums instead of N x N quotients are kept.
         revised = spread.flatten(2) @ alike / (alike.sum(dim=1, keepdim=True) + EPS)
-        return revised.unflatten(2, size)
+        return revised.reshape(batch, channels, *size)
 
 
 class PixelCorrelation(TypedModule):

@@ -72,7 +72,8 @@ def by_loops(maps: list[Tensor], labels: Tensor, share: float) -> tuple[float, f
 @pytest.mark.parametrize("share", [0.2, 0.5, 1.0, 0.0])
 def test_both_losses_are_those_of_the_loops(share: float, device: torch.device) -> None:
     maps = views()
-    er, ecr = equivariance_losses(*(m.to(device) for m in maps), LABELS.to(device), share=share)
+    moved = dict(zip(KEYS, (m.to(device) for m in maps), strict=True))
+    er, ecr = equivariance_losses(**moved, labels=LABELS.to(device), share=share)
     assert (er.item(), ecr.item()) == pytest.approx(by_loops(maps, LABELS, share), rel=1e-10)
 
 

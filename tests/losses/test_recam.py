@@ -55,7 +55,8 @@ def test_loss_and_accuracy_are_those_of_the_loops(
     size: tuple[int, int], device: torch.device
 ) -> None:
     given = inputs(size=size)
-    loss, accuracy = recam_loss(*(value.to(device) for value in given), LABELS.to(device))
+    features, first, second = (value.to(device) for value in given)
+    loss, accuracy = recam_loss(features, first, second, LABELS.to(device))
     expected = by_loops(*given, LABELS)
     assert (loss.item(), accuracy.item()) == pytest.approx(expected, rel=1e-12)
     convolution = [value[:, :, None, None] for value in given[1:]]
@@ -79,7 +80,8 @@ def test_recorded_losses_and_gradients_are_reproduced(
         key: recorded[f"in_{key}"].clone().requires_grad_()
         for key in ("features", "classifier", "predictor")
     }
-    loss, accuracy = recam_loss(*leaves.values(), recorded["in_labels"])
+    features, first, second = leaves.values()
+    loss, accuracy = recam_loss(features, first, second, recorded["in_labels"])
     close(loss, recorded["out_loss"])
     if "out_accuracy" in recorded:
         assert accuracy.item() == pytest.approx(recorded["out_accuracy"].item(), abs=1e-7)

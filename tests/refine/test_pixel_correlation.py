@@ -75,7 +75,7 @@ def test_the_module_projects_and_then_spreads() -> None:
     assert repr(module) == "PixelCorrelation(in_channels=4, out_channels=5)"
     # The scale of the weight is normalised away.
     with torch.no_grad():
-        module.weight *= 1e3
+        module.weight.mul_(1e3)
     scaled = module(maps, features)
     torch.testing.assert_close(scaled, pixel_correlation(maps, projected), rtol=1e-4, atol=0)
 
