@@ -1,0 +1,228 @@
+"""Attention of timm's blocks, formed from the block's input, with gradient.
+
+Fused kernels never form the weights. Here queries and keys are computed once more from a block's
+own projections, norms and rotations, so that the pass itself stays on the fused kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+from timm.models import beit, eva, vision_transformer
+from torch import Tensor, nn
+
+from fsr._core.numerics import at_least_float32, no_autocast
+from fsr.backbone._output import AttentionForm
+
+# By these paths in every timm of the supported range.
+Attention: Any = vars(vision_transformer)["Attention"]
+ParallelScalingBlock: Any = vision_transformer.ParallelScalingBlock
+BeitAttention: Any = vars(beit)["Attention"]
+# Grouped queries came to Eva after the oldest timm supported.
+ROTARY = tuple(vars(eva)[name] for name in ("EvaAttention", "AttentionRope") if name in vars(eva))
+
+
+class Attending(NamedTuple):
+    """One attention of a block.
+
+    Attributes:
+        module: timm's attention module.
+        tokens: what it is called with, ``(B, T, D)``.
+    """
+
+    module: Any
+    tokens: Tensor
+
+
+def attention_of(
+    block: nn.Module,
+    tokens: Tensor,
+    form: AttentionForm = "probabilities",
+    *,
+    rope: Tensor | None = None,
+    bias: Tensor | None = None,
+    rows: slice | None = None,
+) -> Tensor:
+    r"""Attention of a block, :math:`\mathrm{softmax}(s\,q k^\top + b)` or :math:`q k^\top`.
+
+    Args:
+        block: block of a supported encoder.
+        tokens: the block's input, ``(B, T, D)``.
+        form: ``"probabilities"`` or ``"logits"``, without scale s, bias b and softmax.
+        rope: rotation of the patches' queries and keys, or None.
+        bias: b, position bias ``(1, heads, T, T)``, or None.
+        rows: queries to compute; None computes all T.
+
+    Returns:
+        ``(B, heads, Q, T)`` of Q queries in at least float32; parallel attentions beside each
+        other as heads.
+
+    Raises:
+        ValueError: the block's attention cannot be formed.
+
+    Example:
+        >>> block = vision_transformer.Block(8, num_heads=2)
+        >>> attention_of(block, torch.rand(1, 5, 8)).sum(3).shape
+        torch.Size([1, 2, 5])
+    """
+    found = []
+    for module, inputs in attending(block, tokens):
+        q, k = query_key(module, inputs, rope)
+        found.append(weights_of(q, k, float(module.scale), form, bias=bias, rows=rows))
+    return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+
+
+def weights_of(
+    q: Tensor,
+    k: Tensor,
+    scale: float,
+    form: AttentionForm = "probabilities",
+    *,
+    bias: Tensor | None = None,
+    rows: slice | None = None,
+) -> Tensor:
+    """Weights ``(B, heads, Q, T)`` of queries on keys, or their logits, in at least float32."""
+    if rows is not None:
+        q, bias = q[:, :, rows], None if bias is None else bias[:, :, rows]
+    # Half-precision weights would not sum to 1.
+    with no_autocast(q):
+        q, k = at_least_float32(q), at_least_float32(k)
+        if form == "logits":
+            return q @ k.transpose(2, 3)
+        logits = (q * scale) @ k.transpose(2, 3)
+        if bias is not None:
+            logits = logits + bias
+        return logits.softmax(dim=3)
+
+
+def attending(block: Any, tokens: Tensor) -> list[Attending]:
+    """Return the attentions of a block with what each is called with.
+
+    Args:
+        block: block of a supported encoder.
+        tokens: the block's input, ``(B, T, D)``.
+
+    Raises:
+        ValueError: the block's attention cannot be formed.
+    """
+    found = _attention_modules(block)
+    if found is None:
+        raise ValueError(
+            f"attention: expected blocks of timm's {', '.join(kind.__name__ for kind in _BLOCKS)} "
+            f"with attention that can be formed again, got {described(block)}"
+        )
+    return [Attending(module, norm(tokens)) for module, norm in found]
+
+
+def has_attention(block: nn.Module) -> bool:
+    """Whether a block's attention can be formed.
+
+    Example:
+        >>> has_attention(vision_transformer.Block(8, num_heads=2)), has_attention(nn.Identity())
+        (True, False)
+    """
+    return _attention_modules(block) is not None
+
+
+def described(block: nn.Module) -> str:
+    """Spell a block and the kinds of attention in it."""
+    kinds = {type(module).__name__ for module in block.modules() if hasattr(module, "num_heads")}
+    return f"{type(block).__name__} with {', '.join(sorted(kinds)) or 'no attention'}"
+
+
+def query_key(module: Any, tokens: Tensor, rope: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Queries and keys of every head as the products take them, ``(B, heads, T, d)`` each.
+
+    Args:
+        module: one of timm's attention modules, or a ``ParallelScalingBlock``.
+        tokens: what it is called with, ``(B, T, D)``.
+        rope: rotation of the patches, or None.
+
+    Example:
+        >>> q, k = query_key(Attention(8, num_heads=2), torch.rand(1, 5, 8))
+        >>> q.shape == k.shape == (1, 2, 5, 4)
+        True
+    """
+    if isinstance(module, ParallelScalingBlock):
+        return _parallel_scaling(module, tokens)
+    q, k = _projected(module, tokens)
+    q, k = (getattr(module, norm, nn.Identity())(x) for norm, x in (("q_norm", q), ("k_norm", k)))
+    if rope is not None:
+        q, k = _rotated(module, q, rope), _rotated(module, k, rope)
+    # With grouped queries, neighbouring heads share their key.
+    groups = q.shape[1] // k.shape[1]
+    return q, k if groups == 1 else k.repeat_interleave(groups, dim=1)
+
+
+def is_attention(module: nn.Module) -> bool:
+    """Whether a module forms its weights as one of timm's known attentions, subclasses included."""
+    return any(
+        isinstance(module, kind) and type(module).forward is kind.forward
+        for kind in (Attention, ParallelScalingBlock, BeitAttention, *ROTARY)
+    )
+
+
+def _projected(module: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return queries and keys after their projection."""
+    if module.qkv is None:
+        pair = (module.q_proj(tokens), module.k_proj(tokens))
+        width = pair[0].shape[2] // module.num_heads
+        q, k = (x.unflatten(2, (-1, width)).transpose(1, 2) for x in pair)
+        return q, k
+    projected = module.qkv(tokens)
+    if getattr(module, "q_bias", None) is not None:
+        projected = projected + torch.cat((module.q_bias, module.k_bias, module.v_bias))
+    q, k, _ = projected.unflatten(2, (3, module.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    return q, k
+
+
+def _rotated(module: Any, x: Tensor, rope: Tensor) -> Tensor:
+    """Rotate the patches' part of queries or keys ``(B, heads, T, d)``; prefix tokens stay."""
+    prefix = module.num_prefix_tokens
+    options = {"half": True} if getattr(module, "rotate_half", False) else {}
+    patches: Tensor = apply_rot_embed_cat(x[:, :, prefix:], rope, **options)
+    return torch.cat((x[:, :, :prefix], patches), dim=2).type_as(x)
+
+
+def _parallel_scaling(module: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return queries and keys of a block whose projection holds the MLP's too."""
+    projected = module.in_proj(module.in_norm(tokens))
+    if getattr(module, "qkv_bias", None) is not None:
+        # Older timm, whose order of the biases is not that of the split below.
+        projected = projected + torch.cat((module.qkv_bias, module.mlp_bias))
+    _, q, k, _ = torch.split(projected, module.in_split, dim=-1)
+    q, k = (x.unflatten(2, (module.num_heads, -1)).transpose(1, 2) for x in (q, k))
+    return module.q_norm(q), module.k_norm(k)
+
+
+Norm = Callable[[Tensor], Tensor]
+
+
+def _same(tokens: Tensor) -> Tensor:
+    """Return tokens as they are: the input of an attention without a norm before it."""
+    return tokens
+
+
+def _attention_modules(block: Any) -> list[tuple[nn.Module, Norm]] | None:
+    """Return a block's attentions, each with the norm before it; None if one is not known."""
+    kind = next((kind for kind in _BLOCKS if type(block).forward is kind.forward), None)
+    if kind is None:
+        return None
+    found = _BLOCKS[kind](block)
+    return found if all(is_attention(module) for module, _ in found) else None
+
+
+_BLOCKS: dict[Any, Callable[[Any], list[tuple[nn.Module, Norm]]]] = {
+    vision_transformer.Block: lambda block: [(block.attn, block.norm1)],
+    vision_transformer.ResPostBlock: lambda block: [(block.attn, _same)],
+    ParallelScalingBlock: lambda block: [(block, _same)],
+    vision_transformer.ParallelThingsBlock: lambda block: [
+        (branch.attn, branch.norm) for branch in block.attns
+    ],
+    eva.EvaBlock: lambda block: [(block.attn, block.norm1)],
+    eva.EvaBlockPostNorm: lambda block: [(block.attn, _same)],
+    vars(beit)["Block"]: lambda block: [(block.attn, block.norm1)],
+}
