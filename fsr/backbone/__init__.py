@@ -2,6 +2,7 @@
 
 from fsr.backbone._attention import attention_of, is_attention, query_key, weights_of
 from fsr.backbone._build import RESERVED
+from fsr.backbone._features import FeatureBackbone
 from fsr.backbone._frozen import FrozenEncoder
 from fsr.backbone._offers import check_offers
 from fsr.backbone._output import BackboneOutput, BackboneReading, BackboneRequest
@@ -15,6 +16,7 @@ __all__ = [
     "BackboneOutput",
     "BackboneReading",
     "BackboneRequest",
+    "FeatureBackbone",
     "FrozenEncoder",
     "ViTBackbone",
     "adapt_prefix_tokens",
