@@ -6,7 +6,7 @@ own projections, norms and rotations, so that the pass itself stays on the fused
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -108,13 +108,29 @@ def attending(block: Any, tokens: Tensor) -> list[Attending]:
     Raises:
         ValueError: the block's attention cannot be formed.
     """
-    found = _attention_modules(block)
-    if found is None:
-        raise ValueError(
-            f"attention: expected blocks of timm's {', '.join(kind.__name__ for kind in _BLOCKS)} "
-            f"with attention that can be formed again, got {described(block)}"
-        )
+    check_attention("block", {0: block})
+    found = _attention_modules(block) or []
     return [Attending(module, norm(tokens)) for module, norm in found]
+
+
+def check_attention(name: str, blocks: Mapping[int, nn.Module]) -> None:
+    """Raise unless the attention of every block can be formed.
+
+    Args:
+        name: the argument that asks for it, for the message.
+        blocks: blocks by their number.
+
+    Raises:
+        ValueError: one's attention cannot be formed, as timm's differential attention.
+    """
+    for index, block in blocks.items():
+        if _attention_modules(block) is None:
+            kinds = {type(each).__name__ for each in block.modules() if hasattr(each, "num_heads")}
+            raise ValueError(
+                f"{name}: expected blocks with timm's Attention, EvaAttention, AttentionRope or "
+                f"ParallelScalingBlock, got block {index}, {type(block).__name__} with "
+                f"{', '.join(sorted(kinds)) or 'none'}: its weights cannot be recomputed"
+            )
 
 
 def has_attention(block: nn.Module) -> bool:
@@ -125,12 +141,6 @@ def has_attention(block: nn.Module) -> bool:
         (True, False)
     """
     return _attention_modules(block) is not None
-
-
-def described(block: nn.Module) -> str:
-    """Spell a block and the kinds of attention in it."""
-    kinds = {type(module).__name__ for module in block.modules() if hasattr(module, "num_heads")}
-    return f"{type(block).__name__} with {', '.join(sorted(kinds)) or 'no attention'}"
 
 
 def query_key(module: Any, tokens: Tensor, rope: Tensor | None = None) -> tuple[Tensor, Tensor]:

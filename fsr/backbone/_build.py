@@ -66,7 +66,7 @@ def build_vit(name: str, image_size: int | tuple[int, int], options: Mapping[str
     check_options(options)
     sizes = kind_named(name).size_options
     try:
-        vit = timm.create_model(name, num_classes=0, img_size=size, **sizes, **options)
+        vit: Any = timm.create_model(name, num_classes=0, img_size=size, **sizes, **options)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         _check_supported_name(name)
         raise cannot_build(name, options, error) from error

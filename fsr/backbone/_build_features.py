@@ -26,7 +26,7 @@ def build_features(name: str, image_size: int | tuple[int, int], options: Mappin
     """
     check_timm_name(name)
     check_options(options)
-    sizes = {"img_size": checked_size(image_size), "strict_img_size": False}
+    sizes: dict[str, Any] = {"img_size": checked_size(image_size), "strict_img_size": False}
     for keys in SIZES:
         chosen = {key: sizes[key] for key in keys}
         try:

@@ -21,6 +21,18 @@ class Placed(NamedTuple):
     position: Any
 
 
+class AttentionPosition(NamedTuple):
+    """What a block's attention takes of the position.
+
+    Attributes:
+        rope: rotation of the patches' queries and keys, or None.
+        bias: added to the products of queries and keys, ``(1, heads, T, T)``, or None.
+    """
+
+    rope: Tensor | None = None
+    bias: Tensor | None = None
+
+
 class Kind(Protocol):
     """One class of encoders; its methods hold no state and take the model.
 
@@ -46,8 +58,8 @@ class Kind(Protocol):
     def run(self, model: Any, index: int, tokens: Tensor, position: Any) -> Tensor:
         """Run one block on ``(B, T, D)``."""
 
-    def attention_position(self, model: Any, index: int, position: Any) -> dict[str, Tensor | None]:
-        """Return what a block's attention takes of the position: ``rope`` and ``bias``."""
+    def attention_position(self, model: Any, index: int, position: Any) -> AttentionPosition:
+        """Return what a block's attention takes of the position."""
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
         """Bring a state of other code to timm's names."""

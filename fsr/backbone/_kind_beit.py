@@ -11,7 +11,7 @@ from timm.models.beit import Beit, checkpoint_filter_fn, gen_relative_position_i
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr.backbone._kind import Placed, keep_patch_tokens
+from fsr.backbone._kind import AttentionPosition, Placed, keep_patch_tokens
 from fsr.backbone._relative_positions import resize_relative_positions
 
 
@@ -20,12 +20,12 @@ class BeitPosition(NamedTuple):
 
     Attributes:
         grid: patch grid.
-        index: row of a table of relative positions for every pair of tokens, ``(T, T)``, or None.
+        rows: row of a table of relative positions for every pair of tokens, ``(T, T)``, or None.
         shared: bias that all blocks share, ``(1, heads, T, T)``, or None.
     """
 
     grid: tuple[int, int]
-    index: Tensor | None
+    rows: Tensor | None
     shared: Tensor | None
 
 
@@ -44,7 +44,8 @@ class BeitKind:
     def embed(self, model: Any, images: Tensor) -> Tensor:
         """Return patches before anything else is added, ``(B, H, W, D)``."""
         patches: Tensor = model.patch_embed(images)
-        return patches.unflatten(1, model.patch_embed.dynamic_feat_size(images.shape[2:]))
+        grid: tuple[int, int] = model.patch_embed.dynamic_feat_size(images.shape[2:])
+        return patches.unflatten(1, grid)
 
     def place(self, model: Any, patches: Tensor) -> Placed:
         """Add the class token and absolute positions; find the relative ones."""
@@ -59,27 +60,28 @@ class BeitKind:
                     positions, list(grid), list(native), num_prefix_tokens=1
                 )
             tokens = tokens + positions
-        index = None
+        rows: Tensor | None = None
         if model.rel_pos_bias is not None or model.blocks[0].attn.window_size is not None:
-            index = gen_relative_position_index(grid).to(tokens.device)
-        shared = _bias(model.rel_pos_bias, grid, index)
-        return Placed(model.pos_drop(tokens), BeitPosition(grid, index, shared))
+            rows = gen_relative_position_index(grid).to(tokens.device)
+        shared = _bias(model.rel_pos_bias, grid, rows)
+        return Placed(model.pos_drop(tokens), BeitPosition(grid, rows, shared))
 
     def run(self, model: Any, index: int, tokens: Tensor, position: BeitPosition) -> Tensor:
         """Run one block on ``(B, T, D)``, timm's block with its bias at the image's grid."""
         block = model.blocks[index]
         attended = _attend(block.attn, block.norm1(tokens), _block_bias(block, position))
         attended = attended if block.gamma_1 is None else block.gamma_1 * attended
-        tokens = tokens + block.drop_path1(attended)
-        fed = block.mlp(block.norm2(tokens))
+        middle: Tensor = tokens + block.drop_path1(attended)
+        fed = block.mlp(block.norm2(middle))
         fed = fed if block.gamma_2 is None else block.gamma_2 * fed
-        return tokens + block.drop_path2(fed)
+        output: Tensor = middle + block.drop_path2(fed)
+        return output
 
     def attention_position(
         self, model: Any, index: int, position: BeitPosition
-    ) -> dict[str, Tensor | None]:
+    ) -> AttentionPosition:
         """Return the block's bias."""
-        return {"bias": _block_bias(model.blocks[index], position)}
+        return AttentionPosition(bias=_block_bias(model.blocks[index], position))
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
         """Bring a state of BEiT's code to timm's names."""
@@ -108,17 +110,17 @@ def _attend(attention: Any, tokens: Tensor, bias: Tensor | None) -> Tensor:
 def _block_bias(block: Any, position: BeitPosition) -> Tensor | None:
     """Return the bias of a block's attention, its own and the shared one added."""
     attention = block.attn if block.attn.window_size is not None else None
-    own = _bias(attention, position.grid, position.index)
+    own = _bias(attention, position.grid, position.rows)
     if own is None or position.shared is None:
         return position.shared if own is None else own
     return own + position.shared
 
 
-def _bias(holder: Any, grid: tuple[int, int], index: Tensor | None) -> Tensor | None:
+def _bias(holder: Any, grid: tuple[int, int], rows: Tensor | None) -> Tensor | None:
     """Return the bias ``(1, heads, T, T)`` of what holds a table, at a grid; None if nothing."""
-    if holder is None or index is None:
+    if holder is None or rows is None:
         return None
-    table = resize_relative_positions(
+    table: Tensor = resize_relative_positions(
         holder.relative_position_bias_table, tuple(holder.window_size), grid
     )
-    return table[index.flatten()].unflatten(0, tuple(index.shape)).permute(2, 0, 1).unsqueeze(0)
+    return table[rows.flatten()].unflatten(0, rows.shape).permute(2, 0, 1).unsqueeze(0)

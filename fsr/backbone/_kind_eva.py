@@ -9,7 +9,7 @@ from timm.layers.format import Format
 from timm.models.eva import Eva, checkpoint_filter_fn
 from torch import Tensor, nn
 
-from fsr.backbone._kind import Placed, keep_patch_tokens
+from fsr.backbone._kind import AttentionPosition, Placed, keep_patch_tokens
 
 
 class EvaKind:
@@ -57,9 +57,9 @@ class EvaKind:
         output: Tensor = model.blocks[index](tokens, rope=_rotation(model, index, position))
         return output
 
-    def attention_position(self, model: Any, index: int, position: Any) -> dict[str, Tensor | None]:
+    def attention_position(self, model: Any, index: int, position: Any) -> AttentionPosition:
         """Return the block's rotation."""
-        return {"rope": _rotation(model, index, position)}
+        return AttentionPosition(rope=_rotation(model, index, position))
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
         """Bring a state of other code, such as DINOv3's, to timm's names."""

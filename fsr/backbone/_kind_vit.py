@@ -10,7 +10,7 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor
 
-from fsr.backbone._kind import Placed, keep_patch_tokens
+from fsr.backbone._kind import AttentionPosition, Placed, keep_patch_tokens
 
 
 class ViTKind:
@@ -43,9 +43,9 @@ class ViTKind:
         output: Tensor = model.blocks[index](tokens)
         return output
 
-    def attention_position(self, model: Any, index: int, position: Any) -> dict[str, Tensor | None]:
+    def attention_position(self, model: Any, index: int, position: Any) -> AttentionPosition:
         """Return nothing: these blocks know no position."""
-        return {}
+        return AttentionPosition()
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
         """Bring a state of other code, such as DINOv2's, to timm's names."""

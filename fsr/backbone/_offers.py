@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fsr._core.checks import check_choice
@@ -18,6 +18,19 @@ OFFERS = {
     "attention": "attention of every block",
     "stages": "feature maps of several strides",
 }
+
+
+def offers_of(prefix_names: Sequence[str], *, attention: bool) -> frozenset[str]:
+    """Return what a transformer offers by its prefix tokens and whether its attention can be had.
+
+    Example:
+        >>> sorted(offers_of(["class"], attention=False))
+        ['blocks', 'class_token', 'mask_token', 'prefix_tokens']
+    """
+    found = {"mask_token", "blocks", *(f"{name}_token" for name in prefix_names)}
+    found |= {"prefix_tokens"} if prefix_names else set()
+    found |= {"attention"} if attention else set()
+    return frozenset(found)
 
 
 def check_offers(encoder: Any, needs: Iterable[str], name: str = "backbone") -> None:

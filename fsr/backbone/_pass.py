@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fsr.backbone._attention import attention_of
+from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr.backbone._attention import attention_of, check_attention
 from fsr.backbone._kind import Kind, Placed
-from fsr.backbone._output import BackboneRequest
+from fsr.backbone._output import AttentionForm
 
 
 class Kept(NamedTuple):
-    """What a pass kept, blocks by their index.
+    """What a pass kept.
 
     Attributes:
         tokens: output of the last block that ran, ``(B, T, D)``.
-        blocks: outputs asked for.
-        attention: attention asked for, ``(B, heads, T, T)``.
+        blocks: outputs asked for, by block.
     """
 
     tokens: Tensor
     blocks: dict[int, Tensor]
-    attention: dict[int, Tensor]
+
+
+class Watch(NamedTuple):
+    """Whose attention a pass forms, and where it goes as soon as it is there.
+
+    Attributes:
+        blocks: blocks, counted from 0.
+        receive: called with a block's number and its attention ``(B, heads, Q, T)``.
+        form: ``"probabilities"`` or ``"logits"``.
+        rows: queries to compute; None computes all T.
+    """
+
+    blocks: Sequence[int]
+    receive: Callable[[int, Tensor], Any]
+    form: AttentionForm = "probabilities"
+    rows: slice | None = None
+
+
+def check_inputs(images: Tensor, mask: Tensor | None, grid: tuple[int, int]) -> None:
+    """Raise unless images are floating point and a mask is boolean on their patch grid."""
+    check_floating("images", images)
+    if mask is not None:
+        check_shape("mask", mask, "B H W", B=images.shape[0], H=grid[0], W=grid[1])
+        check_bool("mask", mask)
 
 
 def place_patches(
@@ -41,7 +65,9 @@ def place_patches(
     return kind.place(model, patches)
 
 
-def run_blocks(kind: Kind, model: Any, placed: Placed, depth: int, asked: BackboneRequest) -> Kept:
+def run_blocks(
+    kind: Kind, model: Any, placed: Placed, depth: int, kept: Collection[int], watch: Watch
+) -> Kept:
     """Run the first blocks of a model on a sequence.
 
     Args:
@@ -49,19 +75,27 @@ def run_blocks(kind: Kind, model: Any, placed: Placed, depth: int, asked: Backbo
         model: timm's model.
         placed: the sequence before the blocks.
         depth: how many blocks to run.
-        asked: what to keep, its blocks counted from 0.
+        kept: blocks whose output to keep, counted from 0.
+        watch: whose attention to form.
+
+    Raises:
+        ValueError: a block's attention cannot be formed.
     """
+    check_attention("attention", {index: model.blocks[index] for index in watch.blocks})
     tokens, position = placed
-    kept = Kept(tokens, {}, {})
+    outputs: dict[int, Tensor] = {}
     for index in range(depth):
-        if index in asked.attention:
-            options = kind.attention_position(model, index, position)
+        if index in watch.blocks:
+            rope, bias = kind.attention_position(model, index, position)
             block = model.blocks[index]
-            kept.attention[index] = attention_of(block, tokens, asked.attention_form, **options)
+            rows = watch.rows
+            watch.receive(
+                index, attention_of(block, tokens, watch.form, rope=rope, bias=bias, rows=rows)
+            )
         tokens = _run(kind, model, index, tokens, position)
-        if index in asked.blocks:
-            kept.blocks[index] = tokens
-    return kept._replace(tokens=tokens)
+        if index in kept:
+            outputs[index] = tokens
+    return Kept(tokens, outputs)
 
 
 def _run(kind: Kind, model: Any, index: int, tokens: Tensor, position: Any) -> Tensor:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr._core.checks import check_shape
 from fsr._core.module import TypedModule
 from fsr.backbone._attention import has_attention
 from fsr.backbone._build import check_divisible, encoder_of, head_count, normalisation
 from fsr.backbone._kind import prefix_names
 from fsr.backbone._kinds import kind_of
+from fsr.backbone._offers import offers_of
 from fsr.backbone._output import (
     BackboneOutput,
     BackboneReading,
@@ -21,7 +22,7 @@ from fsr.backbone._output import (
     check_block,
     check_request,
 )
-from fsr.backbone._pass import place_patches, run_blocks
+from fsr.backbone._pass import Watch, check_inputs, place_patches, run_blocks
 from fsr.backbone._pretrained import final_norm_name
 
 
@@ -100,12 +101,8 @@ class ViTBackbone(TypedModule):
     @property
     def offers(self) -> frozenset[str]:
         """What a method may ask of this encoder, see :func:`fsr.backbone.check_offers`."""
-        found = {"mask_token", "blocks", *(f"{name}_token" for name in self.prefix_names)}
-        if self.prefix_names:
-            found.add("prefix_tokens")
-        if all(has_attention(block) for block in self.model.blocks):
-            found.add("attention")
-        return frozenset(found)
+        attention = all(has_attention(block) for block in self.model.blocks)
+        return offers_of(self.prefix_names, attention=attention)
 
     @property
     def description(self) -> str:
@@ -199,17 +196,19 @@ class ViTBackbone(TypedModule):
             >>> reading.prefix_tokens.shape, reading.attention[0].shape, backbone.prefix_names
             (torch.Size([1, 1, 32]), torch.Size([1, 2, 5, 5]), ('class',))
         """
-        grid, aux_index = self._check(images, mask), self.check_block(aux_block)
+        grid, aux_index = self.grid(images), self.check_block(aux_block)
+        check_inputs(images, mask, grid)
         depth = aux_index + 1 if aux_only else self.depth
         asked = BackboneRequest(prefix_tokens=True) if request is None else request
         asked = check_request(asked, self.depth, depth)
         if asked.prefix_tokens and not self.prefix_names:
             raise ValueError("request: expected no prefix tokens, as the encoder has none")
 
+        attention: dict[int, Tensor] = {}
+        watch = Watch(asked.attention, attention.__setitem__, asked.attention_form)
         placed = place_patches(self._kind, self.model, self.mask_token, images, mask)
-        kept = run_blocks(
-            self._kind, self.model, placed, depth, asked._replace(blocks=(*asked.blocks, aux_index))
-        )
+        wanted = (*asked.blocks, aux_index)
+        kept = run_blocks(self._kind, self.model, placed, depth, wanted, watch)
         count = grid[0] * grid[1]
         return BackboneReading(
             kept.tokens[:, -count:],
@@ -217,18 +216,35 @@ class ViTBackbone(TypedModule):
             grid,
             kept.tokens[:, :-count] if asked.prefix_tokens else None,
             tuple(kept.blocks[index] for index in asked.blocks),
-            tuple(kept.attention[index] for index in asked.attention),
+            tuple(attention[index] for index in asked.attention),
         )
+
+    def visit_attention(
+        self,
+        images: Tensor,
+        receive: Callable[[int, Tensor], Any],
+        *,
+        mask: Tensor | None = None,
+        blocks: Sequence[int],
+        rows: slice | None = None,
+    ) -> None:
+        """Encode images and hand over each block's attention at once, of which none is kept.
+
+        Args:
+            images: as in :meth:`forward`.
+            receive: called as ``receive(block, weights)``, weights ``(B, heads, Q, T)``, in order.
+            mask: as in :meth:`forward`.
+            blocks: numbers of the blocks from 0.
+            rows: queries to compute; None computes all T.
+
+        Raises:
+            ValueError: as in :meth:`forward`, or a block's attention cannot be formed.
+        """
+        check_inputs(images, mask, self.grid(images))
+        placed = place_patches(self._kind, self.model, self.mask_token, images, mask)
+        watch = Watch(tuple(blocks), receive, rows=rows)
+        run_blocks(self._kind, self.model, placed, self.depth, (), watch)
 
     def check_block(self, aux_block: int) -> int:
         """Return the index of a block from 0; raise unless the backbone has it."""
         return check_block("aux_block", aux_block, self.depth)
-
-    def _check(self, images: Tensor, mask: Tensor | None) -> tuple[int, int]:
-        """Return the patch grid, or raise unless images and mask fit it."""
-        height, width = self.grid(images)
-        check_floating("images", images)
-        if mask is not None:
-            check_shape("mask", mask, "B H W", B=images.shape[0], H=height, W=width)
-            check_bool("mask", mask)
-        return height, width

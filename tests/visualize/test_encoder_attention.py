@@ -241,13 +241,11 @@ def test_nothing_stays_behind(backbone: ViTBackbone) -> None:
     assert [m.fused_attn for m in backbone.modules() if hasattr(m, "fused_attn")] == fused
 
 
-def test_hooks_go_when_a_later_block_is_refused() -> None:
+def test_a_block_without_attention_is_refused() -> None:
     backbone = build()
     backbone.model.blocks[2].attn = nn.Identity()
-    hooks = hooks_of(backbone)
     with pytest.raises(ValueError, match="got block 2, Block with none"):
         encoder_attention(backbone, images_for(backbone), blocks=(0, 2))
-    assert hooks_of(backbone) == hooks
 
 
 def test_results_hold_no_graph_and_gradients_stay_possible() -> None:
@@ -305,13 +303,10 @@ class OtherAttention(Attention):  # type: ignore[misc]
         return x
 
 
-def test_attention_with_a_mask_is_refused_by_name() -> None:
-    if "attn_mask" not in Attention.forward.__code__.co_varnames:
-        pytest.skip("this timm's attention takes no mask")
+def test_blocks_with_a_forward_of_their_own_are_refused_by_name() -> None:
     backbone = build(block_fn=Masking)
-    with pytest.raises(ValueError, match="got block 1, which calls Attention with attn_mask"):
+    with pytest.raises(ValueError, match="got block 1, Masking with Attention: its weights"):
         encoder_attention(backbone, images_for(backbone), blocks=(1,))
-    assert hooks_of(backbone) == hooks_of(build())
 
 
 @pytest.mark.skipif(
@@ -329,7 +324,7 @@ def test_attention_with_a_mask_is_refused_by_name() -> None:
 )
 def test_differential_attention_is_refused_by_name(options: dict[str, Any], found: str) -> None:
     backbone = build(**options)
-    message = f"blocks: expected blocks with timm's Attention .*got block 0, {found}: its weights"
+    message = f"attention: expected blocks with timm's Attention.*got block 0, {found}: its weights"
     with pytest.raises(ValueError, match=message):
         encoder_attention(backbone, images_for(backbone), blocks=(0,))
 
