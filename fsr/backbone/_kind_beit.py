@@ -43,9 +43,9 @@ class BeitKind:
 
     def embed(self, model: Any, images: Tensor) -> Tensor:
         """Return patches before anything else is added, ``(B, H, W, D)``."""
-        patches: Tensor = model.patch_embed(images)
-        grid: tuple[int, int] = model.patch_embed.dynamic_feat_size(images.shape[2:])
-        return patches.unflatten(1, grid)
+        grid = model.patch_embed.dynamic_feat_size(images.shape[2:])
+        patches: Tensor = model.patch_embed(images).unflatten(1, grid)
+        return patches
 
     def place(self, model: Any, patches: Tensor) -> Placed:
         """Add the class token and absolute positions; find the relative ones."""
@@ -123,4 +123,5 @@ def _bias(holder: Any, grid: tuple[int, int], rows: Tensor | None) -> Tensor | N
     table: Tensor = resize_relative_positions(
         holder.relative_position_bias_table, tuple(holder.window_size), grid
     )
-    return table[rows.flatten()].unflatten(0, rows.shape).permute(2, 0, 1).unsqueeze(0)
+    pairs: Tensor = table[rows.flatten()].unflatten(0, rows.shape)
+    return pairs.permute(2, 0, 1).unsqueeze(0)

@@ -92,6 +92,8 @@ def load_adapted(model: Any, state: Mapping[str, Tensor], origin: str) -> None:
     """Load a state with timm's names strictly, heads apart, adapted to the model's form."""
     expected = model.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(HEADS)}
+    # What the model has for such a task, attention pooling for one, goes after loading.
+    state |= {key: value for key, value in expected.items() if key.startswith(HEADS)}
     for key in [key for key in state if key.startswith(("norm.", "fc_norm."))]:
         place, _, leaf = key.partition(".")
         other = f"{'fc_norm' if place == 'norm' else 'norm'}.{leaf}"
