@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models.beit import Beit, checkpoint_filter_fn, gen_relative_position_index
+from timm.models.beit import Beit, gen_relative_position_index
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -84,8 +84,16 @@ class BeitKind:
         return AttentionPosition(bias=_block_bias(model.blocks[index], position))
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
-        """Bring a state of BEiT's code to timm's names."""
-        return checkpoint_filter_fn(state, model)
+        """Leave out what BEiT's own code keeps beside the weights that timm names alike.
+
+        timm's translation would resize tables to its own size on the way.
+        """
+        return {
+            key: value
+            for key, value in state.items()
+            if not key.endswith("relative_position_index")
+            and not key.startswith(("lm_head.", "mask_token"))
+        }
 
 
 def _attend(attention: Any, tokens: Tensor, bias: Tensor | None) -> Tensor:

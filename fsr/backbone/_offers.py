@@ -9,7 +9,7 @@ from fsr._core.checks import check_choice
 
 # Each with what it is, for messages and documentation.
 OFFERS = {
-    "mask_token": "patches can be masked",
+    "mask_token": "a mask token",
     "blocks": "tokens of every block, all of one width",
     "prefix_tokens": "some token before the patches",
     "class_token": "a class token",
