@@ -249,11 +249,8 @@ def test_gradient_checkpointing_keeps_attention_and_its_gradient() -> None:
 def test_bad_requests_are_named(backbone: ViTBackbone) -> None:
     images = images_for(backbone)
 
-    def read(backbone: ViTBackbone = backbone, aux_only: bool = False, **asked: Any) -> None:
-        backbone.read(
-            images, request=BackboneRequest(**asked), aux_block=0 if aux_only else -1,
-            aux_only=aux_only,
-        )  # fmt: skip
+    def read(aux_only: bool = False, **asked: Any) -> None:
+        backbone.read(images, request=BackboneRequest(**asked), aux_block=0, aux_only=aux_only)
 
     with pytest.raises(TypeError, match="request: expected a BackboneRequest, got tuple"):
         backbone.read(images, request=(True,))

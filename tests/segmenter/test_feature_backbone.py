@@ -21,10 +21,8 @@ def build(
     backbone: Any = NAME, aggregator: Any = "average", **options: Any
 ) -> SingleStageSegmenter:
     own = SMALL if isinstance(backbone, str) else None
-    return SingleStageSegmenter(
-        3, backbone, aggregator=aggregator, projection_dim=8, aux_block=-2,
-        **{"backbone_options": own, **options},
-    ).eval()  # fmt: skip
+    options = {"aggregator": aggregator, "backbone_options": own, **options}
+    return SingleStageSegmenter(3, backbone, projection_dim=8, aux_block=-2, **options).eval()
 
 
 def heads_of(model: SingleStageSegmenter, images: Tensor) -> list[Tensor]:
@@ -99,9 +97,8 @@ def test_a_mask_is_refused_by_name() -> None:
 
 
 def test_a_network_by_name_is_saved_and_loaded(tmp_path: Path) -> None:
-    model, images = build(aggregator="mca", aggregator_options={"num_heads": 2}), torch.randn(
-        1, 3, 64, 64
-    )  # fmt: skip
+    model = build(aggregator="mca", aggregator_options={"num_heads": 2})
+    images = torch.randn(1, 3, 64, 64)
     model.save(tmp_path / "model.safetensors", class_names=["a", "b", "c"])
     again = SingleStageSegmenter.load(tmp_path / "model.safetensors")
     assert again.backbone.description == "resnet18"

@@ -14,11 +14,14 @@ from timm.models import vision_transformer
 from torch import Tensor, nn
 
 from fsr import EMATeacher, SingleStageSegmenter
-from fsr.backbone import ViTBackbone
+from fsr.backbone import BackboneRequest, FeatureBackbone, ViTBackbone
 from fsr.errors import ShapeError
 from fsr.visualize import EncoderAttention, encoder_attention, recompute_attention
 from fsr.visualize._recompute import Attention, ParallelScalingBlock
 from fsr.visualize._visit import visit_attention
+from tests.backbone.classes import FORMS as CLASS_FORMS
+from tests.backbone.classes import build as build_class
+from tests.backbone.classes import images_for as images_for_class
 from tests.backbone.test_backbone import FORMS, NAME, SMALL, build, build_form, images_for
 
 # Every kind of block and of prefix tokens, beside the forms that the adapter promises.
@@ -103,6 +106,23 @@ def test_weights_equal_plain_loops() -> None:
             scores = np.exp([q[i] @ k[j] / np.sqrt(2) for j in range(3)])
             found = recompute_attention(module, tokens)[0, head, i].detach().numpy()
             np.testing.assert_allclose(found, scores / scores.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", CLASS_FORMS)
+def test_every_class_of_encoders_is_seen_at_any_size(form: str) -> None:
+    encoder, images = build_class(form), images_for_class(form, (2, 4))
+    attention = encoder_attention(encoder, images, blocks=(0, 1), queries="patches")
+    with torch.no_grad():
+        expected = encoder.read(images, request=BackboneRequest(attention=(0, 1))).attention
+    prefix = len(encoder.prefix_names)
+    assert (attention.grid, attention.prefix) == ((2, 4), prefix)
+    torch.testing.assert_close(attention.weights, torch.stack(expected, dim=1)[:, :, :, prefix:])
+
+
+def test_networks_of_feature_maps_have_no_attention() -> None:
+    encoder = FeatureBackbone("resnet18")
+    with pytest.raises(ValueError, match="model: resnet18 gives feature maps and has no attention"):
+        encoder_attention(encoder, torch.zeros(1, 3, 64, 64))
 
 
 @pytest.mark.parametrize("queries", ["all", "patches", "prefix"])
