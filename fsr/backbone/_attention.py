@@ -169,10 +169,10 @@ def query_key(module: Any, tokens: Tensor, rope: Tensor | None = None) -> tuple[
 
 def is_attention(module: nn.Module) -> bool:
     """Whether a module forms its weights as one of timm's known attentions, subclasses included."""
-    return any(
-        isinstance(module, kind) and type(module).forward is kind.forward
-        for kind in (Attention, ParallelScalingBlock, BeitAttention, *ROTARY)
-    )
+    for kind in (Attention, ParallelScalingBlock, BeitAttention, *ROTARY):
+        if isinstance(module, kind) and type(module).forward is kind.forward:
+            return True
+    return False
 
 
 def _projected(module: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,21 +218,22 @@ def _same(tokens: Tensor) -> Tensor:
 
 def _attention_modules(block: Any) -> list[tuple[nn.Module, Norm]] | None:
     """Return a block's attentions, each with the norm before it; None if one is not known."""
-    kind = next((kind for kind in _BLOCKS if type(block).forward is kind.forward), None)
-    if kind is None:
-        return None
-    found = _BLOCKS[kind](block)
-    return found if all(is_attention(module) for module, _ in found) else None
+    for kind, modules_of in _BLOCKS:
+        if type(block).forward is kind.forward:
+            found = modules_of(block)
+            return found if all(is_attention(module) for module, _ in found) else None
+    return None
 
 
-_BLOCKS: dict[Any, Callable[[Any], list[tuple[nn.Module, Norm]]]] = {
-    vision_transformer.Block: lambda block: [(block.attn, block.norm1)],
-    vision_transformer.ResPostBlock: lambda block: [(block.attn, _same)],
-    ParallelScalingBlock: lambda block: [(block, _same)],
-    vision_transformer.ParallelThingsBlock: lambda block: [
-        (branch.attn, branch.norm) for branch in block.attns
-    ],
-    eva.EvaBlock: lambda block: [(block.attn, block.norm1)],
-    eva.EvaBlockPostNorm: lambda block: [(block.attn, _same)],
-    vars(beit)["Block"]: lambda block: [(block.attn, block.norm1)],
-}
+_BLOCKS: tuple[tuple[Any, Callable[[Any], list[tuple[nn.Module, Norm]]]], ...] = (
+    (vision_transformer.Block, lambda block: [(block.attn, block.norm1)]),
+    (vision_transformer.ResPostBlock, lambda block: [(block.attn, _same)]),
+    (ParallelScalingBlock, lambda block: [(block, _same)]),
+    (
+        vision_transformer.ParallelThingsBlock,
+        lambda block: [(branch.attn, branch.norm) for branch in block.attns],
+    ),
+    (eva.EvaBlock, lambda block: [(block.attn, block.norm1)]),
+    (eva.EvaBlockPostNorm, lambda block: [(block.attn, _same)]),
+    (vars(beit)["Block"], lambda block: [(block.attn, block.norm1)]),
+)

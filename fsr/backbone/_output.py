@@ -100,7 +100,7 @@ def check_request(request: BackboneRequest, depth: int, depth_run: int) -> Backb
             raise ValueError(
                 f"request: with aux_only the pass stops after block {depth_run - 1}, got {block}"
             )
-    return request._replace(blocks=blocks, attention=attention)
+    return BackboneRequest(request.prefix_tokens, blocks, attention, request.attention_form)
 
 
 def check_block(name: str, block: int, depth: int) -> int:

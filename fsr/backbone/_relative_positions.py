@@ -52,13 +52,17 @@ def resize_relative_tables(model: Any, state: Mapping[str, Tensor]) -> dict[str,
         The state; a table that covers no square stays as it is.
     """
     result = dict(state)
+    # Older timm saves what follows from the window.
+    own = {k: v for k, v in model.state_dict().items() if k.endswith("relative_position_index")}
+    result |= {key: own[key] for key in own.keys() & result.keys()}
+    holder: Any
     for name, holder in model.named_modules():
         key = f"{name}.relative_position_bias_table"
-        window = getattr(holder, "window_size", None)
-        if key not in result or window is None:
+        # A table that fits is kept: as many offsets may belong to a rectangle and to a square.
+        if key not in result or result[key].shape == holder.relative_position_bias_table.shape:
             continue
         side = math.isqrt(max(result[key].shape[0] - EXTRA, 0))
         if result[key].shape[0] == side * side + EXTRA and side % 2 == 1:
-            own = ((side + 1) // 2, (side + 1) // 2)
-            result[key] = resize_relative_positions(result[key], own, tuple(window))
+            square = ((side + 1) // 2, (side + 1) // 2)
+            result[key] = resize_relative_positions(result[key], square, tuple(holder.window_size))
     return result

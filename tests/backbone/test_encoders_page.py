@@ -18,6 +18,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
 # Files of timm whose every model is taken, and the prefixes of names that need more options.
 FILES = ("vision_transformer", "deit", "eva", "beit")
 DIFFERENTIAL = ("vit_dlittle", "vit_dpwee", "vit_dwee")
+# Older timm computes its rates of stochastic depth with tensors, which takes values.
+META = hasattr(timm.layers, "calculate_drop_path_rates")
 
 
 class Row(NamedTuple):
@@ -62,9 +64,8 @@ def _small(row: Row) -> tuple[dict[str, Any], int]:
     """Options that make a network small, and an image size of 3 patches."""
     if row.name == "fsr_scenes_tiny":
         return {"depth": 2}, 24
-    with torch.device("meta"):
-        patch = timm.create_model(row.name, **SMALL).patch_embed.patch_size[0]
-    return dict(SMALL), 3 * patch
+    patch = timm.create_model(row.name, **SMALL).patch_embed.patch_size[0]
+    return dict(SMALL), 3 * int(patch)
 
 
 @pytest.mark.parametrize("row", TRANSFORMERS, ids=lambda row: row.name)
@@ -90,7 +91,7 @@ def test_a_small_network_of_the_name_gives_timms_tokens(row: Row) -> None:
 def test_a_network_of_stages_gives_tokens_of_its_last_stage(row: Row) -> None:
     if not timm.is_model(row.name):
         pytest.skip("this timm lacks it")
-    with torch.device("meta"):
+    with torch.device("meta" if META else "cpu"), torch.no_grad():
         backbone = FeatureBackbone(row.name, image_size=256).eval()
         output = backbone(torch.zeros(1, 3, 256, 256))
     assert backbone.prefix_names == row.prefix == ()
@@ -99,6 +100,7 @@ def test_a_network_of_stages_gives_tokens_of_its_last_stage(row: Row) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not META, reason="this timm builds no model without memory")
 @pytest.mark.parametrize("file", FILES)
 def test_every_model_of_timms_files_is_taken(file: str) -> None:
     lacking = set()

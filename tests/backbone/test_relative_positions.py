@@ -63,7 +63,7 @@ def test_tables_of_a_state_come_to_the_models_windows() -> None:
 
 def test_a_models_own_table_for_a_rectangle_is_kept() -> None:
     wide = timm.create_model(BEIT, img_size=(80, 16), **SMALL)
-    state = wide.state_dict()
     key = "blocks.0.attn.relative_position_bias_table"
+    state = {**wide.state_dict(), key: table((5, 1), 2)}
     assert state[key].shape[0] == 9 + 3  # as many offsets as a square of 2 x 2 patches has
     assert torch.equal(resize_relative_tables(wide, state)[key], state[key])
