@@ -14,7 +14,7 @@ class Placed(NamedTuple):
 
     Attributes:
         tokens: prefix tokens, then patches, ``(B, T, D)``.
-        position: what the class's blocks take beside the tokens.
+        position: what the class's blocks take beside the tokens, see ``position_at``.
     """
 
     tokens: Tensor
@@ -55,11 +55,14 @@ class Kind(Protocol):
     def place(self, model: Any, patches: Tensor) -> Placed:
         """Add prefix tokens and positions to patches ``(B, H, W, D)``."""
 
-    def run(self, model: Any, index: int, tokens: Tensor, position: Any) -> Tensor:
-        """Run one block on ``(B, T, D)``."""
+    def run(self, block: Any, tokens: Tensor, position: Any) -> Tensor:
+        """Run one block on ``(B, T, D)``, with the position at that block."""
 
-    def attention_position(self, model: Any, index: int, position: Any) -> AttentionPosition:
-        """Return what a block's attention takes of the position."""
+    def position_at(self, index: int, position: Any) -> Any:
+        """Return the position as one block takes it."""
+
+    def attention_position(self, block: Any, position: Any) -> AttentionPosition:
+        """Return what a block's attention takes of the position at that block."""
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
         """Bring a state of other code to timm's names."""

@@ -66,9 +66,8 @@ class BeitKind:
         shared = _bias(model.rel_pos_bias, grid, rows)
         return Placed(model.pos_drop(tokens), BeitPosition(grid, rows, shared))
 
-    def run(self, model: Any, index: int, tokens: Tensor, position: BeitPosition) -> Tensor:
+    def run(self, block: Any, tokens: Tensor, position: BeitPosition) -> Tensor:
         """Run one block on ``(B, T, D)``, timm's block with its bias at the image's grid."""
-        block = model.blocks[index]
         attended = _attend(block.attn, block.norm1(tokens), _block_bias(block, position))
         attended = attended if block.gamma_1 is None else block.gamma_1 * attended
         middle: Tensor = tokens + block.drop_path1(attended)
@@ -77,11 +76,13 @@ class BeitKind:
         output: Tensor = middle + block.drop_path2(fed)
         return output
 
-    def attention_position(
-        self, model: Any, index: int, position: BeitPosition
-    ) -> AttentionPosition:
+    def position_at(self, index: int, position: BeitPosition) -> BeitPosition:
+        """Return the position, which is that of all blocks."""
+        return position
+
+    def attention_position(self, block: Any, position: BeitPosition) -> AttentionPosition:
         """Return the block's bias."""
-        return AttentionPosition(bias=_block_bias(model.blocks[index], position))
+        return AttentionPosition(bias=_block_bias(block, position))
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
         """Leave out what BEiT's own code keeps beside the weights that timm names alike.

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from fsr.backbone._kind import AttentionPosition, Placed, keep_patch_tokens
 
+# One for all blocks, or one for each.
+Rotation = Tensor | tuple[Tensor, ...] | None
+
 
 class EvaKind:
     """``Eva``: absolute positions, rotary ones, or both; rotations follow the image's grid."""
@@ -49,25 +52,24 @@ class EvaKind:
     def place(self, model: Any, patches: Tensor) -> Placed:
         """Add prefix tokens and absolute positions; the rotation is the position."""
         tokens, rope = model._pos_embed(patches)
+        if rope is not None and getattr(model, "rope_mixed", False):
+            rope = tuple(rope.unbind(0))
         # A norm that came after the oldest timm supported.
         return Placed(getattr(model, "norm_pre", nn.Identity())(tokens), rope)
 
-    def run(self, model: Any, index: int, tokens: Tensor, position: Any) -> Tensor:
+    def run(self, block: Any, tokens: Tensor, position: Tensor | None) -> Tensor:
         """Run one block on ``(B, T, D)``."""
-        output: Tensor = model.blocks[index](tokens, rope=_rotation(model, index, position))
+        output: Tensor = block(tokens, rope=position)
         return output
 
-    def attention_position(self, model: Any, index: int, position: Any) -> AttentionPosition:
+    def position_at(self, index: int, position: Rotation) -> Tensor | None:
+        """Return the block's rotation: the same for all, or its own where they are learned."""
+        return position[index] if isinstance(position, tuple) else position
+
+    def attention_position(self, block: Any, position: Tensor | None) -> AttentionPosition:
         """Return the block's rotation."""
-        return AttentionPosition(rope=_rotation(model, index, position))
+        return AttentionPosition(rope=position)
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
         """Bring a state of other code, such as DINOv3's, to timm's names."""
         return checkpoint_filter_fn(state, model)
-
-
-def _rotation(model: Any, index: int, rope: Tensor | None) -> Tensor | None:
-    """Return a block's rotation: the same for all, or its own where they are learned."""
-    if rope is None or not getattr(model, "rope_mixed", False):
-        return rope
-    return rope[index]

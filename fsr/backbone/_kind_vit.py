@@ -38,13 +38,16 @@ class ViTKind:
         """Add prefix tokens and the position embedding; patch dropout is left out."""
         return Placed(model.norm_pre(model._pos_embed(patches)), None)
 
-    def run(self, model: Any, index: int, tokens: Tensor, position: Any) -> Tensor:
+    def run(self, block: Any, tokens: Tensor, position: Any) -> Tensor:
         """Run one block on ``(B, T, D)``."""
-        output: Tensor = model.blocks[index](tokens)
+        output: Tensor = block(tokens)
         return output
 
-    def attention_position(self, model: Any, index: int, position: Any) -> AttentionPosition:
+    def position_at(self, index: int, position: Any) -> Any:
         """Return nothing: these blocks know no position."""
+
+    def attention_position(self, block: Any, position: Any) -> AttentionPosition:
+        """Return nothing, likewise."""
         return AttentionPosition()
 
     def translate(self, state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:

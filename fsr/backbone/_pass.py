@@ -81,26 +81,23 @@ def run_blocks(
     Raises:
         ValueError: a block's attention cannot be formed.
     """
-    check_attention("attention", {index: model.blocks[index] for index in watch.blocks})
-    tokens, position = placed
+    blocks = list(model.blocks)[:depth]
+    check_attention("attention", {index: blocks[index] for index in watch.blocks})
+    tokens = placed.tokens
+    again = model.grad_checkpointing and torch.is_grad_enabled()
     outputs: dict[int, Tensor] = {}
-    for index in range(depth):
+    for index, block in enumerate(blocks):
+        position = kind.position_at(index, placed.position)
         if index in watch.blocks:
-            rope, bias = kind.attention_position(model, index, position)
-            block = model.blocks[index]
-            rows = watch.rows
+            rope, bias = kind.attention_position(block, position)
             watch.receive(
-                index, attention_of(block, tokens, watch.form, rope=rope, bias=bias, rows=rows)
+                index,
+                attention_of(block, tokens, watch.form, rope=rope, bias=bias, rows=watch.rows),
             )
-        tokens = _run(kind, model, index, tokens, position)
+        if again:  # Keep the block's input alone, and compute its inside in the backward pass.
+            tokens = checkpoint(kind.run, block, tokens, position, use_reentrant=False)
+        else:
+            tokens = kind.run(block, tokens, position)
         if index in kept:
             outputs[index] = tokens
     return Kept(tokens, outputs)
-
-
-def _run(kind: Kind, model: Any, index: int, tokens: Tensor, position: Any) -> Tensor:
-    """Run one block; with gradient checkpointing its inside is computed again when needed."""
-    if model.grad_checkpointing and torch.is_grad_enabled():
-        again: Tensor = checkpoint(kind.run, model, index, tokens, position, use_reentrant=False)
-        return again
-    return kind.run(model, index, tokens, position)
