@@ -1,18 +1,20 @@
 """The encoder: adapters over timm's networks, and the small encoder of the scenes."""
 
-from fsr.backbone._attention import attention_of, is_attention, query_key, weights_of
+from fsr.backbone._attention import weights_of
 from fsr.backbone._build import RESERVED
 from fsr.backbone._features import FeatureBackbone
 from fsr.backbone._frozen import FrozenEncoder
 from fsr.backbone._offers import check_offers
-from fsr.backbone._output import BackboneOutput, BackboneReading, BackboneRequest
+from fsr.backbone._output import AttentionForm, BackboneOutput, BackboneReading, BackboneRequest
 from fsr.backbone._prefix_tokens import adapt_prefix_tokens
 from fsr.backbone._pretrained import final_norm_name
+from fsr.backbone._queries import query_key
 from fsr.backbone._scenes_encoder import fsr_scenes_tiny
 from fsr.backbone._vit import ViTBackbone
 
 __all__ = [
     "RESERVED",
+    "AttentionForm",
     "BackboneOutput",
     "BackboneReading",
     "BackboneRequest",
@@ -20,11 +22,9 @@ __all__ = [
     "FrozenEncoder",
     "ViTBackbone",
     "adapt_prefix_tokens",
-    "attention_of",
     "check_offers",
     "final_norm_name",
     "fsr_scenes_tiny",
-    "is_attention",
     "query_key",
     "weights_of",
 ]

@@ -132,6 +132,7 @@ def check_timm_name(name: str) -> None:
         return
     names = [each for family in FAMILIES for each in timm.list_models(module=family)]
     near = difflib.get_close_matches(name, names, n=1)
+    near = near or difflib.get_close_matches(name, timm.list_models(), n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ValueError(f"backbone: expected the name of a timm model, got {name!r}{hint}")
 

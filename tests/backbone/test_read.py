@@ -10,7 +10,8 @@ import torch
 from timm.models import vision_transformer
 from torch import Tensor, nn
 
-from fsr.backbone import BackboneRequest, ViTBackbone, _pass, attention_of
+from fsr.backbone import BackboneRequest, ViTBackbone, _pass
+from fsr.backbone._attention import attention_of
 from tests.backbone.classes import FORMS as CLASS_FORMS
 from tests.backbone.classes import build as build_class
 from tests.backbone.classes import images_for as images_for_class
