@@ -1,82 +1,113 @@
-"""timm's vision transformers by name, checked and brought to what patch tokens need."""
+"""timm's encoders by name, built for images of any size, and what is checked on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from timm.layers.format import Format
-from timm.models import VisionTransformer
+from timm.data.config import resolve_data_config
 from torch import nn
 
 import fsr.backbone._scenes_encoder  # noqa: F401 - registers its name with timm
 from fsr._core.checks import check_positive_int
-from fsr.backbone._pretrained import check_timm_name
+from fsr.backbone._kinds import kind_named, kind_of
+from fsr.backbone._pretrained import check_timm_name, load_pretrained
 
 RESERVED = ("checkpoint_path", "dynamic_img_size", "img_size", "num_classes", "pretrained")
 
 
-def build_vit(name: str, image_size: int | tuple[int, int], options: Mapping[str, Any]) -> Any:
-    """Build a timm ViT by name for images of any size."""
-    check_timm_name(name)
-    size = image_size if isinstance(image_size, tuple) else (image_size, image_size)
-    for side in size:
-        check_positive_int("image_size", side)
-    for key in RESERVED:
-        if key in options:
-            raise ValueError(f"backbone_options: {key!r} is not an option here")
-    try:
-        vit = timm.create_model(
-            name, num_classes=0, img_size=size, dynamic_img_size=True, **options
+def encoder_of(
+    model: str | nn.Module,
+    pretrained: bool | str | Path,
+    image_size: int | tuple[int, int],
+    options: Mapping[str, Any] | None,
+) -> Any:
+    """Return an encoder given by name, built and loaded, or as a module, as it is.
+
+    Raises:
+        TypeError: the model is neither, or another argument has the wrong type.
+        ValueError: the name cannot be built or loaded, or a module comes with options.
+    """
+    check_source(model, pretrained, options)
+    if isinstance(model, str):
+        vit = build_vit(model, image_size, options or {})
+        if pretrained is not False:
+            load_pretrained(vit, model, pretrained, options or {})
+        return vit
+    return model
+
+
+def check_source(
+    model: str | nn.Module, pretrained: bool | str | Path, options: Mapping[str, Any] | None
+) -> None:
+    """Raise unless an encoder is a name, or a module without what belongs to a name."""
+    if not isinstance(pretrained, bool | str | Path):
+        raise TypeError(
+            f"pretrained: expected False, True or a path, got {type(pretrained).__name__}"
         )
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"backbone_options: expected a mapping, got {type(options).__name__}")
+    if not isinstance(model, str | nn.Module):
+        raise TypeError(f"backbone: expected a timm name or a module, got {type(model).__name__}")
+    if isinstance(model, nn.Module) and (pretrained is not False or options):
+        raise ValueError(
+            "backbone: pretrained and backbone_options belong to a name; "
+            f"got them with a module, {type(model).__name__}"
+        )
+
+
+def build_vit(name: str, image_size: int | tuple[int, int], options: Mapping[str, Any]) -> Any:
+    """Build one of timm's transformers by name for images of any size."""
+    check_timm_name(name)
+    size = checked_size(image_size)
+    check_options(options)
+    sizes = kind_named(name).size_options
+    try:
+        vit: Any = timm.create_model(name, num_classes=0, img_size=size, **sizes, **options)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         _check_supported_name(name)
-        reason = str(error) or type(error).__name__
-        raise ValueError(
-            f"backbone: timm cannot build {name!r} with options {dict(options)}: {reason}"
-        ) from error
-    vit = check_supported(vit)
+        raise cannot_build(name, options, error) from error
+    kind_of(vit)
     check_divisible("image_size", size, vit.patch_embed.feat_ratio(as_scalar=False))
     return vit
 
 
+def checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return an image size as height and width, or raise unless it is positive."""
+    size = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+    for side in size:
+        check_positive_int("image_size", side)
+    return size
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` if an option is one that the adapter sets itself."""
+    for key in RESERVED:
+        if key in options:
+            raise ValueError(f"backbone_options: {key!r} is not an option here")
+
+
+def cannot_build(name: str, options: Mapping[str, Any], error: Exception) -> ValueError:
+    """Return what to raise where timm cannot build a model, with its reason."""
+    reason = str(error) or type(error).__name__
+    return ValueError(
+        f"backbone: timm cannot build {name!r} with options {dict(options)}: {reason}"
+    )
+
+
 def _check_supported_name(name: str) -> None:
-    """Raise if timm builds another class than a ViT under this name."""
+    """Raise if timm builds a class under this name that is not supported."""
     for device in ("meta", "cpu"):  # Not every model can be built without memory.
         try:
             with torch.device(device):
                 plain = timm.create_model(name, num_classes=0)
         except Exception:  # The error that led here says more.
             continue
-        check_supported(plain)
+        kind_of(plain)
         return
-
-
-def check_supported(model: nn.Module) -> Any:
-    """Return the model if it computes its tokens as timm's VisionTransformer does."""
-    own_forward = getattr(type(model), "forward_features", None)
-    if isinstance(model, VisionTransformer) and own_forward is VisionTransformer.forward_features:
-        return model
-    raise ValueError(
-        "backbone: expected timm's VisionTransformer or VisionTransformerDistilled, "
-        f"got {type(model).__name__}: not supported"
-    )
-
-
-def prepared(vit: Any) -> Any:
-    """Leave in a ViT what patch tokens need, and make it accept any input size."""
-    # Parameters that no output depends on would make DDP wait for their gradients.
-    vit.reset_classifier(0, "")
-    if not isinstance(vit.norm, nn.Identity):
-        vit.fc_norm = nn.Identity()
-    vit.dynamic_img_size = True
-    embed = vit.patch_embed
-    embed.strict_img_size = False
-    embed.flatten = False
-    embed.output_fmt = Format.NHWC
-    return vit
 
 
 def head_count(vit: Any) -> int:
@@ -84,6 +115,13 @@ def head_count(vit: Any) -> int:
     return next(
         int(module.num_heads) for module in vit.blocks[0].modules() if hasattr(module, "num_heads")
     )
+
+
+def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of a model's pretraining, per channel."""
+    config = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
+    mean, std = (tuple(float(value) for value in config[key]) for key in ("mean", "std"))
+    return mean, std
 
 
 def check_divisible(name: str, size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:

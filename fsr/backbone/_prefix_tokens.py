@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models import VisionTransformer
 from torch import Tensor
 
 # In their order in the sequence; no ViT has both of the last two.
 PREFIX_TOKENS = ("cls_token", "dist_token", "reg_token")
 
 
-def adapt_prefix_tokens(
-    model: VisionTransformer, state: Mapping[str, Tensor], origin: str
-) -> dict[str, Tensor]:
+def adapt_prefix_tokens(model: Any, state: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
     """Bring prefix tokens and position embedding of a state to the form of the model.
 
     Tokens that the model lacks are dropped with their positions; tokens that the state lacks keep
@@ -49,7 +47,7 @@ def adapt_prefix_tokens(
     patches = resample_abs_pos_embed(
         patches, list(model.patch_embed.grid_size), list(grid), num_prefix_tokens=0
     )
-    if model.no_embed_class:
+    if getattr(model, "no_embed_class", False):
         for key in own.keys() & wanted.keys():
             result[key] = tokens[key] + own[key]
         return result | {"pos_embed": patches}

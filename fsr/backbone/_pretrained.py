@@ -1,4 +1,4 @@
-"""Pretrained ViT weights: read safely, brought to the prefix tokens and grid of the model."""
+"""Pretrained weights: read safely, brought to the prefix tokens and grid of the model."""
 
 from __future__ import annotations
 
@@ -9,26 +9,35 @@ from typing import Any
 
 import timm
 from timm.layers.patch_embed import resample_patch_embed
-from timm.models import VisionTransformer, load_state_dict
-from timm.models.vision_transformer import checkpoint_filter_fn
+from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from fsr.backbone._hub import check_weights_at_hand
+from fsr.backbone._kinds import kind_of
 from fsr.backbone._prefix_tokens import PREFIX_TOKENS, adapt_prefix_tokens
+from fsr.backbone._relative_positions import resize_relative_tables
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What a checkpoint holds for its former task and a dense backbone has no use for.
 HEADS = ("head.", "head_dist.", "attn_pool.", "pre_logits.")
 # Modules that register the supported models.
-FAMILIES = ("vision_transformer", "deit", "scenes_encoder")
+FAMILIES = ("vision_transformer", "deit", "eva", "beit", "scenes_encoder")
 # Options that decide prefix tokens and the place of the final norm, not the weights of the blocks.
-FORM = ("class_token", "reg_tokens", "no_embed_class", "global_pool", "fc_norm")
+FORM = (
+    "class_token",
+    "reg_tokens",
+    "num_reg_tokens",
+    "no_embed_class",
+    "global_pool",
+    "fc_norm",
+    "use_fc_norm",
+)
 
 
 def load_pretrained(
-    model: VisionTransformer, name: str, source: str | Path | bool, options: Mapping[str, Any]
+    model: Any, name: str, source: str | Path | bool, options: Mapping[str, Any]
 ) -> None:
-    """Load weights into a ViT whose input size and prefix tokens may differ from theirs.
+    """Load weights into an encoder whose input size and prefix tokens may differ from theirs.
 
     Args:
         model: the network, built as wanted.
@@ -79,10 +88,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_adapted(model: VisionTransformer, state: Mapping[str, Tensor], origin: str) -> None:
+def load_adapted(model: Any, state: Mapping[str, Tensor], origin: str) -> None:
     """Load a state with timm's names strictly, heads apart, adapted to the model's form."""
     expected = model.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(HEADS)}
+    # What the model has for such a task, attention pooling for one, goes after loading.
+    state |= {key: value for key, value in expected.items() if key.startswith(HEADS)}
     for key in [key for key in state if key.startswith(("norm.", "fc_norm."))]:
         place, _, leaf = key.partition(".")
         other = f"{'fc_norm' if place == 'norm' else 'norm'}.{leaf}"
@@ -92,8 +103,13 @@ def load_adapted(model: VisionTransformer, state: Mapping[str, Tensor], origin: 
     if kernel is not None and kernel.ndim == 4 and "patch_embed.proj.weight" in expected:
         size = list(expected["patch_embed.proj.weight"].shape[-2:])
         state["patch_embed.proj.weight"] = resample_patch_embed(kernel, size)
-    state = adapt_prefix_tokens(model, state, origin)
+    state = resize_relative_tables(model, adapt_prefix_tokens(model, state, origin))
+    load_exactly(model, state, origin)
 
+
+def load_exactly(model: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load a state whose names and shapes are the model's, or raise with those that differ."""
+    expected = model.state_dict()
     missing = sorted(expected.keys() - state.keys())
     unexpected = sorted(state.keys() - expected.keys())
     misshapen = [
@@ -116,6 +132,7 @@ def check_timm_name(name: str) -> None:
         return
     names = [each for family in FAMILIES for each in timm.list_models(module=family)]
     near = difflib.get_close_matches(name, names, n=1)
+    near = near or difflib.get_close_matches(name, timm.list_models(), n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ValueError(f"backbone: expected the name of a timm model, got {name!r}{hint}")
 
@@ -134,7 +151,7 @@ def _core(names: Iterable[str]) -> set[str]:
 def _translated(state: dict[str, Tensor], original: Any) -> dict[str, Tensor]:
     """Return a state of other code, such as DINOv2's, under timm's names; else as it is."""
     try:
-        translated = checkpoint_filter_fn(dict(state), original, adapt_layer_scale=True)
+        translated = kind_of(original).translate(dict(state), original)
     except Exception:  # A foreign file may fail timm anywhere; the check that follows names it.
         return state
     return translated if _core(translated) == _core(original.state_dict()) else state

@@ -1,58 +1,43 @@
-"""ViT backbone: a thin adapter over timm that masks patches and returns patch tokens."""
+"""A thin adapter over timm's transformers that masks patches and returns patch tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from timm.data.config import resolve_data_config
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr._core.checks import check_shape
 from fsr._core.module import TypedModule
-from fsr._core.shown import shown
-from fsr.backbone._build import (
-    build_vit,
-    check_divisible,
-    check_supported,
-    head_count,
-    prepared,
+from fsr.backbone._attention import has_attention
+from fsr.backbone._build import check_divisible, encoder_of, head_count, normalisation
+from fsr.backbone._kind import prefix_names
+from fsr.backbone._kinds import kind_of
+from fsr.backbone._offers import offers_of
+from fsr.backbone._output import (
+    BackboneOutput,
+    BackboneReading,
+    BackboneRequest,
+    check_block,
+    check_request,
 )
-from fsr.backbone._pretrained import final_norm_name, load_pretrained
-
-
-class BackboneOutput(NamedTuple):
-    """Patch tokens of one pass, prefix tokens stripped.
-
-    Attributes:
-        tokens: output of the last block BEFORE the final norm, ``(B, N, D)``.
-        aux_tokens: raw output of the auxiliary block, ``(B, N, D)``.
-        grid: patch grid ``(H, W)``, ``H * W = N``.
-    """
-
-    tokens: Tensor
-    aux_tokens: Tensor
-    grid: tuple[int, int]
-
-    def __repr__(self) -> str:
-        return shown(self)
+from fsr.backbone._pass import Watch, check_inputs, place_patches, run_blocks
+from fsr.backbone._pretrained import final_norm_name
 
 
 class ViTBackbone(TypedModule):
     """Encoder of the framework: a timm ViT for images of any size, with a learnable mask token.
 
-    Masked patches are replaced by the mask token after patch embedding and before the position
-    embedding is added, which is interpolated in float32 to the image's patch grid. Class,
-    distillation and register tokens work inside and are stripped outside. Patch dropout is left
-    out, as every patch needs its token.
+    Masked patches are replaced by the mask token after patch embedding and before any position
+    enters; absolute embeddings and tables of relative positions are interpolated in float32 to the
+    image's patch grid, rotations computed for it. Class, distillation and register tokens work
+    inside and are stripped outside. Patch dropout is left out, as every patch needs its token.
 
     Args:
-        model: timm name of a ``VisionTransformer`` (or of its distilled subclass), or such a
-            module. A module is taken over: its head and attention pooling are removed, its other
-            weights stay as they are.
+        model: timm name of a ``VisionTransformer`` (or of its distilled subclass), an ``Eva`` or a
+            ``Beit``, or such a module. A module is taken over: its head and attention pooling are
+            removed, its other weights stay as they are.
         pretrained: False, True (timm's weights), or the path of a checkpoint (``.safetensors``, or
             ``.pth`` without code), whose input size and prefix tokens may differ from the model's.
         image_size: input size in pixels that the position embedding is made for.
@@ -65,6 +50,9 @@ class ViTBackbone(TypedModule):
         num_heads: attention heads per block.
         depth: number of blocks.
         patch_size: ``(height, width)`` of a patch in pixels.
+        prefix_names: ``"class"``, ``"distillation"`` or ``"register"`` for each prefix token, in
+            their order in the sequence.
+        offers: what a method may ask of it, see :func:`check_offers`.
         mean: normalisation of the pretraining, per channel, images in [0, 1].
         std: likewise.
 
@@ -78,6 +66,7 @@ class ViTBackbone(TypedModule):
         Section "A Single-Stage Framework for WSSS"; Dosovitskiy et al., ICLR 2021.
 
     Example:
+        >>> import torch
         >>> small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
         >>> backbone = ViTBackbone("vit_tiny_patch16_224", image_size=64, options=small)
         >>> output = backbone(torch.zeros(1, 3, 32, 48))
@@ -94,39 +83,36 @@ class ViTBackbone(TypedModule):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(pretrained, bool | str | Path):
-            raise TypeError(
-                f"pretrained: expected False, True or a path, got {type(pretrained).__name__}"
-            )
-        if options is not None and not isinstance(options, Mapping):
-            raise TypeError(f"backbone_options: expected a mapping, got {type(options).__name__}")
-        if isinstance(model, str):
-            vit = build_vit(model, image_size, options or {})
-            if pretrained is not False:
-                load_pretrained(vit, model, pretrained, options or {})
-        elif isinstance(model, nn.Module):
-            if pretrained is not False or options:
-                raise ValueError(
-                    "backbone: pretrained and backbone_options belong to a name; "
-                    f"got them with a module, {type(model).__name__}"
-                )
-            vit = check_supported(model)
-        else:
-            raise TypeError(
-                f"backbone: expected a timm name or a module, got {type(model).__name__}"
-            )
-        self.model = prepared(vit)
+        vit = encoder_of(model, pretrained, image_size, options)
+        self._kind = kind_of(vit)
+        self._kind.prepare(vit)
+        self.model = vit
+        self.prefix_names = prefix_names(vit)
         self.embed_dim = int(vit.embed_dim)
         self.depth = len(vit.blocks)
         self.num_heads = head_count(vit)
         height, width = vit.patch_embed.feat_ratio(as_scalar=False)
         self.patch_size = (int(height), int(width))
-        config = resolve_data_config(model=vit)  # type: ignore[no-untyped-call]
-        self.mean = tuple(float(value) for value in config["mean"])
-        self.std = tuple(float(value) for value in config["std"])
+        self.mean, self.std = normalisation(vit)
         like = next(vit.parameters())
         self.mask_token = nn.Parameter(like.new_empty(1, 1, self.embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What a method may ask of this encoder, see :func:`fsr.backbone.check_offers`."""
+        attention = all(has_attention(block) for block in self.model.blocks)
+        return offers_of(self.prefix_names, attention=attention)
+
+    @property
+    def description(self) -> str:
+        """What the encoder is called in messages: timm's class."""
+        return type(self.model).__name__
+
+    def width(self, block: int) -> int:
+        """Return the width of a block's tokens, D for each."""
+        self.check_block(block)
+        return self.embed_dim
 
     @property
     def norm(self) -> nn.Module:
@@ -168,42 +154,97 @@ class ViTBackbone(TypedModule):
             TypeError: ``images`` is not floating point or ``mask`` not boolean.
             ValueError: the patch does not divide the image size, or there is no such block.
         """
-        height, width = self.grid(images)
-        check_floating("images", images)
-        aux_index = self.check_block(aux_block)
-        if mask is not None:
-            check_shape("mask", mask, "B H W", B=images.shape[0], H=height, W=width)
-            check_bool("mask", mask)
+        reading = self.read(images, mask, BackboneRequest(), aux_block=aux_block, aux_only=aux_only)
+        return BackboneOutput(reading.tokens, reading.aux_tokens, reading.grid)
 
-        vit = self.model
-        embedded: Tensor = vit.patch_embed(images)
-        if mask is None and torch.is_grad_enabled():
-            # Without this, DDP would wait for the mask token's gradient after a pass without mask.
-            mask = torch.zeros(embedded.shape[:3], dtype=torch.bool, device=embedded.device)
-        if mask is not None:
-            token = self.mask_token.to(embedded.dtype).unsqueeze(0)
-            embedded = torch.where(mask.unsqueeze(-1), token, embedded)
-        tokens: Tensor = vit.norm_pre(vit._pos_embed(embedded))
+    def read(
+        self,
+        images: Tensor,
+        mask: Tensor | None = None,
+        request: BackboneRequest | None = None,
+        *,
+        aux_block: int = -1,
+        aux_only: bool = False,
+    ) -> BackboneReading:
+        """Encode images as :meth:`forward` does, in one pass, and return more of what it computes.
 
-        aux_tokens = tokens
-        blocks = vit.blocks[: aux_index + 1] if aux_only else vit.blocks
-        for index, block in enumerate(blocks):
-            if vit.grad_checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens)
-            if index == aux_index:
-                aux_tokens = tokens
-        count = height * width
-        return BackboneOutput(tokens[:, -count:], aux_tokens[:, -count:], (height, width))
+        Attention comes with gradient, in at least float32 and without the dropout of training; the
+        pass itself stays on the fused kernel, so its tokens are those of :meth:`forward`.
+
+        Args:
+            images: as in :meth:`forward`.
+            mask: likewise.
+            request: what to return besides; None asks for the prefix tokens.
+            aux_block: as in :meth:`forward`.
+            aux_only: likewise.
+
+        Returns:
+            Tokens, auxiliary tokens and grid, and what was asked for.
+
+        Raises:
+            ShapeError: ``images`` or ``mask`` has the wrong shape.
+            TypeError: a tensor has the wrong type, or ``request`` is none.
+            ValueError: as in :meth:`forward`; there is no such block, the pass stops before it,
+                its attention cannot be formed, or there is no prefix token.
+
+        Example:
+            >>> import torch
+            >>> small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+            >>> backbone = ViTBackbone("vit_tiny_patch16_224", image_size=32, options=small)
+            >>> asked = BackboneRequest(prefix_tokens=True, attention=(-1,))
+            >>> reading = backbone.read(torch.zeros(1, 3, 32, 32), request=asked)
+            >>> reading.prefix_tokens.shape, reading.attention[0].shape, backbone.prefix_names
+            (torch.Size([1, 1, 32]), torch.Size([1, 2, 5, 5]), ('class',))
+        """
+        grid, aux_index = self.grid(images), self.check_block(aux_block)
+        check_inputs(images, mask, grid)
+        depth = aux_index + 1 if aux_only else self.depth
+        asked = BackboneRequest(prefix_tokens=True) if request is None else request
+        asked = check_request(asked, self.depth, depth)
+        if asked.prefix_tokens and not self.prefix_names:
+            raise ValueError("request: expected no prefix tokens, as the encoder has none")
+
+        attention: dict[int, Tensor] = {}
+        watch = Watch(asked.attention, attention.__setitem__, asked.attention_form)
+        placed = place_patches(self._kind, self.model, self.mask_token, images, mask)
+        wanted = (*asked.blocks, aux_index)
+        kept = run_blocks(self._kind, self.model, placed, depth, wanted, watch)
+        count = grid[0] * grid[1]
+        return BackboneReading(
+            kept.tokens[:, -count:],
+            kept.blocks[aux_index][:, -count:],
+            grid,
+            kept.tokens[:, :-count] if asked.prefix_tokens else None,
+            tuple(kept.blocks[index] for index in asked.blocks),
+            tuple(attention[index] for index in asked.attention),
+        )
+
+    def visit_attention(
+        self,
+        images: Tensor,
+        receive: Callable[[int, Tensor], Any],
+        *,
+        mask: Tensor | None = None,
+        blocks: Sequence[int],
+        rows: slice | None = None,
+    ) -> None:
+        """Encode images and hand over each block's attention at once, of which none is kept.
+
+        Args:
+            images: as in :meth:`forward`.
+            receive: called as ``receive(block, weights)``, weights ``(B, heads, Q, T)``, in order.
+            mask: as in :meth:`forward`.
+            blocks: numbers of the blocks from 0.
+            rows: queries to compute; None computes all T.
+
+        Raises:
+            ValueError: as in :meth:`forward`, or a block's attention cannot be formed.
+        """
+        check_inputs(images, mask, self.grid(images))
+        placed = place_patches(self._kind, self.model, self.mask_token, images, mask)
+        watch = Watch(tuple(blocks), receive, rows=rows)
+        run_blocks(self._kind, self.model, placed, self.depth, (), watch)
 
     def check_block(self, aux_block: int) -> int:
         """Return the index of a block from 0; raise unless the backbone has it."""
-        if isinstance(aux_block, bool) or not isinstance(aux_block, int):
-            raise TypeError(f"aux_block: expected an integer, got {aux_block!r}")
-        if not -self.depth <= aux_block < self.depth:
-            raise ValueError(
-                f"aux_block: expected -{self.depth} to {self.depth - 1} for {self.depth} blocks, "
-                f"got {aux_block}"
-            )
-        return aux_block % self.depth
+        return check_block("aux_block", aux_block, self.depth)

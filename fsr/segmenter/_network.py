@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from fsr._core.checks import check_positive_int
 from fsr._core.module import TypedModule
-from fsr.backbone import ViTBackbone
 from fsr.segmenter._checkpoint import load_network, save_network
 from fsr.segmenter._heads import heads_of
 from fsr.segmenter._inference import attention_of, cams_of, probabilities_of
@@ -21,6 +20,7 @@ from fsr.segmenter._parts import (
     Aggregator,
     Decoder,
     build_aggregator,
+    build_backbone,
     build_decoder,
     build_projector,
     recorded,
@@ -32,10 +32,11 @@ class SingleStageSegmenter(TypedModule):
 
     Args:
         num_classes: number C of foreground classes; background is not among them.
-        backbone: timm name of a ViT, or such a module (see :class:`fsr.backbone.ViTBackbone`).
+        backbone: timm name or module of a ViT, see :class:`fsr.backbone.ViTBackbone`; or such a
+            backbone, or a :class:`fsr.backbone.FeatureBackbone`, by name ``"features:resnet50"``.
         pretrained: False, True (timm's weights) or the path of a checkpoint of the backbone.
         image_size: size in pixels that the position embedding is made for; any size is accepted.
-        aux_block: block whose raw output feeds the auxiliary classifier.
+        aux_block: block, or stage, whose raw output feeds the auxiliary classifier.
         aggregator: None (``"mca"`` with the backbone's head count), ``"mca"``, ``"average"``,
             ``"max"``, or a module called as ``aggregator(tokens, mask)``.
         projector: None (a :class:`fsr.projection.ProjectionHead` of ``projection_dim``) or a module
@@ -43,6 +44,7 @@ class SingleStageSegmenter(TypedModule):
         decoder: ``"largefov"`` or a module from ``(B, D, H, W)`` to ``(B, C + 1, H, W)``.
         projection_dim: width K of the projections.
         backbone_options: options of ``timm.create_model``, for example ``class_token=False``.
+        aggregator_options: options of ``"mca"``, for example ``num_heads=8``.
         projector_options: options of the default projector, for example ``hidden_dim=256``.
         decoder_options: options of a decoder given by name, for example ``hidden_dim=128``.
 
@@ -82,6 +84,7 @@ class SingleStageSegmenter(TypedModule):
         decoder: Decoder | nn.Module = "largefov",
         projection_dim: int = 4096,
         backbone_options: Mapping[str, Any] | None = None,
+        aggregator_options: Mapping[str, Any] | None = None,
         projector_options: Mapping[str, Any] | None = None,
         decoder_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -101,18 +104,16 @@ class SingleStageSegmenter(TypedModule):
             decoder=decoder,
             projection_dim=projection_dim,
             backbone_options=backbone_options,
+            aggregator_options=aggregator_options,
             projector_options=projector_options,
             decoder_options=decoder_options,
         )
-        self.backbone = ViTBackbone(
-            backbone, pretrained=pretrained, image_size=image_size, options=backbone_options
-        )
-        self.backbone.check_block(aux_block)
+        self.backbone = build_backbone(backbone, pretrained, image_size, backbone_options)
         self.aux_block = aux_block
-        dim = self.backbone.embed_dim
+        dim, aux_dim = self.backbone.embed_dim, self.backbone.width(aux_block)
         self.classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
-        self.aux_classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
-        self.aggregator = build_aggregator(aggregator, dim, self.backbone.num_heads)
+        self.aux_classifier = nn.Conv2d(aux_dim, num_classes, 1, bias=False)
+        self.aggregator = build_aggregator(aggregator, self.backbone, aggregator_options)
         self.projector = build_projector(projector, dim, projection_dim, projector_options)
         self.decoder = build_decoder(decoder, dim, num_classes, decoder_options)
 

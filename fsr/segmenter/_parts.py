@@ -10,6 +10,7 @@ from torch import nn
 
 from fsr._core.checks import check_choice
 from fsr.aggregation import AverageAggregator, MaskedCrossAttentionAggregator, MaxAggregator
+from fsr.backbone import FeatureBackbone, ViTBackbone
 from fsr.decoder import LargeFOV
 from fsr.projection import ProjectionHead
 
@@ -17,20 +18,56 @@ Aggregator = Literal["mca", "average", "max"]
 AGGREGATORS: tuple[Aggregator, ...] = get_args(Aggregator)
 Decoder = Literal["largefov"]
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
+Backbone = ViTBackbone | FeatureBackbone
+# Before the timm name of a network that gives feature maps.
+FEATURES = "features:"
 # Those that may be modules of the caller.
 PARTS = ("backbone", "aggregator", "projector", "decoder")
 
 
+def build_backbone(
+    backbone: str | nn.Module,
+    pretrained: bool | str | Path,
+    image_size: int | tuple[int, int],
+    options: Mapping[str, Any] | None,
+) -> Backbone:
+    """Return the encoder of a name, or the module given."""
+    if isinstance(backbone, ViTBackbone | FeatureBackbone):
+        if pretrained is not False:
+            raise ValueError(
+                f"pretrained: expected False with a {type(backbone).__name__} module, "
+                f"got {pretrained!r}"
+            )
+        _refuse_options("backbone_options", options, backbone)
+        return backbone
+    if isinstance(backbone, str) and backbone.startswith(FEATURES):
+        name = backbone.removeprefix(FEATURES)
+        return FeatureBackbone(name, pretrained=pretrained, image_size=image_size, options=options)
+    return ViTBackbone(backbone, pretrained=pretrained, image_size=image_size, options=options)
+
+
 def build_aggregator(
-    aggregator: Aggregator | nn.Module | None, dim: int, num_heads: int
+    aggregator: Aggregator | nn.Module | None,
+    backbone: Backbone,
+    options: Mapping[str, Any] | None,
 ) -> nn.Module:
     """Return the aggregator of a name, or the module given."""
     if isinstance(aggregator, nn.Module):
+        _refuse_options("aggregator_options", options, aggregator)
         return aggregator
     name = "mca" if aggregator is None else aggregator
     check_choice("aggregator", name, AGGREGATORS)
     if name == "mca":
-        return MaskedCrossAttentionAggregator(dim, num_heads=num_heads)
+        chosen = {"num_heads": backbone.num_heads, **(options or {})}
+        if chosen["num_heads"] is None:
+            raise ValueError(
+                f"aggregator: {backbone.description} has no attention heads whose number 'mca' "
+                "could take: expected aggregator_options={'num_heads': ...}, or an aggregator "
+                "'average', 'max' or a module"
+            )
+        return MaskedCrossAttentionAggregator(backbone.embed_dim, **chosen)
+    if options:
+        raise ValueError(f"aggregator_options: expected none with {name!r}, got {dict(options)}")
     if name == "average":
         return AverageAggregator()
     return MaxAggregator()

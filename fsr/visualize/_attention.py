@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fsr.visualize._visit import (
     backbone_of,
     fitted,
-    join_heads,
+    join_blocks,
     query_rows,
     visit_attention,
 )
@@ -59,7 +59,7 @@ def encoder_attention(
     """Attention of chosen blocks of the encoder, for maps as those of Fig. 5.
 
     Runs the encoder once, without gradient and in eval mode, which it restores. The weights are
-    recomputed from the chosen blocks' attention inputs; the forward itself keeps its fused
+    recomputed from the chosen blocks' inputs; the forward itself keeps its fused
     attention. Parallel attentions of one block stand beside each other as further heads.
 
     The class token's maps are ``encoder_attention(model, images, queries="prefix").maps(0)``. For
@@ -105,17 +105,17 @@ def encoder_attention(
     chosen = [block % backbone.depth for block in blocks]
     rows = query_rows(queries, int(backbone.model.num_prefix_tokens))
     images = fitted(images, backbone.patch_size)
-    found: dict[int, list[Tensor]] = {}
+    found: dict[int, Tensor] = {}
     visit_attention(
         backbone,
         images,
-        lambda block, weights: found.setdefault(block, []).append(weights),
+        found.__setitem__,
         mask=mask,
         blocks=chosen,
         rows=rows,
     )
     return EncoderAttention(
-        join_heads([found[block] for block in chosen]),
+        join_blocks([found[block] for block in chosen]),
         backbone.grid(images),
         int(backbone.model.num_prefix_tokens),
     )

@@ -15,7 +15,7 @@ from fsr.errors import ShapeError
 from fsr.visualize._visit import (
     backbone_of,
     fitted,
-    join_heads,
+    join_blocks,
     query_rows,
     visit_attention,
 )
@@ -146,10 +146,10 @@ def encoder_entropy(
         )
     collected = []
     for batch in [images] if isinstance(images, Tensor) else images:
-        found: list[list[Tensor]] = [[] for _ in range(backbone.depth)]
+        found: list[Tensor] = []
 
-        def receive(block: int, weights: Tensor, found: list[list[Tensor]] = found) -> None:
-            found[block].append(attention_entropy(weights, queries="all", normalize=normalize))
+        def receive(_: int, weights: Tensor, found: list[Tensor] = found) -> None:
+            found.append(attention_entropy(weights, queries="all", normalize=normalize))
 
         visit_attention(
             backbone,
@@ -158,7 +158,7 @@ def encoder_entropy(
             blocks=range(backbone.depth),
             rows=rows,
         )
-        collected.append(join_heads(found).cpu().double())
+        collected.append(join_blocks(found).cpu().double())
     if not collected:
         raise ValueError("images: expected at least one image, got none")
     per_image = torch.cat(collected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,10 +12,9 @@ from torch.nn import functional as F
 from fsr._core.checks import check_choice
 from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
-from fsr.backbone import ViTBackbone
+from fsr.backbone import FeatureBackbone, ViTBackbone
 from fsr.segmenter import SingleStageSegmenter, check_multi_scale, scaled_size
 from fsr.teacher import unwrap
-from fsr.visualize._recompute import attention_modules, recompute_attention
 
 QUERIES = ("all", "patches", "prefix")
 
@@ -32,51 +30,32 @@ def visit_attention(
 ) -> None:
     """Run an encoder once and hand over each chosen block's weights as soon as they are there.
 
-    Nothing of them is kept here, so that one block's weights need be in memory at a time.
-
     Args:
-        backbone: the encoder; gets its hooks taken off again and its modes back, whatever happens.
+        backbone: the encoder; gets its modes back, whatever happens.
         images: ``(B, 3, height, width)``, a size that the patch divides.
         receive: called as ``receive(block, weights)`` with weights ``(B, heads, Q, L)`` in the
-            order of the forward; once for each of the parallel attentions of a block.
+            order of the forward; parallel attentions of a block stand beside each other as heads.
         mask: ``(B, H, W)`` boolean, True = masked, or None.
         blocks: numbers of the blocks from 0.
         rows: the queries.
 
     Raises:
-        ValueError: a block's attention cannot be recomputed, or is masked.
+        ValueError: a block's attention cannot be recomputed.
     """
-
-    def hook(index: int, module: nn.Module, args: Any, options: dict[str, Any]) -> None:
-        if any(x is not None and x is not False for x in (*args[1:], *options.values())):
-            raise ValueError(
-                f"blocks: expected attention without a mask, got block {index}, which calls "
-                f"{type(module).__name__} with {', '.join(options) or 'further arguments'}"
-            )
-        receive(index, recompute_attention(module, args[0], rows=rows))
-
-    handles = []
-    try:
-        for index in dict.fromkeys(blocks):
-            for module in attention_modules(backbone.model.blocks[index], index):
-                handles.append(
-                    module.register_forward_pre_hook(partial(hook, index), with_kwargs=True)
-                )
-        # Compiled blocks would not notice the hooks.
-        with torch.no_grad(), eval_mode(backbone), torch.compiler.set_stance("force_eager"):
-            backbone(images, mask)
-    finally:
-        for handle in handles:
-            handle.remove()
+    # Compiled blocks would be compiled again for a pass without gradient.
+    with torch.no_grad(), eval_mode(backbone), torch.compiler.set_stance("force_eager"):
+        backbone.visit_attention(images, receive, mask=mask, blocks=blocks, rows=rows)
 
 
 def backbone_of(model: nn.Module) -> ViTBackbone:
-    """Return the encoder of a network, or raise ``TypeError``; wrappers are taken off."""
-    network = unwrap(model)
+    """Return the encoder of a network, or raise unless it has attention; wrappers go."""
+    network: nn.Module = unwrap(model)
     if isinstance(network, SingleStageSegmenter):
-        return network.backbone
+        network = network.backbone
     if isinstance(network, ViTBackbone):
         return network
+    if isinstance(network, FeatureBackbone):
+        raise ValueError(f"model: {network.description} gives feature maps and has no attention")
     raise TypeError(
         "model: expected a SingleStageSegmenter or a ViTBackbone, got " + type(network).__name__
     )
@@ -105,10 +84,9 @@ def fitted(images: Tensor, patch: tuple[int, int]) -> Tensor:
     return F.interpolate(exact, nearest, mode="bilinear", align_corners=False).to(images.dtype)
 
 
-def join_heads(blocks: Sequence[list[Tensor]]) -> Tensor:
-    """Join ``(B, heads, ...)`` of parallel attentions, then blocks: ``(B, blocks, heads, ...)``."""
-    joined = [torch.cat(parallel, dim=1) for parallel in blocks]
-    counts = [block.shape[1] for block in joined]
+def join_blocks(blocks: Sequence[Tensor]) -> Tensor:
+    """Join ``(B, heads, ...)`` of blocks: ``(B, blocks, heads, ...)``."""
+    counts = [block.shape[1] for block in blocks]
     if len(set(counts)) > 1:
         raise ValueError(f"blocks: expected equally many heads in each, got {counts}")
-    return torch.stack(joined, dim=1)
+    return torch.stack(list(blocks), dim=1)

@@ -1,0 +1,106 @@
+"""timm's networks of feature maps by name, and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor
+
+from fsr.backbone._build import cannot_build, check_options, checked_size
+from fsr.backbone._hub import check_weights_at_hand
+from fsr.backbone._pretrained import check_timm_name, load_exactly, read_state_dict
+
+# Options of the networks that are built for one image size, tried from the most to the least.
+SIZES: tuple[tuple[str, ...], ...] = (("img_size", "strict_img_size"), ("img_size",), ())
+
+
+def build_features(name: str, image_size: int | tuple[int, int], options: Mapping[str, Any]) -> Any:
+    """Build one of timm's networks by name, so that it returns the map of every stage.
+
+    Raises:
+        ValueError: the name is unknown, or timm cannot build it so.
+    """
+    check_timm_name(name)
+    check_options(options)
+    sizes: dict[str, Any] = {"img_size": checked_size(image_size), "strict_img_size": False}
+    for keys in SIZES:
+        chosen = {key: sizes[key] for key in keys}
+        try:
+            return timm.create_model(name, features_only=True, **chosen, **options)
+        except TypeError as error:  # No such option.
+            fault: Exception = error
+        except (AssertionError, AttributeError, RuntimeError, ValueError) as error:
+            fault = error
+            break
+    raise cannot_build(name, options, fault) from fault
+
+
+def load_features(
+    network: Any, name: str, source: str | Path | bool, options: Mapping[str, Any]
+) -> None:
+    """Load weights of the whole network into its stages.
+
+    Args:
+        network: the stages, from :func:`build_features`.
+        name: its timm name, with or without a tag.
+        source: True for timm's weights, or the path of a checkpoint under timm's names.
+        options: options that it was built with.
+
+    Raises:
+        ConnectionError: timm's weights are not here and the hub cannot be reached.
+        FileNotFoundError: there is no file at the path.
+        ValueError: timm has no weights of that name, or they do not fit.
+    """
+    if isinstance(source, bool):
+        if not timm.is_model_pretrained(name):
+            raise ValueError(f"pretrained: timm has no weights for {name!r}")
+        if not (options.get("pretrained_cfg_overlay") or {}).get("file"):
+            check_weights_at_hand(name)
+        loaded = timm.create_model(name, pretrained=True, features_only=True, **options)
+        origin, state = f"pretrained: timm's weights of {name!r}", loaded.state_dict()
+    else:
+        origin = f"pretrained: {str(source)!r}"
+        state = stage_names(
+            network.state_dict(), read_state_dict(Path(source)), _whole(name, options)
+        )
+    load_exactly(network, state, origin)
+
+
+def stage_names(
+    expected: Collection[str], state: Mapping[str, Tensor], whole: Collection[str]
+) -> dict[str, Tensor]:
+    """Bring a state of a whole network to the names of its stages; what only it has goes.
+
+    timm flattens the outermost sequences of a network of stages: ``stages.0.`` is ``stages_0.``.
+
+    Args:
+        expected: names of the stages.
+        state: weights under the names of the whole network, or of the stages already.
+        whole: names of the whole network.
+
+    Example:
+        >>> state = {"stages.0.weight": 1, "head.fc.weight": 2, "extra": 3}
+        >>> stage_names(["stages_0.weight"], state, ["stages.0.weight", "head.fc.weight"])
+        {'stages_0.weight': 1, 'extra': 3}
+    """
+    result: dict[str, Tensor] = {}
+    for key, value in state.items():
+        flat = key.replace(".", "_", 1)
+        name = flat if key not in expected and flat in expected else key
+        if name in expected or key not in whole:
+            result[name] = value
+    return result
+
+
+def _whole(name: str, options: Mapping[str, Any]) -> Collection[str]:
+    """Return the names of the weights of a whole network, its head included."""
+    options = {key: value for key, value in options.items() if key != "out_indices"}
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name, **options).state_dict().keys()
+    except (NotImplementedError, RuntimeError):  # Not every model can be built without memory.
+        return timm.create_model(name, **options).state_dict().keys()

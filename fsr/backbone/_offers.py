@@ -1,0 +1,69 @@
+"""What encoders offer, as data, so that a bad combination is refused when it is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fsr._core.checks import check_choice
+
+# Each with what it is, for messages and documentation.
+OFFERS = {
+    "mask_token": "a mask token",
+    "blocks": "tokens of every block, all of one width",
+    "prefix_tokens": "some token before the patches",
+    "class_token": "a class token",
+    "distillation_token": "a distillation token",
+    "register_token": "register tokens",
+    "attention": "attention of every block",
+    "stages": "feature maps of several strides",
+}
+
+
+def offers_of(prefix_names: Sequence[str], *, attention: bool) -> frozenset[str]:
+    """Return what a transformer offers by its prefix tokens and whether its attention can be had.
+
+    Example:
+        >>> sorted(offers_of(["class"], attention=False))
+        ['blocks', 'class_token', 'mask_token', 'prefix_tokens']
+    """
+    found = {"mask_token", "blocks", *(f"{name}_token" for name in prefix_names)}
+    found |= {"prefix_tokens"} if prefix_names else set()
+    found |= {"attention"} if attention else set()
+    return frozenset(found)
+
+
+def check_offers(encoder: Any, needs: Iterable[str], name: str = "backbone") -> None:
+    """Raise unless an encoder offers all that a method needs.
+
+    What may be needed: ``"mask_token"``, ``"blocks"`` (tokens of every block, of one width),
+    ``"prefix_tokens"`` (any), ``"class_token"``, ``"distillation_token"``, ``"register_token"``,
+    ``"attention"`` of every block, ``"stages"`` (feature maps of several strides).
+
+    Args:
+        encoder: a :class:`ViTBackbone` or :class:`FeatureBackbone`.
+        needs: what is needed.
+        name: who needs it, for the message.
+
+    Raises:
+        ValueError: it lacks something, or there is no such thing to need.
+
+    Example:
+        >>> from fsr.backbone import ViTBackbone
+        >>> encoder = ViTBackbone("fsr_scenes_tiny", image_size=96)
+        >>> check_offers(encoder, ["attention", "mask_token"])
+        >>> check_offers(encoder, ["class_token"], "toco")
+        Traceback (most recent call last):
+        ValueError: toco: needs a class token (class_token), which VisionTransformer does not \
+offer; it offers attention, blocks, mask_token
+    """
+    lacking = []
+    for need in needs:
+        check_choice("needs", need, tuple(OFFERS))
+        if need not in encoder.offers:
+            lacking.append(f"{OFFERS[need]} ({need})")
+    if lacking:
+        raise ValueError(
+            f"{name}: needs {', '.join(lacking)}, which {encoder.description} does not offer; "
+            f"it offers {', '.join(sorted(encoder.offers))}"
+        )

@@ -1,0 +1,103 @@
+"""One pass through an encoder's blocks: masked patches placed, blocks run, what is asked kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr.backbone._attention import attention_of, check_attention
+from fsr.backbone._kind import Kind, Placed
+from fsr.backbone._output import AttentionForm
+
+
+class Kept(NamedTuple):
+    """What a pass kept.
+
+    Attributes:
+        tokens: output of the last block that ran, ``(B, T, D)``.
+        blocks: outputs asked for, by block.
+    """
+
+    tokens: Tensor
+    blocks: dict[int, Tensor]
+
+
+class Watch(NamedTuple):
+    """Whose attention a pass forms, and where it goes as soon as it is there.
+
+    Attributes:
+        blocks: blocks, counted from 0.
+        receive: called with a block's number and its attention ``(B, heads, Q, T)``.
+        form: ``"probabilities"`` or ``"logits"``.
+        rows: queries to compute; None computes all T.
+    """
+
+    blocks: Sequence[int]
+    receive: Callable[[int, Tensor], Any]
+    form: AttentionForm = "probabilities"
+    rows: slice | None = None
+
+
+def check_inputs(images: Tensor, mask: Tensor | None, grid: tuple[int, int]) -> None:
+    """Raise unless images are floating point and a mask is boolean on their patch grid."""
+    check_floating("images", images)
+    if mask is not None:
+        check_shape("mask", mask, "B H W", B=images.shape[0], H=grid[0], W=grid[1])
+        check_bool("mask", mask)
+
+
+def place_patches(
+    kind: Kind, model: Any, mask_token: Tensor, images: Tensor, mask: Tensor | None
+) -> Placed:
+    """Return the sequence before the blocks, the mask token in place of masked patches."""
+    patches = kind.embed(model, images)
+    if mask is None and torch.is_grad_enabled():
+        # Without this, DDP would wait for the mask token's gradient after a pass without mask.
+        mask = torch.zeros(patches.shape[:3], dtype=torch.bool, device=patches.device)
+    if mask is not None:
+        token = mask_token.to(patches.dtype).unsqueeze(0)
+        patches = torch.where(mask.unsqueeze(-1), token, patches)
+    return kind.place(model, patches)
+
+
+def run_blocks(
+    kind: Kind, model: Any, placed: Placed, depth: int, kept: Collection[int], watch: Watch
+) -> Kept:
+    """Run the first blocks of a model on a sequence.
+
+    Args:
+        kind: class of the model.
+        model: timm's model.
+        placed: the sequence before the blocks.
+        depth: how many blocks to run.
+        kept: blocks whose output to keep, counted from 0.
+        watch: whose attention to form.
+
+    Raises:
+        ValueError: a block's attention cannot be formed.
+    """
+    blocks = list(model.blocks)[:depth]
+    check_attention("attention", {index: blocks[index] for index in watch.blocks})
+    tokens = placed.tokens
+    again = model.grad_checkpointing and torch.is_grad_enabled()
+    outputs: dict[int, Tensor] = {}
+    for index, block in enumerate(blocks):
+        position = kind.position_at(index, placed.position)
+        if index in watch.blocks:
+            rope, bias = kind.attention_position(block, position)
+            watch.receive(
+                index,
+                attention_of(block, tokens, watch.form, rope=rope, bias=bias, rows=watch.rows),
+            )
+        if again:  # Keep the block's input alone, and compute its inside in the backward pass.
+            tokens = checkpoint(kind.run, block, tokens, position, use_reentrant=False)
+        else:
+            tokens = kind.run(block, tokens, position)
+        if index in kept:
+            outputs[index] = tokens
+    return Kept(tokens, outputs)
