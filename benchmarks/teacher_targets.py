@@ -37,9 +37,9 @@ from fsr.train import (
     Config,
     build_accelerator,
     build_datasets,
+    build_drawn,
     build_parts,
     build_student,
-    build_views,
     load_config,
     micro_batches,
     train_step,
@@ -124,12 +124,13 @@ def record_run(config: Config, every: int) -> list[dict[str, Any]]:
     accelerator = build_accelerator(config)
     train_set, _ = build_datasets(config)
     student = build_student(config, train_set.class_names)
-    views = build_views(config, student.backbone.mean, student.backbone.std)
+    classes, backbone = student.num_classes, student.backbone
+    drawn = build_drawn(config, "two", backbone.mean, backbone.std, classes)
     parts = build_parts(config, student, accelerator)
     targets = Targets()
     for term in ("uncertain", "confident"):
         parts.objective.terms[term].register_forward_hook(targets)
-    stream = ViewStream(train_set, views, seed=config.seed)
+    stream = ViewStream(train_set, drawn, seed=config.seed, whole=True)
     batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=0)
     records = []
     for step in range(config.steps):

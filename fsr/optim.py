@@ -45,6 +45,7 @@ def parameter_groups(
     base: Iterable[str] = ("backbone", "aggregator"),
     classifier_lr_scale: float | None = None,
     classifiers: Iterable[str] = ("classifier", "aux_classifier"),
+    bias_lr_scale: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Split the trainable parameters into base and head, decayed and not, for an optimiser.
 
@@ -58,9 +59,11 @@ def parameter_groups(
         classifier_lr_scale: learning rate of the classifiers, in units of ``lr``; None counts them
             to the heads. In short runs they need more than the decoder bears.
         classifiers: children that this is about; read only with ``classifier_lr_scale``.
+        bias_lr_scale: learning rate of biases, in units of that of their part; recipes of
+            convolutional networks take 2.
 
     Returns:
-        At most six groups, empty ones left out, each with ``name``, ``params``, ``parameter_names``,
+        At most six groups, three more where biases have a rate of their own, empty ones left out, each with ``name``, ``params``, ``parameter_names``,
         ``lr``, ``lr_scale`` (see :func:`set_learning_rate`) and ``weight_decay``. Frozen parameters
         are in none of them; a parameter shared by two modules is in one.
 
@@ -81,6 +84,7 @@ def parameter_groups(
     check_between("lr", lr, 0.0, float("inf"))
     check_between("weight_decay", weight_decay, 0.0, float("inf"))
     check_between("head_lr_scale", head_lr_scale, 0.0, float("inf"))
+    check_between("bias_lr_scale", bias_lr_scale, 0.0, float("inf"))
     scales = {"base": 1.0, "head": head_lr_scale}
     owners = {"base": set(base)}
     if classifier_lr_scale is not None:
@@ -93,8 +97,10 @@ def parameter_groups(
             check_choice("base" if part == "base" else "classifiers", name, children)
     part_of = {name: part for part, names in owners.items() for name in names}
     groups: dict[str, dict[str, Any]] = {}
-    for part, scale in scales.items():
-        for suffix, decay in (("", weight_decay), ("_no_decay", 0.0)):
+    kinds = (("", weight_decay, 1.0), ("_no_decay", 0.0, 1.0), ("_bias", 0.0, bias_lr_scale))
+    for part, own in scales.items():
+        for suffix, decay, more in kinds:
+            scale = own * more
             groups[part + suffix] = {
                 "name": part + suffix,
                 "params": [],
@@ -107,10 +113,37 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         part = part_of.get(name.partition(".")[0], "head")
-        group = groups[part if is_decayed(name, parameter) else f"{part}_no_decay"]
+        kind = "" if is_decayed(name, parameter) else "_no_decay"
+        if bias_lr_scale != 1 and name.rpartition(".")[2] == "bias":
+            kind = "_bias"
+        group = groups[part + kind]
         group["params"].append(parameter)
         group["parameter_names"].append(name)
     return [group for group in groups.values() if group["params"]]
+
+
+def freeze_norms(model: nn.Module) -> int:
+    """Stop the training of every normalisation layer's weights; return how many tensors that are.
+
+    Args:
+        model: a module; of its layers those with ``Norm`` in the name of their class are meant.
+
+    Source:
+        The recipe of AFA, and of the convolutional networks of 1Stage, SEAM, ReCAM and RRM.
+
+    Example:
+        >>> freeze_norms(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+        2
+    """
+    frozen = [
+        parameter
+        for module in model.modules()
+        if "Norm" in type(module).__name__
+        for parameter in module.parameters(recurse=False)
+    ]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return len(frozen)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

@@ -14,7 +14,7 @@ from fsr._core.checks import check_floating, check_shape
 from fsr._core.module import TypedModule
 from fsr.backbone._build import check_divisible, check_source, normalisation
 from fsr.backbone._build_features import build_features, load_features
-from fsr.backbone._output import BackboneOutput, check_block
+from fsr.backbone._output import BackboneOutput, BackboneReading, BackboneRequest, check_block
 
 
 class FeatureBackbone(TypedModule):
@@ -157,6 +157,38 @@ class FeatureBackbone(TypedModule):
             ValueError: the stride does not divide the image size, there is no such stage, or a
                 mask is given.
         """
+        reading = self.read(images, mask, aux_block=aux_block, aux_only=aux_only)
+        return BackboneOutput(reading.tokens, reading.aux_tokens, reading.grid)
+
+    def read(
+        self,
+        images: Tensor,
+        mask: Tensor | None = None,
+        request: BackboneRequest | None = None,
+        *,
+        aux_block: int = -2,
+        aux_only: bool = False,
+    ) -> BackboneReading:
+        """Encode images as :meth:`forward` does, and return the stages' maps too where asked.
+
+        Args:
+            images: as in :meth:`forward`.
+            mask: likewise.
+            request: what to return besides; None asks for the stages.
+            aux_block: as in :meth:`forward`.
+            aux_only: likewise.
+
+        Raises:
+            ShapeError: as in :meth:`forward`.
+            TypeError: likewise.
+            ValueError: likewise, or something is asked for that only transformers have.
+        """
+        asked = BackboneRequest(stages=True) if request is None else request
+        if asked.prefix_tokens or asked.blocks or asked.attention:
+            raise ValueError(
+                f"request: expected stages alone, as {self.description} gives feature maps, "
+                f"got {asked}"
+            )
         index = self.check_block(aux_block)
         if mask is not None:
             raise ValueError(
@@ -167,7 +199,7 @@ class FeatureBackbone(TypedModule):
         maps = self.stages(images)
         aux_tokens = _cells(maps[index], grid)
         tokens = aux_tokens if aux_only else _cells(maps[-1], grid)
-        return BackboneOutput(tokens, aux_tokens, grid)
+        return BackboneReading(tokens, aux_tokens, grid, stages=maps if asked.stages else ())
 
 
 def _cells(maps: Tensor, grid: tuple[int, int]) -> Tensor:

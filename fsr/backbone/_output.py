@@ -39,6 +39,7 @@ class BackboneRequest(NamedTuple):
         attention: blocks whose attention is returned, likewise.
         attention_form: ``"probabilities"``: rows sum to 1, before dropout; ``"logits"``: the
             products of queries and keys alone, before scale, position bias and softmax.
+        stages: whether every stage's map is returned, of an encoder of feature maps.
 
     Example:
         >>> BackboneRequest(attention=(-2, -1), attention_form="logits").blocks
@@ -49,6 +50,24 @@ class BackboneRequest(NamedTuple):
     blocks: tuple[int, ...] = ()
     attention: tuple[int, ...] = ()
     attention_form: AttentionForm = "probabilities"
+    stages: bool = False
+
+    def __or__(self, other: BackboneRequest) -> BackboneRequest:
+        """Return what both ask for.
+
+        Raises:
+            ValueError: they ask for attention of two forms.
+        """
+        forms = {asked.attention_form for asked in (self, other) if asked.attention}
+        if len(forms) > 1:
+            raise ValueError(f"attention_form: expected one, got {sorted(forms)}")
+        return BackboneRequest(
+            self.prefix_tokens or other.prefix_tokens,
+            tuple(dict.fromkeys((*self.blocks, *other.blocks))),
+            tuple(dict.fromkeys((*self.attention, *other.attention))),
+            forms.pop() if forms else "probabilities",
+            self.stages or other.stages,
+        )
 
 
 class BackboneReading(NamedTuple):
@@ -65,14 +84,16 @@ class BackboneReading(NamedTuple):
         block_tokens: raw output ``(B, T, D)`` of each block asked for, in the order asked.
         attention: ``(B, heads, T, T)`` of each block asked for, query by key, in the order asked.
             Parallel attentions of one block stand beside each other as heads.
+        stages: map ``(B, width, height, width)`` of each stage, of an encoder of feature maps.
     """
 
     tokens: Tensor
     aux_tokens: Tensor
     grid: tuple[int, int]
-    prefix_tokens: Tensor | None
-    block_tokens: tuple[Tensor, ...]
-    attention: tuple[Tensor, ...]
+    prefix_tokens: Tensor | None = None
+    block_tokens: tuple[Tensor, ...] = ()
+    attention: tuple[Tensor, ...] = ()
+    stages: tuple[Tensor, ...] = ()
 
     def __repr__(self) -> str:
         return shown(self)
@@ -100,7 +121,7 @@ def check_request(request: BackboneRequest, depth: int, depth_run: int) -> Backb
             raise ValueError(
                 f"request: with aux_only the pass stops after block {depth_run - 1}, got {block}"
             )
-    return BackboneRequest(request.prefix_tokens, blocks, attention, request.attention_form)
+    return request._replace(blocks=blocks, attention=attention)
 
 
 def check_block(name: str, block: int, depth: int) -> int:

@@ -203,6 +203,10 @@ class ViTBackbone(TypedModule):
         asked = check_request(asked, self.depth, depth)
         if asked.prefix_tokens and not self.prefix_names:
             raise ValueError("request: expected no prefix tokens, as the encoder has none")
+        if asked.stages:
+            raise ValueError(
+                f"request: expected no stages, as {self.description} gives tokens, not feature maps"
+            )
 
         attention: dict[int, Tensor] = {}
         watch = Watch(asked.attention, attention.__setitem__, asked.attention_form)

@@ -8,7 +8,7 @@ from fsr.data._coco_prepare import (
     missing_images,
     write_masks,
 )
-from fsr.data._files import read_image, write_label_map
+from fsr.data._files import read_image, read_label_map, write_label_map
 from fsr.data._folder import FolderDataset
 from fsr.data._label_builders import (
     labels_from_coco,
@@ -20,7 +20,7 @@ from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
 from fsr.data._noisy_labels import NoisyLabels
 from fsr.data._photographs import IMAGE_SUFFIXES, image_size, read_photograph
-from fsr.data._rescale_crop import PaddedCrop, RandomRescaleCrop, padded_crop
+from fsr.data._rescale_crop import CropDraw, PaddedCrop, RandomRescaleCrop, padded_crop
 from fsr.data._sample import Sample
 from fsr.data._sbd import VOC_IMAGES, build_train_aug
 from fsr.data._scenes import SCENE_SEEDS, Scenes
@@ -37,6 +37,7 @@ __all__ = [
     "SCENE_SEEDS",
     "VOC2012",
     "VOC_IMAGES",
+    "CropDraw",
     "FolderDataset",
     "LabelTable",
     "NoisyLabels",
@@ -64,6 +65,7 @@ __all__ = [
     "missing_images",
     "padded_crop",
     "read_image",
+    "read_label_map",
     "read_labels",
     "read_photograph",
     "split_table",

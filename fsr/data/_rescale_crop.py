@@ -32,7 +32,25 @@ class PaddedCrop(NamedTuple):
     box: Box
 
 
-def padded_crop(image: Any, size: int, *, pad: Sequence[int], start: Sequence[int]) -> PaddedCrop:
+class CropDraw(NamedTuple):
+    """How a :class:`RandomRescaleCrop` was drawn.
+
+    Attributes:
+        size: height and width that the image is scaled to.
+        flip: whether it is mirrored then.
+        pad: rows above and columns left of it on its canvas.
+        start: first row and column of the crop on that.
+    """
+
+    size: tuple[int, int]
+    flip: bool
+    pad: tuple[int, int]
+    start: tuple[int, int]
+
+
+def padded_crop(
+    image: Any, size: int, *, pad: Sequence[int], start: Sequence[int], fill: int = 0
+) -> PaddedCrop:
     r"""Put an image on a black canvas of at least ``size`` in each direction and cut a square out.
 
     With the image's size n, what lies before it on the canvas p and the crop's start on the canvas
@@ -45,6 +63,7 @@ def padded_crop(image: Any, size: int, *, pad: Sequence[int], start: Sequence[in
         size: S, side of the crop in pixels.
         pad: rows above and columns left of the image, each from 0 to ``max(S - n, 0)``.
         start: first row and column of the crop, each from 0 to ``max(n - S, 0)``.
+        fill: value of the canvas.
 
     Returns:
         The crop and its box.
@@ -74,7 +93,7 @@ def padded_crop(image: Any, size: int, *, pad: Sequence[int], start: Sequence[in
         shift = pad[axis] - start[axis]
         edges += [max(shift, 0), min(size, shift + length)]
         canvas.append(max(size, length) - length - pad[axis])
-    padded = TF.pad(image, [pad[1], pad[0], canvas[1], canvas[0]], fill=0)
+    padded = TF.pad(image, [pad[1], pad[0], canvas[1], canvas[0]], fill=fill)
     crop = TF.crop(padded, start[0], start[1], size, size)
     return PaddedCrop(crop, (edges[0], edges[1], edges[2], edges[3]))
 
@@ -136,15 +155,34 @@ class RandomRescaleCrop:
         """
         if isinstance(image, Tensor):
             check_shape("image", image, "channels height width")
+        return self.apply(image, self.draw(_size_of(image)))
+
+    def draw(self, size: tuple[int, int]) -> CropDraw:
+        """Draw how an image of a height and width is rescaled, mirrored and cut."""
         low, high = self.scale
         factor = low + (high - low) * float(torch.rand((), dtype=torch.float64))
-        size = [max(1, int(factor * length)) for length in _size_of(image)]
-        scaled = TF.resize(image, size, interpolation=InterpolationMode.BILINEAR, antialias=True)
-        if bool(torch.rand(()) < self.flip):
+        height, width = (max(1, int(factor * length)) for length in size)
+        flip = bool(torch.rand(()) < self.flip)
+        pad = (_draw(self.size - height), _draw(self.size - width))
+        start = (_draw(height - self.size), _draw(width - self.size))
+        return CropDraw((height, width), flip, pad, start)
+
+    def apply(
+        self, image: Any, draw: CropDraw, *, fill: int = 0, labels: bool = False
+    ) -> PaddedCrop:
+        """Return the crop of an image that was drawn, so that masks are cut as their image is.
+
+        Args:
+            image: PIL image, or tensor ``(channels, height, width)``.
+            draw: what :meth:`draw` returned.
+            fill: value of the padding.
+            labels: whether values are labels, which are not mixed with their neighbours.
+        """
+        mode = InterpolationMode.NEAREST if labels else InterpolationMode.BILINEAR
+        scaled = TF.resize(image, list(draw.size), interpolation=mode, antialias=not labels)
+        if draw.flip:
             scaled = TF.horizontal_flip(scaled)
-        pad = [_draw(self.size - length) for length in size]
-        start = [_draw(length - self.size) for length in size]
-        return padded_crop(scaled, self.size, pad=pad, start=start)
+        return padded_crop(scaled, self.size, pad=draw.pad, start=draw.start, fill=fill)
 
     def __repr__(self) -> str:
         return f"RandomRescaleCrop({self.size}, scale={self.scale}, flip={self.flip})"

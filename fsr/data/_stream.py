@@ -56,6 +56,7 @@ class ViewStream(Dataset[tuple[Any, Tensor]]):
         dataset: indexes to :class:`fsr.data.Sample`; masks are never touched.
         transform: maps the PIL image to what is trained on.
         seed: seed of order and augmentation.
+        whole: hand the transform the whole sample instead of its image.
 
     Raises:
         ValueError: the data set is empty.
@@ -71,13 +72,19 @@ class ViewStream(Dataset[tuple[Any, Tensor]]):
     """
 
     def __init__(
-        self, dataset: SampleSource, transform: Callable[[Any], Any], *, seed: int = 0
+        self,
+        dataset: SampleSource,
+        transform: Callable[[Any], Any],
+        *,
+        seed: int = 0,
+        whole: bool = False,
     ) -> None:
         if len(dataset) < 1:
             raise ValueError("dataset: expected at least one sample, got an empty data set")
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
+        self.whole = whole
         self._shuffle: tuple[int, Tensor] | None = None
 
     def index(self, position: int) -> int:
@@ -93,7 +100,7 @@ class ViewStream(Dataset[tuple[Any, Tensor]]):
         sample = self.dataset[self.index(position)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, 1, position))
-            return self.transform(sample.image), sample.labels
+            return self.transform(sample if self.whole else sample.image), sample.labels
 
 
 class StepBatches:

@@ -150,6 +150,17 @@ class TwoViews:
             )
         return self._view(image), self._view(image)
 
+    def one(self, image: Image.Image) -> View:
+        """Return one such view of a PIL image in RGB."""
+        return self._view(image)
+
+    def coloured(self, image: Image.Image) -> Tensor:
+        """Return a PIL image in RGB as it is, but for colours: normalised, ``(3, h, w)``."""
+        for step in self.steps:
+            image = step(image)
+        pixels = TF.to_dtype(TF.pil_to_tensor(image), torch.float32, scale=True)
+        return TF.normalize(pixels, self.mean, self.std)
+
     def __repr__(self) -> str:
         steps = "".join(f", {step}" for step in self.steps)
         return (
@@ -167,10 +178,7 @@ class TwoViews:
         flipped = bool(torch.rand(()) < self.flip)
         if flipped:
             crop = TF.horizontal_flip(crop)
-        for step in self.steps:
-            crop = step(crop)
-        pixels = TF.to_dtype(TF.pil_to_tensor(crop), torch.float32, scale=True)
-        return View(TF.normalize(pixels, self.mean, self.std), (top, left, height, width), flipped)
+        return View(self.coloured(crop), (top, left, height, width), flipped)
 
 
 def _check_range(name: str, value: Sequence[float], most: float) -> None:

@@ -16,7 +16,8 @@ class Scores(NamedTuple):
 
     Attributes:
         logits: class logits ``(1, C)``.
-        prediction: labels ``(1, height, width)`` at the target's size; None without a target.
+        prediction: labels ``(1, height, width)`` at the target's size; None without a target or a
+            decoder.
         cams: by layer the highest score and its class, ``(1, height, width)`` each.
         pseudo_label: pseudo label ``(1, height, width)``, 255 where it is undecided.
     """

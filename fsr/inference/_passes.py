@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
 from fsr.cam import (
-    class_activation_maps,
+    LAYERS,
     normalize_cam,
     resize_cam,
     strongest_class,
@@ -20,7 +21,7 @@ from fsr.cam import (
 from fsr.inference._evaluation_options import EvaluationOptions
 from fsr.inference._item import Item, Scores, of_one_size
 from fsr.refine import pseudo_labels
-from fsr.segmenter import Head, SingleStageSegmenter, scaled_size
+from fsr.segmenter import SingleStageSegmenter, cam_head, cam_of, scaled_size
 
 
 class ScoringStage:
@@ -61,7 +62,9 @@ class ScoringStage:
             with torch.no_grad(), eval_mode(network), self._cast(like.device):
                 maps = self.passes.everything(images)
             for index, item in enumerate(items):
-                alone = tuple(one[index : index + 1] for one in (images, *maps))
+                alone: Any = tuple(
+                    None if one is None else one[index : index + 1] for one in (images, *maps)
+                )
                 # Not around the yield: whoever takes the item may do anything.
                 with torch.no_grad(), self._cast(like.device):
                     scored = self._scored(item, *alone)
@@ -73,17 +76,23 @@ class ScoringStage:
         return torch.autocast(device.type, self.options.autocast)
 
     def _scored(
-        self, item: Item, image: Tensor, logits: Tensor, cam: Tensor, aux_cam: Tensor, maps: Tensor
+        self,
+        item: Item,
+        image: Tensor,
+        logits: Tensor,
+        cam: Tensor,
+        aux_cam: Tensor,
+        maps: Tensor | None,
     ) -> Item:
         """Bring the maps of one image to the size of its target."""
         if item.target is None or item.labels is None:
             return item._replace(image=None, scores=Scores(logits))
         size = (item.target.shape[0], item.target.shape[1])
         labels = item.labels[None].to(image.device)
-        maps = resize_cam(maps, size)
+        maps = None if maps is None else resize_cam(maps, size)
         scores = Scores(
             logits,
-            maps.argmax(dim=1),
+            None if maps is None else maps.argmax(dim=1),
             {
                 layer: strongest_class(resize_cam(one, size), labels)
                 for layer, one in (("final", cam), ("auxiliary", aux_cam))
@@ -91,7 +100,7 @@ class ScoringStage:
             self._pseudo_label(image, cam, labels, size),
         )
         ready = None
-        if self.options.crf is not None:
+        if self.options.crf is not None and maps is not None:
             # Without several scales the network's scores are not probabilities yet.
             ready = (maps.softmax(dim=1) if self.passes.shared else maps)[0]
         return item._replace(image=None, scores=scores, probabilities=ready)
@@ -130,28 +139,32 @@ class Passes:
     def class_logits(self, images: Tensor) -> Tensor:
         """Return class logits ``(B, C)``."""
         output = self.network(self._fit(images), outputs=("class_logits",))
-        return _given(output.class_logits)
+        return output.head("class_logits")
 
-    def everything(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return class logits, both CAMs and segmentation scores, maps at the images' size."""
+    def everything(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return class logits, both CAMs and segmentation scores, maps at the images' size.
+
+        A network without a decoder has no scores.
+        """
         size = (images.shape[2], images.shape[3])
         if not self.shared:
             cam, aux_cam = self.network.cam(images, scales=self.cam_scales, flip=self.flip)
-            scores = self.network.predict(images, scales=self.scales, flip=self.flip)
+            scores = None
+            if "segmentation" in self.network.head_names:
+                scores = self.network.predict(images, scales=self.scales, flip=self.flip)
             return self.class_logits(images), cam, aux_cam, scores
-        heads: tuple[Head, ...] = ("class_logits", "segmentation", "tokens", "aux_tokens")
-        output = self.network(self._fit(images), outputs=heads)
+        layers = {layer: cam_head(self.network, layer) for layer in LAYERS}
+        decodes = "segmentation" in self.network.head_names
+        wanted = ("class_logits", *(["segmentation"] if decodes else []), *layers.values())
+        output = self.network(self._fit(images), outputs=tuple(dict.fromkeys(wanted)))
         cams = [
             normalize_cam(
-                resize_cam(class_activation_maps(_given(tokens), head.weight, output.grid), size)
+                resize_cam(cam_of(self.network, output.head(head), layer, output.grid), size)
             )
-            for tokens, head in (
-                (output.tokens, self.network.classifier),
-                (output.aux_tokens, self.network.aux_classifier),
-            )
+            for layer, head in layers.items()
         ]
-        scores = resize_cam(_given(output.segmentation), size)
-        return _given(output.class_logits), cams[0], cams[1], scores
+        scores = resize_cam(output.head("segmentation"), size) if decodes else None
+        return output.head("class_logits"), cams[0], cams[1], scores
 
     def _fit(self, images: Tensor) -> Tensor:
         """Resize images to the nearest size that the patch divides."""
@@ -163,10 +176,3 @@ class Passes:
             at_least_float32(images), fitting, mode="bilinear", align_corners=False
         )
         return resized.to(images.dtype)
-
-
-def _given(value: Tensor | None) -> Tensor:
-    """Return a head's output that was asked for."""
-    if value is None:
-        raise TypeError("model: expected the heads asked for, got None")
-    return value

@@ -120,7 +120,8 @@ class SegmenterRunner:
 
     def _logits(self, images: Tensor) -> Tensor:
         """Segmentation logits ``(B, C + 1, H, W)``."""
-        return _given(self.network(images, outputs=("segmentation",)).segmentation)
+        output: Tensor = self.network(images, outputs=("segmentation",)).head("segmentation")
+        return output
 
 
 def find_segmenter(model: nn.Module) -> SingleStageSegmenter:
@@ -135,10 +136,3 @@ def find_segmenter(model: nn.Module) -> SingleStageSegmenter:
     if not isinstance(network, SingleStageSegmenter):
         raise TypeError(f"model: expected a SingleStageSegmenter, got {type(network).__name__}")
     return network
-
-
-def _given(value: Tensor | None) -> Tensor:
-    """Return a head's output that was asked for."""
-    if value is None:
-        raise TypeError("model: expected the heads asked for, got None")
-    return value

@@ -83,10 +83,11 @@ class Scoring:
         where = scores.logits.device
         self.seen += torch.tensor([1, int(item.target is None), 0, 0], device=where)
         self.labels.update(scores.logits, item.labels[None].to(where))
-        if item.target is None or scores.prediction is None:
+        if item.target is None:
             return
         target = item.target.to(where)[None]
-        self._count("segmentation", scores.prediction, target)
+        if scores.prediction is not None:
+            self._count("segmentation", scores.prediction, target)
         for layer, (score, best) in scores.cams.items():
             self.sweeps[layer].update(score, best, target)
         if scores.pseudo_label is not None:

@@ -1,7 +1,8 @@
 """The training objective (Eq. 10): named terms over what one step has at hand."""
 
 from fsr.objective import recipes, terms
-from fsr.objective._labels import PixelLabels, TokenLabels
+from fsr.objective._crops import CropView, LocalCrops
+from fsr.objective._labels import PhasedLabels, PixelLabels, TokenLabels
 from fsr.objective._mask import PatchMask
 from fsr.objective._needs import Needs
 from fsr.objective._objective import TrainingObjective
@@ -14,10 +15,13 @@ from fsr.objective._views import check_block
 from fsr.objective.recipes import build_recipe
 
 __all__ = [
+    "CropView",
+    "LocalCrops",
     "Needs",
     "ObjectiveOutput",
     "Part",
     "PatchMask",
+    "PhasedLabels",
     "PixelLabels",
     "Recipe",
     "Step",

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from fsr._core.boxes import outside_box
 from fsr._core.checks import check_choice, check_positive_int
+from fsr._core.labels import IGNORE
 from fsr.cam import (
     LABEL_THRESHOLDS,
     LabelThresholds,
@@ -79,7 +81,10 @@ class PixelLabels(Part):
         images = step.image(self.source.view)
         cam = self._cam(step, (images.shape[2], images.shape[3]))
         low, high = _borders(self, step, cam)
-        labels = pseudo_labels(self.refinement, images, cam, step.labels, low=low, high=high)
+        box = step.given("box") if self.source.view == 1 else None
+        labels = pseudo_labels(
+            self.refinement, images, cam, step.labels, low=low, high=high, box=box
+        )
         step.seen |= {"cam": cam, "pseudo_labels": labels}
         if self.thresholds != "fixed":
             step.seen |= {"pseudo_low": cam.new_tensor(low), "pseudo_high": cam.new_tensor(high)}
@@ -134,9 +139,53 @@ class TokenLabels(Part):
         cam = step.cam(self.source, step.grid)
         low, high = _borders(self, step, cam)
         labels = cam_to_labels(cam, step.labels, low=low, high=high)
+        box = step.given("box") if self.source.view == 1 else None
+        if box is not None:
+            labels = labels.masked_fill(_padding(step, box.to(labels.device)), IGNORE)
         if self.seen_as is not None:
             step.seen[self.seen_as] = labels
         return labels
+
+
+class PhasedLabels(Part):
+    """Labels of pixels made one way at first and another later.
+
+    Args:
+        first: the labels until then.
+        then: the labels from then on, of the same view.
+        start: step of the run at which they change.
+
+    Example:
+        >>> first, then = PixelLabels(CAMSource(layer="auxiliary")), PixelLabels(CAMSource())
+        >>> labels = PhasedLabels(first, then, start=10)
+        >>> labels.at(9) is first, labels.at(10) is then
+        (True, True)
+    """
+
+    def __init__(self, first: PixelLabels, then: PixelLabels, start: int) -> None:
+        super().__init__()
+        self.first, self.then, self.start = first, then, start
+        self.source = then.source
+
+    def at(self, number: int) -> PixelLabels:
+        """Return the labels of a step of the run."""
+        return self.first if number < self.start else self.then
+
+    def needs(self, number: int) -> Needs:
+        """Return what the labels of the step read."""
+        return self.at(number).needs(number)
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the labels of a step, ``(B, height, width)``."""
+        labels: Tensor = step.get(self.at(step.number))
+        return labels
+
+
+def _padding(step: Step, box: Tensor) -> Tensor:
+    """Return the patches of view 1 whose centre is padding, ``(B, H, W)``."""
+    height, width = step.views[0].shape[2:]
+    rows, columns = height // step.grid[0], width // step.grid[1]
+    return outside_box(box, height, width)[:, rows // 2 :: rows, columns // 2 :: columns]
 
 
 def _borders(part: PixelLabels | TokenLabels, step: Step, cam: Tensor) -> tuple[float, float]:

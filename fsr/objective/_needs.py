@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from fsr.presets import CAMSource
@@ -15,13 +15,14 @@ class Needs:
 
     Args:
         student: heads of the student's training forward by view, counted from 1, such as
-            ``{1: ("tokens",)}``; names are fields of :class:`fsr.segmenter.SegmenterOutput`.
+            ``{1: ("tokens",)}``; names are those of :class:`fsr.segmenter.SegmenterOutput`, and of
+            the heads that the network has for a method.
         teacher: heads of the teacher's forward by view; it sees whole views.
         cams: sources of class activation maps. What a reused pass must give for them is added by
             :meth:`complete`.
 
     Raises:
-        ValueError: there is no such head.
+        ValueError: a head is no name; whether the network has it, a step checks.
 
     Example:
         >>> both = Needs(student={1: ("tokens",)}) | Needs(student={1: ("tokens", "segmentation")})
@@ -36,9 +37,8 @@ class Needs:
     def __post_init__(self) -> None:
         for name in ("student", "teacher"):
             for heads in getattr(self, name).values():
-                unknown = [head for head in heads if head not in HEADS]
-                if unknown or isinstance(heads, str):
-                    raise ValueError(f"{name}: expected heads among {HEADS}, got {heads!r}")
+                if isinstance(heads, str) or not all(isinstance(head, str) for head in heads):
+                    raise ValueError(f"{name}: expected names of heads, got {heads!r}")
 
     def __or__(self, other: Needs) -> Needs:
         """Return what both read."""
@@ -77,4 +77,15 @@ def _joined(
     wanted = {
         view: {*first.get(view, ()), *second.get(view, ())} for view in sorted({*first, *second})
     }
-    return {view: tuple(head for head in HEADS if head in heads) for view, heads in wanted.items()}
+    return {view: in_order(heads) for view, heads in wanted.items()}
+
+
+def in_order(heads: Collection[str]) -> tuple[str, ...]:
+    """Return heads in the order in which a network computes them: its own after the standard ones.
+
+    Example:
+        >>> in_order({"affinity", "segmentation", "tokens"})
+        ('segmentation', 'tokens', 'affinity')
+    """
+    standard = [head for head in HEADS if head in heads]
+    return (*standard, *sorted(set(heads) - set(standard)))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fsr._core.modes import eval_mode
 from fsr.aggregation import MaskedCrossAttentionAggregator, Masking
-from fsr.segmenter import HEADS, SegmenterOutput, SingleStageSegmenter
+from fsr.objective._needs import Needs, in_order
+from fsr.segmenter import SegmenterOutput, SingleStageSegmenter
 
 _log = logging.getLogger(__name__)
 
@@ -25,10 +26,12 @@ def set_masking(network: nn.Module, masking: Masking) -> None:
 
 def given(output: SegmenterOutput, heads: Iterable[str]) -> dict[str, Tensor]:
     """Return the heads that were asked for by name, or raise if the network left one out."""
-    named = {name: getattr(output, name) for name in heads}
-    for name, value in named.items():
-        if value is None:
-            raise ValueError(f"student, teacher: expected a head {name!r}, got None")
+    named: dict[str, Tensor] = {}
+    for name in heads:
+        try:
+            named[name] = output.head(name)
+        except ValueError:
+            raise ValueError(f"student, teacher: expected a head {name!r}, got None") from None
     return named
 
 
@@ -42,14 +45,16 @@ def forward_views(
 
     Args:
         network: a segmenter, however wrapped, or its teacher.
-        views: normalised images of all views, ``(B, 3, height, width)`` each.
+        views: normalised images of all views, ``(B, 3, height, width)`` each; those that are read
+            are of one shape.
         heads_by_view: what to return, by view from 1.
         masks: patches that are hidden, ``(B, H, W)`` boolean, by view; others are seen whole.
 
     Raises:
         ValueError: the network leaves a head out.
     """
-    numbers, batch = sorted(heads_by_view), len(views[0])
+    numbers = sorted(heads_by_view)
+    batch = len(views[numbers[0] - 1])
     rows = slices(heads_by_view, batch)
     arguments = [torch.cat([views[number - 1] for number in numbers])]
     if masks:
@@ -65,6 +70,39 @@ def forward_views(
     return parts
 
 
+def check_networks(
+    term: str, needs: Needs, network: SingleStageSegmenter, *, teacher: bool
+) -> None:
+    """Raise if a network lacks what a term reads.
+
+    Args:
+        term: name of the term.
+        needs: what it reads.
+        network: the unwrapped student.
+        teacher: whether there is a teacher.
+
+    Raises:
+        ValueError: with the name of the term, and of what is missing.
+    """
+    if needs.of_teacher and not teacher:
+        raise ValueError(
+            f"teacher: expected EMATeacher(student, ...), as the term {term!r} reads one, got None"
+        )
+    read: set[str] = set()
+    for heads in (*needs.student.values(), *needs.teacher.values()):
+        read.update(heads)
+    for head in sorted(read - set(network.head_names)):
+        raise ValueError(
+            f"student: the term {term!r} reads a head {head!r}, which the network does not have; "
+            f"it has {', '.join(network.head_names)}"
+        )
+    if any(source.layer == "auxiliary" for source in needs.cams) and network.aux_classifier is None:
+        raise ValueError(
+            f"student: the term {term!r} reads CAMs of the auxiliary layer, but the network was "
+            "built without aux_class_logits"
+        )
+
+
 def slices(heads_by_view: Mapping[int, tuple[str, ...]], batch: int) -> dict[str, slice]:
     """Return for each head the rows of the joined batch to compute it for, in the heads' order.
 
@@ -78,7 +116,7 @@ def slices(heads_by_view: Mapping[int, tuple[str, ...]], batch: int) -> dict[str
     """
     views = sorted(heads_by_view)
     rows: dict[str, slice] = {}
-    for head in HEADS:
+    for head in in_order({head for heads in heads_by_view.values() for head in heads}):
         places = [place for place, view in enumerate(views) if head in heads_by_view[view]]
         if places:
             rows[head] = slice(places[0] * batch, (places[-1] + 1) * batch)
@@ -90,6 +128,8 @@ def projection_width(network: SingleStageSegmenter) -> int:
     width = getattr(network.projector, "out_dim", None)
     if isinstance(width, int):
         return width
+    if network.projector is None:
+        raise ValueError("student: expected a projector, got a network built without projections")
     weight = network.classifier.weight
     with torch.no_grad(), eval_mode(network.projector):
         projected: Tensor = network.projector(weight.new_zeros(1, 2, weight.shape[1]))

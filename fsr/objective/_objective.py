@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
+from fsr.backbone import check_offers
 from fsr.objective._graph import with_all_parameters
-from fsr.objective._needs import Needs
-from fsr.objective._networks import set_masking
+from fsr.objective._networks import check_networks, set_masking
 from fsr.objective._output import ObjectiveOutput, total_loss
 from fsr.objective._part import Part, Term
-from fsr.objective._recipe import Recipe, Weighted
+from fsr.objective._recipe import Recipe, Weighted, needs_of
 from fsr.objective._step import Step
 from fsr.objective._views import Pixels, check_views
 from fsr.objective.recipes import build_recipe
-from fsr.presets import Preset, get_preset
+from fsr.presets import Method, get_method
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 
@@ -44,7 +44,8 @@ class TrainingObjective(TypedModule):
         teacher: a :class:`fsr.EMATeacher` of the same student; None if no term reads one. Its
             momentum decides from which step on it may be a CAM source
             (:func:`fsr.presets.teacher_source_step`).
-        preset: ``"paper"``, ``"reference"``, ``"fast"``, a :class:`fsr.presets.Preset`, or a
+        preset: a name of :data:`fsr.presets.METHODS`, such as ``"paper"``, ``"reference"`` or
+            ``"fast"``, settings such as :class:`fsr.presets.Preset`, or a
             :class:`fsr.objective.Recipe`, whose terms are copied.
         terms: further terms, with their weights or alone for weight 1.
         mean: mean of the image normalisation per channel; the student's backbone's by default.
@@ -84,7 +85,7 @@ class TrainingObjective(TypedModule):
         student: nn.Module,
         teacher: EMATeacher | None = None,
         *,
-        preset: str | Preset | Recipe = "reference",
+        preset: str | Method | Recipe = "reference",
         terms: Sequence[Weighted | Term] | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
@@ -107,15 +108,21 @@ class TrainingObjective(TypedModule):
         if isinstance(preset, Recipe):
             if overrides:
                 raise ValueError(f"preset: a Recipe has no fields to change, got {list(overrides)}")
-            self.preset: Preset | Recipe = preset
+            self.preset: Method | Recipe = preset
         else:
-            self.preset = get_preset(preset, **overrides)
+            self.preset = get_method(preset, **overrides)
         recipe = build_recipe(self.preset, network, teacher)
         self.recipe = recipe = recipe.add(*(terms or ()))
         self.weights = recipe.schedules()
         self.terms = nn.ModuleDict({name: each.term for name, each in recipe.terms.items()})
         self.masks = nn.ModuleDict({str(view): part for view, part in recipe.masks.items()})
-        self._check_teacher()
+        self.made_views = nn.ModuleDict({str(view): part for view, part in recipe.views.items()})
+        check_offers(network.backbone, recipe.offers, recipe.name)
+        for part in self.modules():
+            if isinstance(part, Part):
+                part.check(network)
+        for name, needs in needs_of(recipe, self.weights).items():
+            check_networks(name, needs, network, teacher=teacher is not None)
         backbone = network.backbone
         self.pixels = Pixels(
             backbone.mean if mean is None else mean, backbone.std if std is None else std
@@ -142,6 +149,7 @@ class TrainingObjective(TypedModule):
         *,
         step: int,
         generator: torch.Generator | None = None,
+        given: Mapping[str, Tensor] | None = None,
     ) -> ObjectiveOutput:
         """Compute every term for one batch.
 
@@ -152,6 +160,8 @@ class TrainingObjective(TypedModule):
                 for classification; its pseudo labels and token labels are background.
             step: step of the run, counted from 0; it selects weights, temperature and phase.
             generator: source of the masks' randomness; torch's global state by default.
+            given: what some methods read beside view 1, by name: its ``"box"``, ``"masks"`` and
+                ``"weights"``, see :class:`fsr.objective.Step`.
 
         Returns:
             The terms, their weighted sum, and masks and labels to look at.
@@ -174,7 +184,9 @@ class TrainingObjective(TypedModule):
             student=self.student,
             teacher=self.teacher,
             parts=active.values(),
-            masks=self._masks(),
+            masks=_by_view(self.masks),
+            made_views=_by_view(self.made_views),
+            given=given,
             pixels=self.pixels,
             generator=generator,
         )
@@ -204,26 +216,6 @@ class TrainingObjective(TypedModule):
             raise TypeError(f"terms[{name!r}]: expected a Term, got {type(term).__name__}")
         return term
 
-    def _masks(self) -> dict[int, Part]:
-        """Return the masks by view."""
-        return {int(view): part for view, part in self.masks.items() if isinstance(part, Part)}
-
-    def _check_teacher(self) -> None:
-        """Raise if a teacher is missing that a term reads, at the start or in a later phase."""
-        if self.teacher is not None:
-            return
-        masks = self._masks()
-        for step in (0, self.recipe.total_steps):
-            for name, schedule in self.weights.items():
-                needs = self._term(name).needs(step) if schedule(step) != 0 else Needs()
-                for view in needs.student:
-                    needs |= masks[view].needs(step) if view in masks else Needs()
-                if needs.of_teacher:
-                    raise ValueError(
-                        f"teacher: expected EMATeacher(student, ...), as the term {name!r} reads "
-                        "one, got None"
-                    )
-
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
@@ -232,3 +224,8 @@ class TrainingObjective(TypedModule):
             if prefix + old in state_dict:
                 state_dict[prefix + new] = state_dict.pop(prefix + old)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _by_view(parts: nn.ModuleDict) -> dict[int, Part]:
+    """Return parts by the number of their view."""
+    return {int(view): part for view, part in parts.items() if isinstance(part, Part)}

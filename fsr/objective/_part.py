@@ -11,6 +11,7 @@ from fsr.objective._needs import Needs
 
 if TYPE_CHECKING:
     from fsr.objective._step import Step
+    from fsr.segmenter import SingleStageSegmenter
 
 
 class Part(TypedModule):
@@ -30,6 +31,13 @@ class Part(TypedModule):
     def needs(self, number: int) -> Needs:
         """Return what the part reads of the networks at a step of the run; nothing by default."""
         return Needs()
+
+    def check(self, network: SingleStageSegmenter) -> None:
+        """Raise if a network cannot give what the part needs; called once, at construction.
+
+        Raises:
+            ValueError: it lacks something, which the message names.
+        """
 
     def forward(self, step: Step) -> Any:
         """Return the part's value at a step."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from fsr._core.checks import check_between, check_positive_int
 from fsr.aggregation import Masking
+from fsr.objective._needs import Needs
 from fsr.objective._part import Part, Term
 from fsr.schedules import Schedule, switch
 
@@ -64,6 +65,10 @@ class Recipe:
         total_steps: length of the run, of which phases are fractions.
         shown: what to report of every step, by name: functions of the step.
         renamed: keys of the state as an earlier release wrote them, to those of now.
+        views: parts that make further views out of what a step has, by number from 2: normalised
+            images ``(B', 3, h, w)`` of any size and number, which the student forwards by
+            themselves. A step that is given a view of that number takes the one given.
+        offers: what the encoder must offer, see :func:`fsr.backbone.check_offers`.
 
     Raises:
         ValueError: ``total_steps`` is below 1.
@@ -82,6 +87,8 @@ class Recipe:
     total_steps: int = 20_000
     shown: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    views: Mapping[int, Part] = field(default_factory=dict)
+    offers: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_positive_int("total_steps", self.total_steps)
@@ -116,3 +123,21 @@ class Recipe:
     def schedules(self) -> dict[str, Schedule]:
         """Return the weight of each term as a function of the step."""
         return {name: each.schedule(self.total_steps) for name, each in self.terms.items()}
+
+
+def needs_of(recipe: Recipe, weights: Mapping[str, Schedule]) -> dict[str, Needs]:
+    """Return what each term reads at the first and at the last step, masks of its views included.
+
+    Args:
+        recipe: the recipe.
+        weights: weight of each term by step; at weight 0 it reads nothing.
+    """
+    found = dict.fromkeys(recipe.terms, Needs())
+    for step in (0, recipe.total_steps):
+        for name, each in recipe.terms.items():
+            needs = each.term.needs(step) if weights[name](step) != 0 else Needs()
+            for view in needs.student:
+                for part in (recipe.masks.get(view), recipe.views.get(view)):
+                    needs |= Needs() if part is None else part.needs(step)
+            found[name] |= needs.complete()
+    return found

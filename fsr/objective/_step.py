@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from fsr.objective._cams import StepCAMs
 from fsr.objective._needs import Needs
 from fsr.objective._networks import forward_views
 from fsr.objective._part import Part
-from fsr.objective._views import Pixels
+from fsr.objective._views import Pixels, check_needs
 from fsr.presets import CAMSource
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
@@ -33,6 +34,10 @@ class Step:
         parts: the terms and parts that will be asked for at this step.
         masks: parts that say which patches of a view the student does not see, by view from 1:
             each gives ``(B, H, W)`` boolean, True = masked.
+        made_views: parts that make further views, by number from 2; one that is given is not made.
+        given: what belongs to the images of view 1, by name: ``"box"`` ``(B, 4)``, top, bottom,
+            left and right of the real pixels of padded crops; ``"masks"`` ``(B, height, width)``,
+            true or pseudo labels; ``"weights"`` ``(B, height, width)``, how far these are trusted.
         pixels: maps normalised images to RGB in [0, 1]; by the student's backbone by default.
         generator: source of the masks' randomness; torch's global state by default.
 
@@ -63,6 +68,8 @@ class Step:
         teacher: EMATeacher | None = None,
         parts: Iterable[Part] = (),
         masks: Mapping[int, Part] | None = None,
+        made_views: Mapping[int, Part] | None = None,
+        given: Mapping[str, Tensor] | None = None,
         pixels: Callable[[Tensor], Tensor] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -86,10 +93,17 @@ class Step:
         for part in parts:
             needs |= part.needs(number)
         self._masks = {view: part for view, part in (masks or {}).items() if view in needs.student}
-        for part in self._masks.values():
+        self._made_views = {
+            view: part
+            for view, part in (made_views or {}).items()
+            if view > len(self.views) and view in needs.student
+        }
+        for part in (*self._masks.values(), *self._made_views.values()):
             needs |= part.needs(number)
         self.needs = needs.complete()
-        self._check()
+        self._given = dict(given or {})
+        there = {*range(1, len(self.views) + 1), *self._made_views}
+        check_needs(self.needs, there, teacher=teacher is not None)
         networks: dict[str, nn.Module] = {"student": network}
         if teacher is not None:
             networks["teacher"] = teacher.module
@@ -103,9 +117,19 @@ class Step:
             self._made[part] = part(self)
         return self._made[part]
 
+    def given(self, name: str) -> Tensor | None:
+        """Return what was given with view 1 under a name, such as ``"box"``; None if nothing."""
+        return self._given.get(name)
+
+    def view(self, number: int) -> Tensor:
+        """Return the normalised images of a view, given or made, ``(B, 3, height, width)``."""
+        part = self._made_views.get(number)
+        images: Tensor = self.views[number - 1] if part is None else self.get(part)
+        return images
+
     def image(self, view: int) -> Tensor:
         """Return the images of a view as RGB in [0, 1], ``(B, 3, height, width)``."""
-        image: Tensor = self._once(("image", view), lambda: self._pixels(self.views[view - 1]))
+        image: Tensor = self._once(("image", view), lambda: self._pixels(self.view(view)))
         return image
 
     def mask(self, view: int) -> Tensor | None:
@@ -163,9 +187,11 @@ class Step:
         for part in self._masks.values():
             self.get(part)
         # No training pass holds memory yet.
-        self._cams_ahead()
-        if self.needs.student:
+        self._cams.make_ahead()
+        if self.needs.student.keys() - self._made_views.keys():
             self._once("student", self._student_pass)
+        for view in self._made_views:
+            self._once(("student", view), partial(self._made_pass, view))
 
     def afterwards(self, action: Callable[[], None]) -> None:
         """Do something when all terms are computed, such as moving a running mean."""
@@ -182,9 +208,6 @@ class Step:
             self._made[key] = make()
         return self._made[key]
 
-    def _cams_ahead(self) -> None:
-        self._cams.make_ahead()
-
     def _head(self, network: str, head: str, view: int) -> Tensor:
         """Return a head of one network's forward for one view."""
         needed: Mapping[int, tuple[str, ...]] = getattr(self.needs, network)
@@ -194,7 +217,11 @@ class Step:
                 f"got {head!r} of view {view}; name it in the part's needs()"
             )
         run = self._student_pass if network == "student" else self._teacher_pass
-        output: dict[tuple[str, int], Tensor] = self._once(network, run)
+        output: dict[tuple[str, int], Tensor]
+        if network == "student" and view in self._made_views:
+            output = self._once(("student", view), partial(self._made_pass, view))
+        else:
+            output = self._once(network, run)
         return output[head, view]
 
     def _teacher_pass(self) -> dict[tuple[str, int], Tensor]:
@@ -206,8 +233,13 @@ class Step:
     def _student_pass(self) -> dict[tuple[str, int], Tensor]:
         """Forward the student once, masked views beside whole ones, and return its heads."""
         masks = {view: self.get(part) for view, part in self._masks.items()}
-        output = forward_views(self._student, self.views, self.needs.student, masks)
-        return self._keep("student", output)
+        heads = {v: h for v, h in self.needs.student.items() if v not in self._made_views}
+        return self._keep("student", forward_views(self._student, self.views, heads, masks))
+
+    def _made_pass(self, view: int) -> dict[tuple[str, int], Tensor]:
+        """Forward the student on a view that the step made, of a size of its own."""
+        found = forward_views(self._student, (self.view(view),), {1: self.needs.student[view]})
+        return {(head, view): value for (head, _), value in found.items()}
 
     def _keep(
         self, network: str, output: dict[tuple[str, int], Tensor]
@@ -216,15 +248,3 @@ class Step:
         for (head, view), value in output.items():
             self._cams.keep(network, view, head, value)
         return output
-
-    def _check(self) -> None:
-        """Raise if a view or a network is missing that a part reads."""
-        if missing := sorted(view for view in self.needs.views if view > len(self.views)):
-            raise ValueError(
-                f"views: expected one for each that the terms read, {sorted(self.needs.views)}, "
-                f"got {len(self.views)}; missing {missing}"
-            )
-        if self.needs.of_teacher and self._teacher is None:
-            raise ValueError(
-                "teacher: expected EMATeacher(student, ...), which the terms read, got None"
-            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from fsr._core.checks import (
     check_shape,
 )
 from fsr._core.numerics import at_least_float32
+from fsr.objective._needs import Needs
 
 
 class Pixels(nn.Module):
@@ -46,6 +47,25 @@ def check_block(block: int, grid: tuple[int, int]) -> None:
         raise ValueError(
             f"mask_block: expected a divisor of the patch grid {grid}, got {block}; "
             f"mask_block={math.gcd(*grid, block)} would do"
+        )
+
+
+def check_needs(needs: Needs, views: Set[int], *, teacher: bool) -> None:
+    """Raise if a view or a network is missing that a step's parts read.
+
+    Args:
+        needs: what they read.
+        views: numbers of the views that there are.
+        teacher: whether there is a teacher.
+    """
+    if missing := sorted(needs.views - views):
+        raise ValueError(
+            f"views: expected one for each that the terms read, {sorted(needs.views)}, "
+            f"got {len(views)}; missing {missing}"
+        )
+    if needs.of_teacher and not teacher:
+        raise ValueError(
+            "teacher: expected EMATeacher(student, ...), which the terms read, got None"
         )
 
 

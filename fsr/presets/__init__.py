@@ -1,10 +1,13 @@
-"""The training recipes as plain data: the source of each CAM, every weight, every phase."""
+"""The settings of methods as plain data: the source of each CAM, every weight, every phase."""
 
 from fsr.presets._beyond_checks import FURTHER_TERMS, UNCERTAIN_FORMS, UncertainForm
 from fsr.presets._cam_source import CAMSource
+from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
-from fsr.presets._registry import COCO, PRESETS, get_preset
+from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
+from fsr.presets._segmentation import Supervised
+from fsr.presets._toco import ToCo
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
 
 __all__ = [
@@ -12,13 +15,21 @@ __all__ = [
     "COCO",
     "FURTHER_TERMS",
     "LOSS_TERMS",
+    "METHODS",
     "PHASES",
     "PRESETS",
     "TEACHER_TURNOVER",
     "UNCERTAIN_FORMS",
+    "VIEWS",
     "CAMSource",
+    "Method",
     "Preset",
+    "Supervised",
+    "ToCo",
     "UncertainForm",
+    "Views",
+    "get_method",
     "get_preset",
+    "register_method",
     "teacher_source_step",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 from fsr import schedules
 from fsr._core.checks import check_positive_int
@@ -13,13 +14,14 @@ from fsr.losses import TargetForm
 from fsr.masking import Rounding, Strategy, Thresholds
 from fsr.presets._beyond_checks import UncertainForm
 from fsr.presets._cam_source import CAMSource
+from fsr.presets._method import Method
 from fsr.presets._phases import resolved_steps, weights_by_step
 from fsr.presets._preset_checks import check_preset
 from fsr.schedules import Schedule
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(Method):
     """One training recipe. Phases are fractions of ``total_steps``; steps count from 0.
 
     Args:
@@ -160,6 +162,10 @@ class Preset:
     drop_path_rate: float = 0.1
     total_steps: int = 20_000
 
+    title: ClassVar[str] = "Progressive Feature Self-Reinforcement (He et al., AAAI 2024)"
+    offers: ClassVar[frozenset[str]] = frozenset({"mask_token"})
+    teacher: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_preset(self)
 
@@ -212,6 +218,25 @@ class Preset:
         if start is None or start == end:
             return schedules.constant(end)
         return schedules.linear_warmup(start, end, self.total_steps)
+
+    def shortened(self) -> Preset:
+        """Return the preset with the memory of its teacher at most a tenth of the run."""
+        if self.momentum_memories is not None:
+            return self
+        return replace(self, momentum=min(self.momentum, max(0.0, 1.0 - 10.0 / self.total_steps)))
+
+    def per_micro_batch(self, accumulation: int) -> Preset:
+        """Return the preset with centres and spreads that move once per micro-batch."""
+        root = 1 / accumulation
+        return replace(
+            self,
+            center_momentum=self.center_momentum**root,
+            scale_momentum=self.scale_momentum**root,
+        )
+
+    def learning_rate_warmup_steps(self) -> int:
+        """Return the steps of the learning rate's warm-up."""
+        return self.resolve()["learning_rate_warmup"]
 
     def describe(self) -> str:
         """Return a readable table: CAM sources, every constant, the step of every phase."""

@@ -1,4 +1,4 @@
-"""The three recipes, found by name."""
+"""Settings of methods, found by name; FSR has three."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from fsr._core.checks import check_choice
 from fsr.presets._cam_source import CAMSource
+from fsr.presets._method import METHODS, Method, Settings, register_method
 from fsr.presets._preset import Preset
 
 # The text: Eq. 2 on the logits of the pass itself, Eq. 3-4 per patch, Eq. 7 over unmasked tokens,
@@ -43,7 +44,7 @@ _FAST = replace(
     affinity_cam=CAMSource("student", "auxiliary", 1, reuse=True, extra=(0.5,)),
 )
 
-PRESETS: dict[str, Preset] = {p.name: p for p in (_PAPER, _REFERENCE, _FAST)}
+PRESETS: dict[str, Preset] = {p.name: register_method(p) for p in (_PAPER, _REFERENCE, _FAST)}
 
 # What the released recipe changes for MS COCO 2014; the learning rate's warm-up stays 1,500 steps.
 COCO: dict[str, Any] = {
@@ -55,7 +56,7 @@ COCO: dict[str, Any] = {
 
 
 def get_preset(preset: str | Preset = "reference", **overrides: Any) -> Preset:
-    """Return a preset by name, with fields changed by name.
+    """Return a preset of FSR by name, with fields changed by name.
 
     Args:
         preset: ``"paper"``, ``"reference"``, ``"fast"``, or a :class:`Preset`.
@@ -73,11 +74,40 @@ def get_preset(preset: str | Preset = "reference", **overrides: Any) -> Preset:
         preset = PRESETS[preset]
     elif not isinstance(preset, Preset):
         raise TypeError(f"preset: expected a name or a Preset, got {type(preset).__name__}")
+    return _changed(preset, overrides)
+
+
+def get_method(method: str | Method, **overrides: Any) -> Method:
+    """Return the settings of any method by name, with fields changed by name.
+
+    Args:
+        method: a name of :data:`METHODS`, or settings.
+        overrides: new values of fields.
+
+    Raises:
+        TypeError: ``method`` is neither.
+        ValueError: unknown method or field; the message has the nearest name.
+
+    Example:
+        >>> get_method("paper", total_steps=100).total_steps
+        100
+    """
+    if isinstance(method, str):
+        check_choice("preset", method, METHODS)
+        method = METHODS[method]
+    elif not isinstance(method, Method):
+        raise TypeError(f"preset: expected a name or settings, got {type(method).__name__}")
+    return _changed(method, overrides)
+
+
+def _changed(settings: Settings, overrides: dict[str, Any]) -> Settings:
+    """Return settings with fields changed by name."""
+    names = [field.name for field in fields(settings)]  # type: ignore[arg-type]
     for name, value in overrides.items():
-        check_choice("preset field", name, [field.name for field in fields(Preset)])
-        current = getattr(preset, name)
+        check_choice("preset field", name, names)
+        current = getattr(settings, name)
         if isinstance(current, CAMSource) and isinstance(value, Mapping):
             for part in value:
                 check_choice(f"{name} field", part, asdict(current))
             overrides[name] = replace(current, **value)
-    return replace(preset, **overrides)
+    return replace(settings, **overrides)  # type: ignore[type-var]

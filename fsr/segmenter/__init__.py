@@ -1,9 +1,13 @@
 """The network, its checkpoints, and its maps at several scales."""
 
+from fsr.segmenter import heads  # noqa: F401 - registers the kinds
 from fsr.segmenter._checkpoint import read_checkpoint
+from fsr.segmenter._method_head import HEAD_KINDS, HeadInput, HeadSpec, MethodHead
 from fsr.segmenter._multiscale import (
     REDUCTIONS,
     Reduction,
+    cam_head,
+    cam_of,
     check_multi_scale,
     check_scales,
     maps_at,
@@ -14,19 +18,26 @@ from fsr.segmenter._multiscale import (
 )
 from fsr.segmenter._network import SingleStageSegmenter
 from fsr.segmenter._output import HEADS, Head, SegmenterOutput
-from fsr.segmenter._parts import AGGREGATORS, DECODERS, Aggregator, Decoder
+from fsr.segmenter._parts import AGGREGATORS, DECODERS, FEATURES, Aggregator, Decoder
 
 __all__ = [
     "AGGREGATORS",
     "DECODERS",
+    "FEATURES",
     "HEADS",
+    "HEAD_KINDS",
     "REDUCTIONS",
     "Aggregator",
     "Decoder",
     "Head",
+    "HeadInput",
+    "HeadSpec",
+    "MethodHead",
     "Reduction",
     "SegmenterOutput",
     "SingleStageSegmenter",
+    "cam_head",
+    "cam_of",
     "check_multi_scale",
     "check_scales",
     "maps_at",

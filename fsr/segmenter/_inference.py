@@ -11,7 +11,6 @@ from einops import rearrange
 from torch import Tensor
 
 from fsr._core.modes import eval_mode
-from fsr.segmenter._heads import segmentation
 from fsr.segmenter._multiscale import (
     Reduction,
     check_multi_scale,
@@ -39,9 +38,14 @@ def probabilities_of(
     """Segmentation probabilities of images; the network's mode is restored."""
 
     def logits_of(scaled: Tensor) -> Tensor:
-        raw, _, grid = network.backbone(scaled, aux_block=network.aux_block)
-        return segmentation(network, network.backbone.norm(raw), grid)
+        logits: Tensor = network(scaled, outputs=("segmentation",)).head("segmentation")
+        return logits
 
+    if "segmentation" not in network.head_names:
+        raise ValueError(
+            "segmentation: expected a network with a decoder, got one that was built without; "
+            "export its CAMs as labels and train a segmenter on them"
+        )
     patch = network.backbone.patch_size
     scales = check_multi_scale(images, patch, scales)
     with torch.no_grad(), eval_mode(network):

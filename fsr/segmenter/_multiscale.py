@@ -38,16 +38,30 @@ def raw_cams(network: Any, images: Tensor, layers: Sequence[Layer] = LAYERS) -> 
         images: ``(B, 3, height, width)``, a size that the patch divides.
         layers: any of ``"final"`` and ``"auxiliary"``.
     """
-    heads = {"final": "tokens", "auxiliary": "aux_tokens"}
-    weights = {
-        "final": network.classifier.weight,
-        "auxiliary": network.aux_classifier.weight,
-    }
-    output = network(images, outputs=[heads[layer] for layer in layers])
-    return tuple(
-        class_activation_maps(getattr(output, heads[layer]), weights[layer], output.grid)
-        for layer in layers
-    )
+    heads = {layer: cam_head(network, layer) for layer in layers}
+    output = network(images, outputs=tuple(dict.fromkeys(heads.values())))
+    return tuple(cam_of(network, output.head(heads[layer]), layer, output.grid) for layer in layers)
+
+
+def cam_head(network: Any, layer: Layer) -> str:
+    """Return the head that the CAM of a layer is made from.
+
+    A method's head ``"maps"`` stands for the final layer, and that for an auxiliary layer which the
+    network was built without.
+    """
+    if layer == "auxiliary" and network.aux_classifier is not None:
+        return "aux_tokens"
+    return "maps" if "maps" in network.heads else "tokens"
+
+
+def cam_of(network: Any, value: Tensor, layer: Layer, grid: tuple[int, int]) -> Tensor:
+    """Return the CAM of a layer before min-max, ``(B, C, H, W)``, from its head's output."""
+    if value.ndim == 4:
+        check_shape("heads['maps']", value, "B C H W", C=network.num_classes)
+        return value.relu()
+    auxiliary = layer == "auxiliary" and network.aux_classifier is not None
+    classifier = network.aux_classifier if auxiliary else network.classifier
+    return class_activation_maps(value, classifier.weight, grid)
 
 
 def multi_scale_cams(

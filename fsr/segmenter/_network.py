@@ -13,8 +13,9 @@ from fsr._core.module import TypedModule
 from fsr.segmenter._checkpoint import load_network, save_network
 from fsr.segmenter._heads import heads_of
 from fsr.segmenter._inference import attention_of, cams_of, probabilities_of
+from fsr.segmenter._method_head import HeadSpec, build_heads
 from fsr.segmenter._multiscale import Reduction
-from fsr.segmenter._output import SegmenterOutput, Wanted, slices_by_head
+from fsr.segmenter._output import HEADS, SegmenterOutput, Wanted, slices_by_head
 from fsr.segmenter._parts import (
     PARTS,
     Aggregator,
@@ -47,11 +48,17 @@ class SingleStageSegmenter(TypedModule):
         aggregator_options: options of ``"mca"``, for example ``num_heads=8``.
         projector_options: options of the default projector, for example ``hidden_dim=256``.
         decoder_options: options of a decoder given by name, for example ``hidden_dim=128``.
+        heads: heads of a method's own by name: a kind of :data:`fsr.segmenter.HEAD_KINDS`, a
+            mapping with ``kind`` and its options, or a :class:`fsr.segmenter.MethodHead`; and None
+            for a standard head to leave out, with what it is made of: ``"aux_class_logits"``,
+            ``"segmentation"`` (decoder) or ``"projections"`` (aggregator and projector).
+        class_tokens: give a ViT one class token for each class, in place of its one.
 
     Attributes:
         classifier: 1x1 convolution without bias, weight ``(C, D, 1, 1)``, on the final tokens.
         aux_classifier: the same on the auxiliary tokens.
         class_names: C names or None; saved and loaded with the weights.
+        head_names: all heads that the network has.
 
     Raises:
         FileNotFoundError: there is no file at the path ``pretrained``.
@@ -87,6 +94,8 @@ class SingleStageSegmenter(TypedModule):
         aggregator_options: Mapping[str, Any] | None = None,
         projector_options: Mapping[str, Any] | None = None,
         decoder_options: Mapping[str, Any] | None = None,
+        heads: Mapping[str, HeadSpec] | None = None,
+        class_tokens: bool = False,
     ) -> None:
         super().__init__()
         check_positive_int("num_classes", num_classes)
@@ -107,15 +116,29 @@ class SingleStageSegmenter(TypedModule):
             aggregator_options=aggregator_options,
             projector_options=projector_options,
             decoder_options=decoder_options,
+            **({"heads": heads} if heads else {}),
+            **({"class_tokens": True} if class_tokens else {}),
         )
-        self.backbone = build_backbone(backbone, pretrained, image_size, backbone_options)
+        tokens = num_classes if class_tokens else None
+        self.backbone = build_backbone(backbone, pretrained, image_size, backbone_options, tokens)
         self.aux_block = aux_block
         dim, aux_dim = self.backbone.embed_dim, self.backbone.width(aux_block)
         self.classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
-        self.aux_classifier = nn.Conv2d(aux_dim, num_classes, 1, bias=False)
-        self.aggregator = build_aggregator(aggregator, self.backbone, aggregator_options)
-        self.projector = build_projector(projector, dim, projection_dim, projector_options)
-        self.decoder = build_decoder(decoder, dim, num_classes, decoder_options)
+        own, left = build_heads(heads or {}, self.backbone, num_classes)
+        self.head_names = tuple(name for name in (*HEADS, *own) if name not in left)
+        without = left | own.keys()
+        self.aux_classifier: Any = None
+        if "aux_class_logits" not in without:
+            self.aux_classifier = nn.Conv2d(aux_dim, num_classes, 1, bias=False)
+        self.aggregator: Any = None
+        self.projector: Any = None
+        if "projections" not in without:
+            self.aggregator = build_aggregator(aggregator, self.backbone, aggregator_options)
+            self.projector = build_projector(projector, dim, projection_dim, projector_options)
+        self.decoder: Any = None
+        if "segmentation" not in without:
+            self.decoder = build_decoder(decoder, dim, num_classes, decoder_options)
+        self.heads = nn.ModuleDict(own)
 
     def forward(
         self, images: Tensor, mask: Tensor | None = None, *, outputs: Wanted = None
@@ -136,7 +159,7 @@ class SingleStageSegmenter(TypedModule):
             TypeError: a tensor has the wrong type, or ``outputs`` is neither names nor slices.
             ValueError: the patch does not divide the image size, or there is no such head.
         """
-        return heads_of(self, images, mask, slices_by_head(outputs))
+        return heads_of(self, images, mask, slices_by_head(outputs, self.head_names))
 
     def cam(
         self, images: Tensor, *, scales: Sequence[float] = (1.0, 0.5, 1.5), flip: bool = True

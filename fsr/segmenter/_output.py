@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
@@ -20,7 +20,7 @@ Head = Literal[
 ]
 HEADS: tuple[Head, ...] = get_args(Head)
 # Which heads to compute: all, some, or some for slices of the batch.
-Wanted = Iterable[Head] | Mapping[Head, slice] | None
+Wanted = Iterable[str] | Mapping[str, slice] | None
 
 
 class SegmenterOutput(NamedTuple):
@@ -34,6 +34,7 @@ class SegmenterOutput(NamedTuple):
         aux_tokens: raw output of the auxiliary block, ``(B, N, D)``.
         projections: projector outputs, ``(B, 1 + N, K)``; row 0 is the aggregated token.
         grid: patch grid ``(H, W)``, ``H * W = N``.
+        extra: the network's further heads that were asked for, by name.
     """
 
     class_logits: Tensor | None
@@ -43,20 +44,37 @@ class SegmenterOutput(NamedTuple):
     aux_tokens: Tensor | None
     projections: Tensor | None
     grid: tuple[int, int]
+    extra: Mapping[str, Tensor] = {}  # never changed in place
+
+    def head(self, name: str) -> Tensor:
+        """Return a head by its name, a standard one or a further one.
+
+        Raises:
+            ValueError: it was not asked for.
+        """
+        value = self.extra.get(name) if name not in HEADS else getattr(self, name)
+        if not isinstance(value, Tensor):
+            raise ValueError(f"name: expected a head that was asked for, got {name!r}")
+        return value
 
     def __repr__(self) -> str:
         return shown(self)
 
 
-def slices_by_head(outputs: Wanted) -> dict[Head, slice]:
-    """Return the slice of the batch for every head asked for."""
+def slices_by_head(outputs: Wanted, known: Sequence[str] = HEADS) -> dict[str, slice]:
+    """Return the slice of the batch for every head asked for.
+
+    Args:
+        outputs: names, or slices by name; None asks for all.
+        known: names of the heads that the network has.
+    """
     if outputs is None:
-        return dict.fromkeys(HEADS, slice(None))
+        return dict.fromkeys(known, slice(None))
     if isinstance(outputs, str):
         raise TypeError(f"outputs: expected names of heads in a sequence, got {outputs!r}")
     wanted = dict(outputs) if isinstance(outputs, Mapping) else dict.fromkeys(outputs, slice(None))
     for name, part in wanted.items():
-        check_choice("outputs", name, HEADS)
+        check_choice("outputs", name, known)
         if not isinstance(part, slice):
             raise TypeError(f"outputs[{name!r}]: expected a slice of the batch, got {part!r}")
     return wanted

@@ -10,7 +10,7 @@ from torch import nn
 
 from fsr._core.checks import check_choice
 from fsr.aggregation import AverageAggregator, MaskedCrossAttentionAggregator, MaxAggregator
-from fsr.backbone import FeatureBackbone, ViTBackbone
+from fsr.backbone import FeatureBackbone, ViTBackbone, check_offers
 from fsr.decoder import LargeFOV
 from fsr.projection import ProjectionHead
 
@@ -30,9 +30,12 @@ def build_backbone(
     pretrained: bool | str | Path,
     image_size: int | tuple[int, int],
     options: Mapping[str, Any] | None,
+    class_tokens: int | None = None,
 ) -> Backbone:
     """Return the encoder of a name, or the module given."""
     if isinstance(backbone, ViTBackbone | FeatureBackbone):
+        if class_tokens is not None:
+            check_offers(backbone, ["class_tokens"], "class_tokens")
         if pretrained is not False:
             raise ValueError(
                 f"pretrained: expected False with a {type(backbone).__name__} module, "
@@ -42,8 +45,13 @@ def build_backbone(
         return backbone
     if isinstance(backbone, str) and backbone.startswith(FEATURES):
         name = backbone.removeprefix(FEATURES)
+        if class_tokens is not None:
+            raise ValueError(f"class_tokens: expected a vision transformer, got {backbone!r}")
         return FeatureBackbone(name, pretrained=pretrained, image_size=image_size, options=options)
-    return ViTBackbone(backbone, pretrained=pretrained, image_size=image_size, options=options)
+    chosen: dict[str, Any] = {} if class_tokens is None else {"class_tokens": class_tokens}
+    return ViTBackbone(
+        backbone, pretrained=pretrained, image_size=image_size, options=options, **chosen
+    )
 
 
 def build_aggregator(
@@ -115,4 +123,6 @@ def _recorded(value: Any) -> Any:
         return {"module": type(value).__name__}
     if isinstance(value, Path):
         return str(value)
-    return dict(value) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {key: _recorded(item) for key, item in value.items()}
+    return value

@@ -5,15 +5,18 @@ data.root=VOCdevkit`` does. Needs the extra ``train``: without it the module imp
 OmegaConf or Accelerate names ``pip install 'fsr-wsss[train]'``.
 """
 
+from fsr.train._batch import Batch
 from fsr.train._checks import accumulation, check_same_run
 from fsr.train._config import load_config, nearest_option, print_config, read_config
-from fsr.train._data import build_datasets, build_views
+from fsr.train._data import build_datasets
+from fsr.train._drawn import build_drawn, build_views
 from fsr.train._files import CONFIGS, config_names, find_config, moved_config
 from fsr.train._help import Option, list_options, spell_options
 from fsr.train._interrupt import INTERRUPTED
 from fsr.train._loading import Loading, choose_loading, micro_batches
 from fsr.train._log import read_log
 from fsr.train._loop import run
+from fsr.train._optimizer import build_learning_rate, build_optimizer
 from fsr.train._options import (
     Config,
     DataConfig,
@@ -27,7 +30,6 @@ from fsr.train._parts import Parts, build_accelerator, build_parts, build_studen
 from fsr.train._preset_options import (
     CAMConfig,
     PresetConfig,
-    build_learning_rate,
     build_preset,
 )
 from fsr.train._sheet import SheetOptions, picture_sheet
@@ -37,6 +39,7 @@ from fsr.train._table import upper_bound
 __all__ = [
     "CONFIGS",
     "INTERRUPTED",
+    "Batch",
     "CAMConfig",
     "Config",
     "DataConfig",
@@ -53,7 +56,9 @@ __all__ = [
     "accumulation",
     "build_accelerator",
     "build_datasets",
+    "build_drawn",
     "build_learning_rate",
+    "build_optimizer",
     "build_parts",
     "build_preset",
     "build_student",

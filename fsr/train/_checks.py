@@ -8,8 +8,9 @@ from typing import Any
 
 from fsr._core.checks import check_between, check_choice, check_positive_int
 from fsr.errors import ConfigError
+from fsr.presets import VIEWS
+from fsr.train._optimizer import OPTIMIZERS, SCHEDULES, build_learning_rate
 from fsr.train._options import Config
-from fsr.train._preset_options import build_learning_rate
 
 DATASETS = ("scenes", "voc", "coco", "folder")
 # Options that only one data set reads.
@@ -36,6 +37,8 @@ AT_MOST = {
     "optim.weight_decay": float("inf"),
     "optim.beta1": 1.0,
     "optim.beta2": 1.0,
+    "optim.second_from": 1.0,
+    "optim.sgd_momentum": 1.0,
     "eval.cam_threshold": 1.0,
 }
 # What a run may go on with changed, as no step and no score depends on it.
@@ -59,6 +62,10 @@ def check_ranges(config: Config) -> None:
                 check_positive_int(name, value)
         for name, high in AT_MOST.items():
             check_between(name, _value(config, name) or 0, 0.0, high)
+        check_choice("optim.name", config.optim.name, OPTIMIZERS)
+        check_choice("optim.schedule", config.optim.schedule, SCHEDULES)
+        if config.views.kind is not None:
+            check_choice("views.kind", config.views.kind, VIEWS)
         precision = config.optim.mixed_precision
         if precision is not None:
             check_choice("optim.mixed_precision", precision, ("no", "fp16", "bf16"))

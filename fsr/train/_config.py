@@ -15,10 +15,11 @@ from typing import Any
 
 from fsr._core.optional import import_extra
 from fsr.errors import ConfigError
+from fsr.presets import METHODS
 from fsr.train._checks import check_data, check_ranges
 from fsr.train._files import find_config, hint
 from fsr.train._options import Config
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import PresetConfig, build_preset
 
 DEFAULT = "default"
 
@@ -51,13 +52,16 @@ def read_config(*names: str | Path, overrides: Sequence[str] = ()) -> Config:
     config = omegaconf.OmegaConf.structured(Config)
     kinds = dict(option_kinds(Config))
     try:
-        layers = [_read_yaml(find_config(name)) for name in names or (DEFAULT,)]
-        layers += [_read_override(text) for text in overrides]
+        layers = [layer for name in names or (DEFAULT,) for layer in _read_layers(name)]
+        given = [_read_override(text) for text in overrides]
+        layers += [omegaconf.OmegaConf.merge(*given)] if given else []
         # All names first: a mistyped one explains a value that is missing elsewhere.
         for layer in layers:
             _check_layer(omegaconf.OmegaConf.to_container(layer), kinds)
         for layer in layers:
             config = omegaconf.OmegaConf.merge(config, layer)
+            if omegaconf.OmegaConf.select(layer, "preset.base") is not None:
+                _drop_others(config, layer)
         made = omegaconf.OmegaConf.to_object(config)
     except omegaconf.errors.OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
@@ -113,6 +117,16 @@ def _read_override(text: str) -> Any:
     return _omegaconf().OmegaConf.from_dotlist([text])
 
 
+def _read_layers(name: str | Path, above: tuple[Path, ...] = ()) -> list[Any]:
+    """Read a file and, before it, the one that its entry ``over`` says it is laid over."""
+    path = find_config(name)
+    if path in above:
+        raise ConfigError(f"over: {path.stem} is laid over itself")
+    layer = _read_yaml(path)
+    over = layer.pop("over", None)
+    return [*([] if over is None else _read_layers(over, (*above, path))), layer]
+
+
 def _read_yaml(path: Path) -> Any:
     """Read one file; an empty one has no options."""
     omegaconf = _omegaconf()
@@ -147,6 +161,21 @@ def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{name}: expected options of its own, got {value!r}")
             _check_layer(value, kinds, f"{name}.")
+
+
+def _drop_others(config: Any, layer: Any) -> None:
+    """Leave out what earlier files set of another method's settings, where a layer names one.
+
+    What the layer sets itself stays, and is refused later if the method has no such field.
+    """
+    method = METHODS.get(config.preset.base)
+    if method is None:
+        return  # refused later, with the nearest name
+    own = {field.name for field in dataclasses.fields(method)}  # type: ignore[arg-type]
+    kept = {"base", *own, *(layer.preset or {})}
+    for name in set(config.preset) - kept:
+        kind = typing.get_type_hints(PresetConfig)[name]
+        config.preset[name] = kind() if dataclasses.is_dataclass(kind) else None
 
 
 def _lists(value: Any) -> Any:

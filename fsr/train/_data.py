@@ -1,13 +1,8 @@
-"""The data sets that the trainer knows, and the two views of an image that it trains on."""
+"""The data sets that the trainer knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
-
-from PIL import Image
-from torch import Tensor
 
 from fsr.data import (
     COCO2014,
@@ -17,10 +12,10 @@ from fsr.data import (
     NoisyLabels,
     Sample,
     Scenes,
-    TwoViews,
 )
 from fsr.errors import ConfigError, DataError
 from fsr.train._options import Config, DataConfig
+from fsr.train._preset_options import build_preset
 
 
 class First:
@@ -64,10 +59,12 @@ def build_datasets(config: Config) -> tuple[Any, Any]:
         (2000, 120)
     """
     data = config.data
+    masks = wants_masks(config)
     if data.name == "scenes":
-        return _labelled(config, _scenes(config, train=True)), _scenes(config, train=False)
+        train = _scenes(config, train=True, masks=masks)
+        return _labelled(config, train), _scenes(config, train=False, masks=True)
     build = {"voc": _voc, "coco": _coco, "folder": _folder}[data.name]
-    train, evaluation = build(data, data.root or "")
+    train, evaluation = build(data, data.root or "", masks)
     if tuple(train.class_names) != tuple(evaluation.class_names):
         raise DataError(
             f"data.eval_split: expected the classes of {train!r}, {evaluation!r} has others"
@@ -86,24 +83,30 @@ def _labelled(config: Config, train: Any) -> Any:
         raise ConfigError(f"data.label_noise: {str(error).removeprefix('share: ')}") from None
 
 
-def _voc(data: DataConfig, root: str) -> tuple[Any, Any]:
-    return VOC2012(root, data.train_split, masks=False), VOC2012(root, data.eval_split)
+def wants_masks(config: Config) -> bool:
+    """Whether the true masks of the train images are learned from: of no other method."""
+    labelled = (config.views.kind or build_preset(config).views) == "labelled"
+    return labelled and config.data.pseudo is None
 
 
-def _coco(data: DataConfig, root: str) -> tuple[Any, Any]:
-    train = COCO2014(root, data.train_split, masks=False)
+def _voc(data: DataConfig, root: str, masks: bool) -> tuple[Any, Any]:
+    return VOC2012(root, data.train_split, masks=masks), VOC2012(root, data.eval_split)
+
+
+def _coco(data: DataConfig, root: str, masks: bool) -> tuple[Any, Any]:
+    train = COCO2014(root, data.train_split, masks=masks)
     return train, COCO2014(root, data.eval_split, cache=data.cache)
 
 
-def _folder(data: DataConfig, root: str) -> tuple[Any, Any]:
+def _folder(data: DataConfig, root: str, masks: bool) -> tuple[Any, Any]:
     labels = data.labels or ""
-    train = FolderDataset(root, labels)
+    train = FolderDataset(root, labels, data.masks if masks else None)
     names = train.class_names
     return train, FolderDataset(root, data.eval_labels or labels, data.masks, class_names=names)
 
 
-def _scenes(config: Config, *, train: bool) -> Scenes:
-    """Return scenes of a split; those to train on hold no masks."""
+def _scenes(config: Config, *, train: bool, masks: bool) -> Scenes:
+    """Return scenes of a split."""
     data = config.data
     split = data.train_split if train else data.eval_split
     if split not in SCENE_SEEDS._fields:
@@ -111,38 +114,4 @@ def _scenes(config: Config, *, train: bool) -> Scenes:
         raise ConfigError(f"{name}: scenes have {', '.join(SCENE_SEEDS._fields)}, got {split!r}")
     size = data.train_size if train else data.eval_size
     seed = getattr(SCENE_SEEDS, split)
-    return Scenes(size or 0, seed=seed, image_size=data.image_size, masks=not train)
-
-
-class ViewImages:
-    """The images of two views, without boxes and flips.
-
-    Args:
-        views: maps an image to two views.
-    """
-
-    def __init__(self, views: TwoViews) -> None:
-        self.views = views
-
-    def __call__(self, image: Image.Image) -> tuple[Tensor, Tensor]:
-        """Return two normalised images `(3, image_size, image_size)`."""
-        first, second = self.views(image)
-        return first.image, second.image
-
-
-def build_views(config: Config, mean: Sequence[float], std: Sequence[float]) -> ViewImages:
-    """Return the random views that the options describe, normalised for the encoder.
-
-    Args:
-        config: options of the run.
-        mean: of the encoder's input, one number per colour.
-        std: standard deviation of the same.
-
-    Example:
-        >>> from fsr.train import load_config
-        >>> views = build_views(load_config(), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        >>> views(Image.new("RGB", (200, 100)))[0].shape
-        torch.Size([3, 96, 96])
-    """
-    options = asdict(config.views)
-    return ViewImages(TwoViews(config.data.image_size, mean=mean, std=std, **options))
+    return Scenes(size or 0, seed=seed, image_size=data.image_size, masks=masks)

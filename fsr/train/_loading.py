@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from fsr.data import StepBatches, ViewStream
 from fsr.errors import DataError
+from fsr.train._batch import Batch, batch_of
 from fsr.train._interrupt import ignore_interrupts
 from fsr.train._options import Config
 
@@ -92,7 +93,7 @@ def batches_ahead(workers: int, batch_bytes: int) -> int | None:
 
 def micro_batches(
     stream: ViewStream, config: Config, accelerator: Accelerator, workers: int, *, start: int
-) -> Iterator[Any]:
+) -> Iterator[Batch]:
     """Yield this process's micro-batches from a step on, on its device.
 
     Args:
@@ -122,7 +123,7 @@ def micro_batches(
         worker_init_fn=ignore_interrupts,
         pin_memory=accelerator.device.type == "cuda",
     )
-    for views, labels in loader:
+    for drawn, labels in loader:
         if labels.isnan().any():
             raise DataError(f"data.train_split: {config.data.train_split!r} has unknown labels")
-        yield [part.to(accelerator.device, non_blocking=True) for part in (*views, labels)]
+        yield batch_of(drawn, labels).to(accelerator.device)

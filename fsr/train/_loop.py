@@ -16,8 +16,10 @@ from fsr._core.optional import import_extra
 from fsr.data import ViewStream
 from fsr.errors import InputError
 from fsr.teacher import EMATeacher
+from fsr.train._batch import Batch
 from fsr.train._checks import check_same_run
-from fsr.train._data import build_datasets, build_views
+from fsr.train._data import build_datasets
+from fsr.train._drawn import build_drawn
 from fsr.train._inputs import check_images, readable
 from fsr.train._interrupt import Interrupt
 from fsr.train._loading import micro_batches
@@ -30,6 +32,7 @@ from fsr.train._parts import (
     build_parts,
     build_student,
 )
+from fsr.train._preset_options import build_preset
 from fsr.train._recorder import Recorder
 from fsr.train._results import report
 from fsr.train._state import latest_checkpoint, read_state, restore, run_folder, save_checkpoint
@@ -50,7 +53,7 @@ class Run:
     folder: Path
     parts: Parts
     eval_set: Any
-    batches: Iterator[Any]
+    batches: Iterator[Batch]
     recorder: Recorder
     interrupt: Interrupt
     clock: Callable[[], float]
@@ -195,9 +198,10 @@ def _build(
         if broken:
             raise InputError(broken)
         student = build_student(config, train_set.class_names)
-        views = build_views(config, student.backbone.mean, student.backbone.std)
+        backbone, kind = student.backbone, build_preset(config).views
+        drawn = build_drawn(config, kind, backbone.mean, backbone.std, student.num_classes)
         parts = build_parts(config, student, accelerator, make_teacher)
-    return parts, ViewStream(train_set, views, seed=config.seed), eval_set
+    return parts, ViewStream(train_set, drawn, seed=config.seed, whole=True), eval_set
 
 
 def _go_on(config: Config, folder: Path, parts: Parts) -> tuple[int, float]:
@@ -225,7 +229,7 @@ def _heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
     accelerator, batch = parts.accelerator, config.data.batch_size
     each = batch // (parts.accumulation * accelerator.num_processes)
     return (
-        f"{folder}: steps {step} to {config.steps}, preset {parts.objective.preset.name}, "
+        f"{folder}: steps {step} to {config.steps}, preset {parts.objective.recipe.name}, "
         f"effective batch {batch} = {each} images x {parts.accumulation} micro-batches x "
         f"{accelerator.num_processes} processes, on {accelerator.device}, "
         f"precision {accelerator.mixed_precision}, data workers {parts.loading.workers}"

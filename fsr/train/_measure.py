@@ -29,9 +29,9 @@ def measure(
     Returns:
         By network, the scores by name; NaN where nothing could be scored.
     """
-    networks = {"student": parts.modules["student"], "teacher": parts.teacher}
-    if step == 0:
-        del networks["teacher"]
+    networks: dict[str, Any] = {"student": parts.modules["student"]}
+    if step > 0 and parts.teacher is not None:
+        networks["teacher"] = parts.teacher
     options: dict[str, Any] = {
         "image_size": config.eval.image_size,
         "scales": config.eval.scales,

@@ -23,6 +23,8 @@ class DataConfig:
     cache: str | None = option(None, "coco: folder for the drawn masks; null = drawn every time")
     train_size: int | None = option(None, "train on the first so many images; null = all")
     eval_size: int | None = option(None, "evaluate on the first so many images; null = all")
+    pseudo: str | None = option(None, "folder of label maps to train on; null = the true masks")
+    weights: str | None = option(None, "folder of maps, 0 to 255, of how far these are trusted")
     label_noise: float = option(0.0, "share of the training labels to make wrong, for experiments")
     image_size: int = option(448, "side of the training views in pixels")
     batch_size: int = option(8, "images per step, over all processes and micro-batches")
@@ -42,6 +44,8 @@ class ViewsConfig:
     blur_prob: float = option(0.0, "probability of a Gaussian blur")
     solarize_prob: float = option(0.0, "probability of inverting bright pixels")
     rand_augment: bool = option(False, "apply RandAugment on top")
+    kind: str | None = option(None, "what a step is given; null = as the method has it")
+    rescale: list[float] = option([0.5, 2.0], "padded crops: smallest and largest factor of size")
 
 
 @dataclasses.dataclass
@@ -58,18 +62,28 @@ class ModelConfig:
     projection_dim: int = option(4096, "prototypes that projections are compared over")
     projector_options: dict[str, Any] = option({}, "options of the projection head")
     decoder_options: dict[str, Any] = option({}, "options of the decoder")
+    aggregator_options: dict[str, Any] = option({}, "options of the aggregator")
+    heads: dict[str, Any] = option({}, "further heads by name, over those of the method")
 
 
 @dataclasses.dataclass
 class OptimConfig:
-    """AdamW; warm-up and its ratio are fields of the preset."""
+    """The optimiser and its learning rate; warm-up and its ratio are fields of the preset."""
 
+    name: str = option("adamw", "adamw or sgd")
     lr: float = option(6e-5, "learning rate of the encoder after its warm-up")
     weight_decay: float = option(0.05, "weight decay of matrices")
     head_lr_scale: float = option(10.0, "learning rate of the heads over that of the encoder")
     classifier_lr_scale: float | None = option(
         None, "learning rate of the classifiers over that of the encoder; null = the heads'"
     )
+    bias_lr_scale: float = option(1.0, "learning rate of biases over that of their part")
+    freeze_norms: bool = option(False, "leave the encoder's normalisation layers as they are")
+    schedule: str = option("warmup_cosine", "warmup_cosine, warmup_poly, or two_poly")
+    power: float = option(0.9, "power of the two polynomial ones")
+    second_lr: float | None = option(None, "two_poly: rate that its second part starts at")
+    second_from: float = option(0.5, "two_poly: fraction of the run at which that starts")
+    sgd_momentum: float = option(0.9, "momentum of sgd")
     beta1: float = option(0.9, "decay of AdamW's first moment")
     beta2: float = option(0.999, "decay of AdamW's second moment")
     clip_norm: float | None = option(None, "largest gradient norm; null = not clipped")

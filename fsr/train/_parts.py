@@ -14,14 +14,15 @@ from fsr._core.optional import import_extra
 from fsr.data import derive_seed
 from fsr.errors import ConfigError
 from fsr.objective import TrainingObjective
-from fsr.optim import parameter_groups
+from fsr.presets import Method
 from fsr.schedules import Schedule
-from fsr.segmenter import Aggregator, Decoder, SingleStageSegmenter
+from fsr.segmenter import FEATURES, Aggregator, Decoder, SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 from fsr.train._checks import accumulation
 from fsr.train._loading import Loading, loading_here
+from fsr.train._optimizer import build_learning_rate, build_optimizer
 from fsr.train._options import Config
-from fsr.train._preset_options import build_learning_rate, build_preset
+from fsr.train._preset_options import build_preset
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,10 +40,10 @@ class Parts:
     accelerator: Accelerator
     loading: Loading
     objective: TrainingObjective
-    teacher: EMATeacher[SingleStageSegmenter]
+    teacher: EMATeacher[SingleStageSegmenter] | None
     optimizer: Any
     learning_rate: Schedule
-    momentum: Schedule
+    momentum: Schedule | None
     clip_norm: float
 
     @property
@@ -52,9 +53,10 @@ class Parts:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """What a checkpoint holds: both networks, and the centres inside the objective."""
+        """What a checkpoint holds: the networks, and the state of the objective's terms."""
         student = unwrap(self.objective.student)
-        return {"student": student, "teacher": self.teacher.module, "objective": self.objective}
+        teacher = {} if self.teacher is None else {"teacher": self.teacher.module}
+        return {"student": student, **teacher, "objective": self.objective}
 
 
 def build_accelerator(config: Config) -> Accelerator:
@@ -112,11 +114,15 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
         aggregator=cast(Aggregator, model.aggregator),
         decoder=cast(Decoder, model.decoder),
         projection_dim=model.projection_dim,
-        backbone_options={"drop_path_rate": preset.drop_path_rate, **model.backbone_options},
+        backbone_options={**_encoder_options(preset, model.backbone), **model.backbone_options},
+        aggregator_options=model.aggregator_options,
         projector_options=model.projector_options,
         decoder_options=model.decoder_options,
+        heads={**preset.heads(), **model.heads},
+        class_tokens=preset.class_tokens,
     )
-    student.backbone.model.set_grad_checkpointing(model.grad_checkpointing)
+    if model.grad_checkpointing:
+        student.backbone.model.set_grad_checkpointing(True)
     student.class_names = tuple(class_names)
     return student
 
@@ -137,23 +143,13 @@ def build_parts(
     """
     preset, optim = build_preset(config), config.optim
     momentum = preset.momentum_schedule()
-    teacher = make_teacher(student, momentum).to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(
-            student,
-            optim.lr,
-            weight_decay=optim.weight_decay,
-            head_lr_scale=optim.head_lr_scale,
-            classifier_lr_scale=optim.classifier_lr_scale,
-        ),
-        betas=(optim.beta1, optim.beta2),
-    )
-    wrapped, optimizer = accelerator.prepare(student, optimizer)
-    # Centres and spreads move once per micro-batch: at these roots their pace per step is the
-    # preset's.
-    root = 1 / accelerator.gradient_accumulation_steps
-    pace = {name: getattr(preset, name) ** root for name in ("center_momentum", "scale_momentum")}
-    objective = TrainingObjective(wrapped, teacher, preset=preset, **pace)
+    teacher = None
+    if momentum is not None:
+        teacher = make_teacher(student, momentum).to(accelerator.device)
+    wrapped, optimizer = accelerator.prepare(student, build_optimizer(config, student))
+    # What moves along with the steps moves once per micro-batch.
+    preset = preset.per_micro_batch(accelerator.gradient_accumulation_steps)
+    objective = TrainingObjective(wrapped, teacher, preset=preset)
     return Parts(
         accelerator=accelerator,
         loading=loading_here(config, accelerator),
@@ -164,3 +160,10 @@ def build_parts(
         momentum=momentum,
         clip_norm=float("inf") if optim.clip_norm is None else optim.clip_norm,
     )
+
+
+def _encoder_options(preset: Method, backbone: str) -> dict[str, Any]:
+    """Return a method's options of its encoder; networks of feature maps do not all have them."""
+    if backbone.startswith(FEATURES):
+        return {}
+    return {"drop_path_rate": preset.drop_path_rate, **preset.backbone_options()}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fsr.errors import ConfigError
-from fsr.presets import CAMSource, Preset, get_preset
-from fsr.schedules import Schedule, warmup_cosine
+from fsr.presets import METHODS, CAMSource, Method, get_method
 
 if typing.TYPE_CHECKING:
     from fsr.train._options import Config
@@ -32,40 +32,54 @@ def documented(source: type) -> dict[str, str]:
     return {name: re.split(r"(?<!Eq)\. |\.$", meaning)[0] for name, meaning in plain.items()}
 
 
-def _optional_fields(source: type, name: str) -> type:
-    """Make a dataclass with the fields of another, all optional: None keeps what the preset has."""
-    hints, meanings = typing.get_type_hints(source), documented(source)
-    made: list[tuple[str, Any, Any]] = []
-    for field in dataclasses.fields(source):
-        kind, told = hints[field.name], {"meaning": meanings[field.name]}
-        if field.name in ("name", "total_steps"):
-            continue
-        if dataclasses.is_dataclass(kind):
-            nested = dataclasses.field(default_factory=CAMConfig, metadata=told)
-            made.append((field.name, CAMConfig, nested))
-        else:
-            # Choices stay text here: the preset refuses a wrong one and names the nearest.
-            simpler = {tuple: list[float], typing.Literal: str}
-            kept = simpler.get(typing.get_origin(kind), kind)
-            made.append((field.name, kept | None, dataclasses.field(default=None, metadata=told)))
-    return dataclasses.make_dataclass(name, made, namespace={"__doc__": source.__doc__})
+def _optional_fields(sources: Iterable[type], name: str) -> type:
+    """Make a dataclass with the fields of others, all optional: None keeps what the method has.
+
+    A field that several have is one option; it has one type in all of them.
+    """
+    made: dict[str, tuple[str, Any, Any]] = {}
+    for source in sources:
+        hints, meanings = typing.get_type_hints(source), documented(source)
+        for field in dataclasses.fields(source):
+            kind, told = hints[field.name], {"meaning": meanings[field.name]}
+            if field.name in ("name", "total_steps"):
+                continue
+            if dataclasses.is_dataclass(kind):
+                nested = dataclasses.field(default_factory=CAMConfig, metadata=told)
+                entry = (field.name, CAMConfig, nested)
+            else:
+                # Choices stay text here: the method refuses a wrong one and names the nearest.
+                kept = _plain(kind)
+                entry = (field.name, kept | None, dataclasses.field(default=None, metadata=told))
+            if made.setdefault(field.name, entry)[1] != entry[1]:
+                raise TypeError(f"{source.__name__}.{field.name}: other methods have another type")
+    return dataclasses.make_dataclass(name, made.values())
 
 
-CAMConfig = _optional_fields(CAMSource, "CAMConfig")
-_PresetFields = _optional_fields(Preset, "PresetFields")
+def _plain(kind: Any) -> Any:
+    """Return the type of a field as options have it: text for choices, lists, dictionaries."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    simpler = {tuple: list[float], typing.Literal: str, Mapping: dict[str, Any]}
+    return simpler.get(typing.get_origin(kind), kind)
+
+
+CAMConfig = _optional_fields([CAMSource], "CAMConfig")
+_PresetFields = _optional_fields(dict.fromkeys(map(type, METHODS.values())), "PresetFields")
 
 
 @dataclasses.dataclass
 class PresetConfig(_PresetFields):  # type: ignore[misc, valid-type]
-    """A preset and the fields of it to change; null keeps what the preset has."""
+    """A method and the fields of its settings to change; null keeps what the method has."""
 
     base: str = dataclasses.field(
-        default="reference", metadata={"meaning": "the preset: paper, reference or fast"}
+        default="reference",
+        metadata={"meaning": "the method: paper, reference or fast of FSR, or one of fsr methods"},
     )
 
 
-def build_preset(config: Config) -> Preset:
-    """Return the preset with the changes of the config, for a run of its length.
+def build_preset(config: Config) -> Method:
+    """Return the settings of the method with the changes of the config, for a run of its length.
 
     Where the config does not set it, the teacher's momentum is that of the preset, lowered in short
     runs so that its memory, 1 / (1 - momentum) steps, is at most a tenth of the run; the option
@@ -79,46 +93,19 @@ def build_preset(config: Config) -> Preset:
 
     Example:
         >>> from fsr.train import Config
-        >>> build_preset(Config(steps=100)).momentum
+        >>> build_preset(Config(steps=100)).shortened().momentum
         0.9
     """
     changes = _given(dataclasses.asdict(config.preset))
     base = changes.pop("base")
     try:
-        preset = get_preset(base, **changes, total_steps=config.steps)
-        if config.preset.momentum is None and preset.momentum_memories is None:
-            short = max(0.0, 1.0 - 10.0 / config.steps)
-            preset = dataclasses.replace(preset, momentum=min(preset.momentum, short))
+        preset = get_method(base, **changes, total_steps=config.steps)
+        if config.preset.momentum is None:
+            preset = preset.shortened()
     except (ValueError, TypeError) as error:
         text = str(error).removeprefix("preset: ")
         raise ConfigError(f"preset: {text}") from None
     return preset
-
-
-def build_learning_rate(config: Config) -> Schedule:
-    """Return the learning rate of the encoder as a function of the step.
-
-    Args:
-        config: options of the run.
-
-    Raises:
-        ConfigError: the warm-up leaves no step for the decay.
-
-    Example:
-        >>> from fsr.train import Config
-        >>> build_learning_rate(Config(steps=100))(100)
-        0.0
-    """
-    preset = build_preset(config)
-    try:
-        return warmup_cosine(
-            config.optim.lr,
-            warmup_steps=preset.resolve()["learning_rate_warmup"],
-            total_steps=config.steps,
-            warmup_ratio=preset.learning_rate_warmup_ratio,
-        )
-    except ValueError as error:
-        raise ConfigError(f"preset.learning_rate_warmup: {error}") from None
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

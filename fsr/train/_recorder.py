@@ -110,7 +110,8 @@ class Recorder:
         if step % self._every and step != self._total:
             return
         if self._bar is None:
-            terms = "  ".join(f"{short} {values[term]:.3f}" for term, short in SHORT.items())
+            names = ("total", *values["weights"])
+            terms = "  ".join(f"{SHORT.get(name, name)} {values[name]:.3f}" for name in names)
             self.say(f"step {step}/{self._total}  {terms}  {self._speed(step)}")
         share, line = self._waiting.tell()
         if line is not None:
@@ -148,7 +149,8 @@ class Recorder:
         for name in ("total", *values["weights"]):
             self._writer.add_scalar(f"loss/{name}", values[name], step)
         for name in ("learning_rate", "momentum", "teacher_temperature", "masked"):
-            self._writer.add_scalar(f"schedule/{name}", values[name], step)
+            if values[name] is not None:
+                self._writer.add_scalar(f"schedule/{name}", values[name], step)
         for name, weight in values["weights"].items():
             self._writer.add_scalar(f"weight/{name}", weight, step)
         for name in MEASURED:

@@ -54,7 +54,7 @@ def report(
         sheet = picture_sheet(parts.objective, eval_set, eval_set.class_names, options, generator)
         sheet.save(folder / "sheet.png")
     networks: dict[str, Any] = parts.modules
-    for name in ("student", "teacher"):
+    for name in networks.keys() & {"student", "teacher"}:
         networks[name].save(folder / f"{name}.safetensors")
     found = {
         "table": rows,

@@ -13,14 +13,14 @@ from fsr.data import derive_seed
 from fsr.errors import InputError, NotFiniteError
 from fsr.objective import ObjectiveOutput
 from fsr.optim import set_learning_rate
-from fsr.presets import LOSS_TERMS
+from fsr.train._batch import Batch
 from fsr.train._parts import MASKS, NETWORK_NOISE, Parts
 
 
 def train_step(
     parts: Parts,
     step: int,
-    batches: list[Any],
+    batches: list[Batch],
     seed: int,
     waited: float,
     asked_to_stop: Callable[[], bool],
@@ -30,7 +30,7 @@ def train_step(
     Args:
         parts: everything that the step touches.
         step: completed steps.
-        batches: the micro-batches of this process, each two views and labels.
+        batches: the micro-batches of this process.
         seed: seed of the run.
         waited: seconds that this process waited for them.
         asked_to_stop: whether this process was asked to end the run.
@@ -42,13 +42,20 @@ def train_step(
     accelerator, objective = parts.accelerator, parts.objective
     set_learning_rate(parts.optimizer, parts.learning_rate(step))
     sums = torch.zeros((), device=accelerator.device)
-    for micro, (view1, view2, labels) in enumerate(batches):
+    for micro, batch in enumerate(batches):
         place = micro * accelerator.num_processes + accelerator.process_index
         torch.manual_seed(derive_seed(seed, NETWORK_NOISE, step, place))
         generator = torch.Generator().manual_seed(derive_seed(seed, MASKS, step, place))
         with accelerator.accumulate(objective.student):
             with accelerator.autocast(), _step_named(step):
-                output = objective(view1, view2, labels, step=step, generator=generator)
+                output = objective(
+                    batch.view1,
+                    batch.view2,
+                    batch.labels,
+                    step=step,
+                    generator=generator,
+                    given=batch.given,
+                )
             accelerator.backward(output.total)
         measured = _measured(output)
         sums = sums + torch.stack([value.detach().to(sums) for value in measured.values()])
@@ -56,19 +63,20 @@ def train_step(
     own = torch.cat([sums / len(batches), sums.new_tensor([float(asked_to_stop()), waited])])
     means = accelerator.reduce(own, "mean").tolist()
     values = dict(zip((*measured, "stop", "waited"), means, strict=True))
-    for name in (*LOSS_TERMS, "total"):
+    for name in (*output.weights, "total"):
         _check_finite(step, f"the {name} loss", values[name])
     norm = accelerator.clip_grad_norm_(objective.student.parameters(), parts.clip_norm)
     if accelerator.scaler is None:  # in fp16 the scaler skips such a step and goes on
         _check_finite(step, "the gradient", float(norm))
     parts.optimizer.step()
     parts.optimizer.zero_grad()
-    parts.teacher.update(objective.student, step)
+    if parts.teacher is not None:
+        parts.teacher.update(objective.student, step)
     return {
         **values,
         "gradient_norm": float(norm),
         "learning_rate": parts.learning_rate(step),
-        "momentum": parts.momentum(step),
+        "momentum": None if parts.momentum is None else parts.momentum(step),
         "teacher_temperature": output.teacher_temperature,
         "mask_strategy": output.mask_strategy,
         "weights": output.weights,

@@ -43,9 +43,10 @@ class Teaching:
 
     def __init__(self, config: Config) -> None:
         preset, steps = build_preset(config), config.steps
-        self.form = preset.target
+        # Of a method without such targets nothing of the name is logged.
+        self.form = getattr(preset, "target", "centred")
         self.enough = min(ENOUGH_NATS, math.log(config.model.projection_dim) / 2)
-        self._from = round(max(0.1, preset.teacher_temperature_warmup) * steps)
+        self._from = round(max(0.1, getattr(preset, "teacher_temperature_warmup", 0.0)) * steps)
         self._window: deque[float] = deque(maxlen=max(20, round(0.05 * steps)))
         self._rows: str | None = None
         self._told = False

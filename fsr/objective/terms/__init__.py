@@ -3,9 +3,11 @@
 from fsr.objective.terms._affinity import Affinity
 from fsr.objective.terms._auxiliary import AuxiliaryClassification
 from fsr.objective.terms._cam_consistency import CamConsistency
+from fsr.objective.terms._class_token_contrast import ClassTokenContrast
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
+from fsr.objective.terms._labelled import LabelledSegmentation
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
@@ -15,10 +17,12 @@ __all__ = [
     "Affinity",
     "AuxiliaryClassification",
     "CamConsistency",
+    "ClassTokenContrast",
     "Classification",
     "ConfidentReinforcement",
     "DenseEnergy",
     "FrozenRelations",
+    "LabelledSegmentation",
     "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr.losses import DenseEnergyLoss
-from fsr.objective._labels import PixelLabels
+from fsr.objective._labels import PhasedLabels, PixelLabels
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
 from fsr.objective._step import Step
@@ -30,7 +30,9 @@ class DenseEnergy(Term):
 
     name = "energy"
 
-    def __init__(self, labels: PixelLabels, loss: DenseEnergyLoss | None = None) -> None:
+    def __init__(
+        self, labels: PixelLabels | PhasedLabels, loss: DenseEnergyLoss | None = None
+    ) -> None:
         super().__init__()
         self.labels = labels
         self.loss = DenseEnergyLoss() if loss is None else loss

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr.losses import balanced_segmentation_loss
-from fsr.objective._labels import PixelLabels
+from fsr.objective._labels import PhasedLabels, PixelLabels
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
 from fsr.objective._step import Step
@@ -28,7 +28,7 @@ class Segmentation(Term):
 
     name = "segmentation"
 
-    def __init__(self, labels: PixelLabels) -> None:
+    def __init__(self, labels: PixelLabels | PhasedLabels) -> None:
         super().__init__()
         self.labels = labels
 

@@ -1,0 +1,82 @@
+"""The optimiser of a run and its learning rate, from the options."""
+
+from __future__ import annotations
+
+import torch
+from torch.optim import Optimizer
+
+from fsr.errors import ConfigError
+from fsr.optim import freeze_norms, parameter_groups
+from fsr.schedules import Schedule, two_poly, warmup_cosine, warmup_poly
+from fsr.segmenter import SingleStageSegmenter
+from fsr.train._options import Config
+from fsr.train._preset_options import build_preset
+
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly")
+
+
+def build_learning_rate(config: Config) -> Schedule:
+    """Return the learning rate of the encoder as a function of the step.
+
+    Args:
+        config: options of the run.
+
+    Raises:
+        ConfigError: the warm-up leaves no step for the decay, or a number is out of range.
+
+    Example:
+        >>> build_learning_rate(Config(steps=100))(100)
+        0.0
+    """
+    preset, optim, steps = build_preset(config), config.optim, config.steps
+    ratio = getattr(preset, "learning_rate_warmup_ratio", 0.1)
+    warmup = preset.learning_rate_warmup_steps()
+    try:
+        if optim.schedule == "warmup_poly":
+            return warmup_poly(
+                optim.lr,
+                warmup_steps=warmup,
+                total_steps=steps,
+                warmup_ratio=ratio,
+                power=optim.power,
+            )
+        if optim.schedule == "two_poly":
+            return two_poly(
+                optim.lr,
+                optim.lr if optim.second_lr is None else optim.second_lr,
+                at_step=round(optim.second_from * steps),
+                total_steps=steps,
+                power=optim.power,
+            )
+        return warmup_cosine(optim.lr, warmup_steps=warmup, total_steps=steps, warmup_ratio=ratio)
+    except ValueError as error:
+        where = "optim" if optim.schedule == "two_poly" else "preset.learning_rate_warmup"
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
+    """Return the optimiser over the student's groups of parameters; norms are frozen where asked.
+
+    Args:
+        config: options of the run.
+        student: the network to train, unwrapped.
+    """
+    optim = config.optim
+    if optim.freeze_norms:
+        freeze_norms(student.backbone)
+    groups = parameter_groups(
+        student,
+        optim.lr,
+        weight_decay=optim.weight_decay,
+        head_lr_scale=optim.head_lr_scale,
+        base=[name for name in ("backbone", "aggregator") if getattr(student, name) is not None],
+        classifier_lr_scale=optim.classifier_lr_scale,
+        classifiers=[
+            name for name in ("classifier", "aux_classifier") if getattr(student, name) is not None
+        ],
+        bias_lr_scale=optim.bias_lr_scale,
+    )
+    if optim.name == "sgd":
+        return torch.optim.SGD(groups, momentum=optim.sgd_momentum)
+    return torch.optim.AdamW(groups, betas=(optim.beta1, optim.beta2))
