@@ -159,7 +159,8 @@ class TwoViews:
         for step in self.steps:
             image = step(image)
         pixels = TF.to_dtype(TF.pil_to_tensor(image), torch.float32, scale=True)
-        return TF.normalize(pixels, self.mean, self.std)
+        normalised: Tensor = TF.normalize(pixels, self.mean, self.std)
+        return normalised
 
     def __repr__(self) -> str:
         steps = "".join(f", {step}" for step in self.steps)

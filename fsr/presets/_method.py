@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from fsr._core.checks import check_between, check_positive_int
@@ -71,9 +71,20 @@ class Method:
             return {"class_token": True, "global_pool": "token"}
         return {}
 
-    def resolve(self) -> dict[str, int]:
-        """Return the step at which each phase starts or ends, by field name."""
-        return {name: round(getattr(self, name) * self.total_steps) for name in self.phases}
+    def resolve(
+        self,
+        total_steps: int | None = None,
+        *,
+        momentum: float | Callable[[int], float] | None = None,
+    ) -> dict[str, int]:
+        """Return the step at which each phase starts or ends, by field name.
+
+        Args:
+            total_steps: length of the run in steps; the method's own by default.
+            momentum: the teacher's momentum, which phases of some methods wait for.
+        """
+        total = self.total_steps if total_steps is None else total_steps
+        return {name: round(getattr(self, name) * total) for name in self.phases}
 
     def learning_rate_warmup_steps(self) -> int:
         """Return the steps of the learning rate's warm-up; 0 where the method has none."""
@@ -82,6 +93,10 @@ class Method:
     def momentum_schedule(self) -> Schedule | None:
         """Return the teacher's momentum as a function of the step; None without a teacher."""
         return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields by name, as plain data."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
 
     def shortened(self: Settings) -> Settings:
         """Return the settings as a run of their length takes them where nobody sets them."""

@@ -17,7 +17,7 @@ from fsr.segmenter._multiscale import (
     scaled_size,
 )
 from fsr.segmenter._network import SingleStageSegmenter
-from fsr.segmenter._output import HEADS, Head, SegmenterOutput
+from fsr.segmenter._output import HEADS, Head, MethodOutput, SegmenterOutput
 from fsr.segmenter._parts import AGGREGATORS, DECODERS, FEATURES, Aggregator, Decoder
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "HeadInput",
     "HeadSpec",
     "MethodHead",
+    "MethodOutput",
     "Reduction",
     "SegmenterOutput",
     "SingleStageSegmenter",

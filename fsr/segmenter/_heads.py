@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, cast
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from fsr.backbone import BackboneReading, BackboneRequest
 from fsr.pooling import max_pool
 from fsr.projection import project_tokens
 from fsr.segmenter._method_head import HeadInput
-from fsr.segmenter._output import HEADS, SegmenterOutput
+from fsr.segmenter._output import HEADS, MethodOutput, SegmenterOutput
 
 # Heads that no block after the auxiliary one is needed for, and no norm.
 _EARLY = {"aux_tokens", "aux_class_logits"}
@@ -45,7 +45,10 @@ def heads_of(
     heads = Heads(network, images, mask, read, request, tokens)
     made = {name: heads.get(name, part) for name, part in wanted.items()}
     standard = {name: made.pop(name, None) for name in HEADS}
-    return SegmenterOutput(**standard, grid=read.grid, extra=made)
+    if not network.heads:
+        return SegmenterOutput(**standard, grid=read.grid)
+    # Not a subclass: the seven fields of plain networks can be unpacked.
+    return cast(SegmenterOutput, MethodOutput(**standard, grid=read.grid, extra=made))
 
 
 def _needed(network: Any, wanted: Mapping[str, slice]) -> list[str]:

@@ -56,7 +56,8 @@ class HeadInput(NamedTuple):
 
     def as_map(self, tokens: Tensor) -> Tensor:
         """Return tokens ``(B, N, D)`` as a map ``(B, D, H, W)``."""
-        return tokens.transpose(1, 2).unflatten(2, self.grid)
+        found: Tensor = tokens.transpose(1, 2).unflatten(2, self.grid)
+        return found
 
 
 class MethodHead(TypedModule):
@@ -161,7 +162,7 @@ def _build_head(name: str, spec: HeadSpec, backbone: Any, num_classes: int) -> M
             f"got {type(spec).__name__}"
         )
     options = dict(options)
-    kind = options.pop("kind", None)
+    kind = str(options.pop("kind", None))
     check_choice(f"heads[{name!r}].kind", kind, tuple(HEAD_KINDS))
     cls = HEAD_KINDS[kind]
     check_offers(backbone, cls.offers, f"heads[{name!r}]")

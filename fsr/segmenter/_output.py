@@ -34,7 +34,6 @@ class SegmenterOutput(NamedTuple):
         aux_tokens: raw output of the auxiliary block, ``(B, N, D)``.
         projections: projector outputs, ``(B, 1 + N, K)``; row 0 is the aggregated token.
         grid: patch grid ``(H, W)``, ``H * W = N``.
-        extra: the network's further heads that were asked for, by name.
     """
 
     class_logits: Tensor | None
@@ -44,21 +43,55 @@ class SegmenterOutput(NamedTuple):
     aux_tokens: Tensor | None
     projections: Tensor | None
     grid: tuple[int, int]
-    extra: Mapping[str, Tensor] = {}  # never changed in place
 
     def head(self, name: str) -> Tensor:
-        """Return a head by its name, a standard one or a further one.
+        """Return a head by its name, a standard one or one of a method.
 
         Raises:
             ValueError: it was not asked for.
         """
-        value = self.extra.get(name) if name not in HEADS else getattr(self, name)
-        if not isinstance(value, Tensor):
-            raise ValueError(f"name: expected a head that was asked for, got {name!r}")
-        return value
+        return _given(name, getattr(self, name, None))
 
     def __repr__(self) -> str:
         return shown(self)
+
+
+class MethodOutput(NamedTuple):
+    """What a forward of a network with heads of a method's own returns: one field more.
+
+    Attributes:
+        class_logits: as of :class:`SegmenterOutput`, and so on to ``grid``.
+        aux_class_logits: likewise.
+        segmentation: likewise.
+        tokens: likewise.
+        aux_tokens: likewise.
+        projections: likewise.
+        grid: likewise.
+        extra: the further heads that were asked for, by name.
+    """
+
+    class_logits: Tensor | None
+    aux_class_logits: Tensor | None
+    segmentation: Tensor | None
+    tokens: Tensor | None
+    aux_tokens: Tensor | None
+    projections: Tensor | None
+    grid: tuple[int, int]
+    extra: dict[str, Tensor]
+
+    def head(self, name: str) -> Tensor:
+        """Return a head by its name; see :meth:`SegmenterOutput.head`."""
+        return _given(name, self.extra.get(name, getattr(self, name, None)))
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+
+def _given(name: str, value: Tensor | None) -> Tensor:
+    """Return a head's value, or raise if it was not asked for."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"name: expected a head that was asked for, got {name!r}")
+    return value
 
 
 def slices_by_head(outputs: Wanted, known: Sequence[str] = HEADS) -> dict[str, slice]:

@@ -30,6 +30,7 @@ from fsr.train._parts import Parts, build_accelerator, build_parts, build_studen
 from fsr.train._preset_options import (
     CAMConfig,
     PresetConfig,
+    build_method,
     build_preset,
 )
 from fsr.train._sheet import SheetOptions, picture_sheet
@@ -58,6 +59,7 @@ __all__ = [
     "build_datasets",
     "build_drawn",
     "build_learning_rate",
+    "build_method",
     "build_optimizer",
     "build_parts",
     "build_preset",

@@ -19,7 +19,7 @@ from fsr.presets import METHODS
 from fsr.train._checks import check_data, check_ranges
 from fsr.train._files import find_config, hint
 from fsr.train._options import Config
-from fsr.train._preset_options import PresetConfig, build_preset
+from fsr.train._preset_options import PresetConfig, build_method
 
 DEFAULT = "default"
 
@@ -79,7 +79,7 @@ def print_config(config: Config) -> str:
         >>> "mask_ratio: 0.4" in text
         True
     """
-    preset = dataclasses.asdict(build_preset(config))
+    preset = build_method(config).to_dict()
     del preset["name"], preset["total_steps"]
     options = dataclasses.asdict(config)
     options["preset"] = {"base": config.preset.base, **_lists(preset)}
@@ -175,7 +175,7 @@ def _drop_others(config: Any, layer: Any) -> None:
     kept = {"base", *own, *(layer.preset or {})}
     for name in set(config.preset) - kept:
         kind = typing.get_type_hints(PresetConfig)[name]
-        config.preset[name] = kind() if dataclasses.is_dataclass(kind) else None
+        config.preset[name] = kind() if isinstance(kind, type) else None
 
 
 def _lists(value: Any) -> Any:

@@ -15,7 +15,7 @@ from fsr.data import (
 )
 from fsr.errors import ConfigError, DataError
 from fsr.train._options import Config, DataConfig
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import build_method
 
 
 class First:
@@ -85,7 +85,7 @@ def _labelled(config: Config, train: Any) -> Any:
 
 def wants_masks(config: Config) -> bool:
     """Whether the true masks of the train images are learned from: of no other method."""
-    labelled = (config.views.kind or build_preset(config).views) == "labelled"
+    labelled = (config.views.kind or build_method(config).views) == "labelled"
     return labelled and config.data.pseudo is None
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fsr.train._field import MEANING
 from fsr.train._options import Config
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import build_method
 
 
 class Option(NamedTuple):
@@ -33,7 +33,7 @@ def list_options(config: Config) -> list[Option]:
         >>> {o.name: o.value for o in list_options(Config())}["preset.mask_ratio"]
         0.4
     """
-    return list(_walk(config, {"preset": build_preset(config)}))
+    return list(_walk(config, {"preset": build_method(config)}))
 
 
 def spell_options(config: Config, width: int = 100) -> str:

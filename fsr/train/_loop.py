@@ -32,7 +32,7 @@ from fsr.train._parts import (
     build_parts,
     build_student,
 )
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import build_method
 from fsr.train._recorder import Recorder
 from fsr.train._results import report
 from fsr.train._state import latest_checkpoint, read_state, restore, run_folder, save_checkpoint
@@ -198,7 +198,7 @@ def _build(
         if broken:
             raise InputError(broken)
         student = build_student(config, train_set.class_names)
-        backbone, kind = student.backbone, build_preset(config).views
+        backbone, kind = student.backbone, build_method(config).views
         drawn = build_drawn(config, kind, backbone.mean, backbone.std, student.num_classes)
         parts = build_parts(config, student, accelerator, make_teacher)
     return parts, ViewStream(train_set, drawn, seed=config.seed, whole=True), eval_set

@@ -10,7 +10,7 @@ from fsr.optim import freeze_norms, parameter_groups
 from fsr.schedules import Schedule, two_poly, warmup_cosine, warmup_poly
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train._options import Config
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import build_method
 
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly")
@@ -29,7 +29,7 @@ def build_learning_rate(config: Config) -> Schedule:
         >>> build_learning_rate(Config(steps=100))(100)
         0.0
     """
-    preset, optim, steps = build_preset(config), config.optim, config.steps
+    preset, optim, steps = build_method(config), config.optim, config.steps
     ratio = getattr(preset, "learning_rate_warmup_ratio", 0.1)
     warmup = preset.learning_rate_warmup_steps()
     try:

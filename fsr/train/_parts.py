@@ -22,7 +22,7 @@ from fsr.train._checks import accumulation
 from fsr.train._loading import Loading, loading_here
 from fsr.train._optimizer import build_learning_rate, build_optimizer
 from fsr.train._options import Config
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import build_method
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -103,7 +103,7 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
         >>> build_student(load_config(), ["cat", "dog"]).class_names
         ('cat', 'dog')
     """
-    preset, model = build_preset(config), config.model
+    preset, model = build_method(config), config.model
     torch.manual_seed(derive_seed(config.seed, INITIAL_WEIGHTS, 0))
     student = SingleStageSegmenter(
         len(class_names),
@@ -141,7 +141,7 @@ def build_parts(
         accelerator: what :func:`build_accelerator` returned.
         make_teacher: makes the teacher from the student and its momentum.
     """
-    preset, optim = build_preset(config), config.optim
+    preset, optim = build_method(config), config.optim
     momentum = preset.momentum_schedule()
     teacher = None
     if momentum is not None:

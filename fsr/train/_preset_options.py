@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fsr.errors import ConfigError
-from fsr.presets import METHODS, CAMSource, Method, get_method
+from fsr.presets import METHODS, CAMSource, Method, Preset, get_method
 
 if typing.TYPE_CHECKING:
     from fsr.train._options import Config
@@ -78,7 +78,7 @@ class PresetConfig(_PresetFields):  # type: ignore[misc, valid-type]
     )
 
 
-def build_preset(config: Config) -> Method:
+def build_method(config: Config) -> Method:
     """Return the settings of the method with the changes of the config, for a run of its length.
 
     Where the config does not set it, the teacher's momentum is that of the preset, lowered in short
@@ -93,8 +93,8 @@ def build_preset(config: Config) -> Method:
 
     Example:
         >>> from fsr.train import Config
-        >>> build_preset(Config(steps=100)).shortened().momentum
-        0.9
+        >>> build_method(Config(steps=100)).name
+        'reference'
     """
     changes = _given(dataclasses.asdict(config.preset))
     base = changes.pop("base")
@@ -105,6 +105,26 @@ def build_preset(config: Config) -> Method:
     except (ValueError, TypeError) as error:
         text = str(error).removeprefix("preset: ")
         raise ConfigError(f"preset: {text}") from None
+    return preset
+
+
+def build_preset(config: Config) -> Preset:
+    """Return the preset of a run of FSR; see :func:`build_method`.
+
+    Args:
+        config: options of the run.
+
+    Raises:
+        ConfigError: the method is another, or a field is out of range.
+
+    Example:
+        >>> from fsr.train import Config
+        >>> build_preset(Config(steps=100)).momentum
+        0.9
+    """
+    preset = build_method(config)
+    if not isinstance(preset, Preset):
+        raise ConfigError(f"preset.base: expected a preset of FSR, got {preset.name!r}")
     return preset
 
 

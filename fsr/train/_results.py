@@ -16,7 +16,7 @@ from fsr.train._log import read_log, to_json, write_atomically
 from fsr.train._measure import all_background
 from fsr.train._options import Config
 from fsr.train._parts import SHEET, Parts
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import build_method
 from fsr.train._recorder import Recorder
 from fsr.train._sheet import SheetOptions, picture_sheet
 from fsr.train._table import results_rows, results_table, upper_bound
@@ -116,7 +116,7 @@ def _results(
     config: Config, found: dict[str, Any], circumstances: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what results.json holds: what came out, and everything that it came from."""
-    preset, evaluations = build_preset(config), found["evaluations"]
+    preset, evaluations = build_method(config), found["evaluations"]
     return {
         "table": found["table"],
         "split": config.data.eval_split,
@@ -127,7 +127,7 @@ def _results(
         "preset": {
             "name": preset.name,
             "resolved_steps": preset.resolve(),
-            "fields": asdict(preset),
+            "fields": preset.to_dict(),
         },
         "config": asdict(config),
         "versions": versions(),

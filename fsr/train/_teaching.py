@@ -10,7 +10,7 @@ from typing import Any
 
 from fsr.losses import TargetInformation
 from fsr.train._options import Config
-from fsr.train._preset_options import build_preset
+from fsr.train._preset_options import build_method
 
 # Whose targets are measured, by the term that they teach.
 ROWS = {"uncertain": "patches", "confident": "aggregate"}
@@ -42,7 +42,7 @@ class Teaching:
     """
 
     def __init__(self, config: Config) -> None:
-        preset, steps = build_preset(config), config.steps
+        preset, steps = build_method(config), config.steps
         # Of a method without such targets nothing of the name is logged.
         self.form = getattr(preset, "target", "centred")
         self.enough = min(ENOUGH_NATS, math.log(config.model.projection_dim) / 2)

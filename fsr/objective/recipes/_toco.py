@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from fsr.losses import DenseEnergyLoss
 from fsr.objective._crops import CropView, LocalCrops
@@ -45,11 +45,12 @@ def toco_recipe(
         'contrast'
     """
     final, auxiliary = CAMSource(), CAMSource(layer="auxiliary")
-    borders = {"low": settings.pseudo_low, "high": settings.pseudo_high}
-    made = partial(PixelLabels, refinement=PAR(), **borders)
-    labels = PhasedLabels(
-        made(auxiliary), made(final), round(settings.final_labels_from * settings.total_steps)
+    borders: dict[str, Any] = {"low": settings.pseudo_low, "high": settings.pseudo_high}
+    early, late = (
+        PixelLabels(source, refinement=PAR(), **borders) for source in (auxiliary, final)
     )
+    head: Any = student.heads["class_projection"]
+    labels = PhasedLabels(early, late, settings.resolve()["final_labels_from"])
     crops = LocalCrops(
         auxiliary,
         count=settings.crops,
@@ -59,7 +60,7 @@ def toco_recipe(
     )
     contrast = ClassTokenContrast(
         crops,
-        student.heads["class_projection"].projector,
+        head.projector,
         momentum=settings.head_momentum,
         temperature=settings.contrast_temperature,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,7 @@ class ClassTokenContrast(Term):
     @torch.no_grad()
     def _move(self, step: Step) -> None:
         """Move the average towards the student's head."""
-        own = step.network.heads["class_projection"].projector.parameters()
+        head: Any = step.network.heads["class_projection"]
+        own = head.projector.parameters()
         for kept, new in zip(self.average.parameters(), own, strict=True):
             kept.lerp_(new.to(kept), 1 - self.momentum)
