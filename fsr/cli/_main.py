@@ -33,6 +33,9 @@ COMMANDS = {
         "fsr.cli._prepare_voc", "Build the augmented training set of PASCAL VOC 2012."
     ),
     "prepare coco": Command("fsr.cli._prepare_coco", "Look over MS COCO 2014, and draw its masks."),
+    "methods": Command(
+        "fsr.cli._methods", "List the methods that fsr train knows, and what each needs."
+    ),
     "info": Command("fsr.cli._info", "Tell what is installed, or what a network file holds."),
 }
 
