@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from _ablation_scores import Row
-from _evidence_drawing import COLOURS, FULL, INFORMATIVE, by_seed, plain, plt, save
+from _evidence_drawing import CALLED, COLOURS, FULL, INFORMATIVE, by_seed, plain, plt, save
 from _paired import compare
 
 # What each row departs from in one thing, and what to call the row.
@@ -15,8 +15,8 @@ CHOICES = {
         "random-0.4": "masks: random",
         "random-0.2": "masks: random, ratio 0.2",
         "uncertain-0.2": "masks: uncertain, ratio 0.2",
-        "cam-strict": "masks: all uncertain patches",
-        "edge-strict": "masks: edges",
+        "cam-strict": "masks: strict, by CAM",
+        "edge-strict": "masks: strict, by edges",
     },
     "confident-mca": {"confident-gap": "pooling: average", "confident-gmp": "pooling: maximum"},
     FULL: {
@@ -64,4 +64,8 @@ def choices(runs: Sequence[Row], informative: Sequence[Row], output: Path) -> No
         axis.set_yticks(range(len(listed)), [said for *_, said in reversed(listed)], fontsize=9)
         axis.set_xlabel("points over its twin, 95% t")
         plain(axis, title)
+    if len(sides) > 1:
+        for *_, kind, _ in sides:
+            axes[1].plot([], [], "D-", color=COLOURS[kind], label=CALLED[kind], markersize=5)
+        axes[1].legend(frameon=False, fontsize=8, loc="upper right")
     save(figure, output / "choices.png")

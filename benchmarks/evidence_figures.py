@@ -76,7 +76,8 @@ def small_gain(output: Path) -> None:
         right.plot(places, said, color=COLOURS[FULL], alpha=LIGHT[kind], label=said_by)
     _nats_axis(right)
     right.set_ylabel("nats from uniform")
-    right.legend(frameon=False, fontsize=8, loc=(0.6, 0.6))
+    if right.lines[1:]:
+        right.legend(frameon=False, fontsize=8, loc=(0.6, 0.6))
     plain(right, "what the paper's targets say")
     save(figure, output / "gain.png")
 
