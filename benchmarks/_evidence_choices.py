@@ -65,7 +65,10 @@ def choices(runs: Sequence[Row], informative: Sequence[Row], output: Path) -> No
         axis.set_xlabel("points over its twin, 95% t")
         plain(axis, title)
     if len(sides) > 1:
-        for *_, kind, _ in sides:
-            axes[1].plot([], [], "D-", color=COLOURS[kind], label=CALLED[kind], markersize=5)
-        axes[1].legend(frameon=False, fontsize=8, loc="upper right")
+        marks = [
+            axes[0].plot([], [], "D-", color=COLOURS[kind], markersize=5)[0]
+            for *_, kind, _ in sides
+        ]
+        called = [CALLED[kind].removeprefix("FSR, ") for *_, kind, _ in sides]
+        axes[1].legend(marks, called, frameon=False, loc="lower right", bbox_to_anchor=(1, 1.1))
     save(figure, output / "choices.png")
