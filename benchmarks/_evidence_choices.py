@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from _ablation_scores import Row
-from _evidence_drawing import CALLED, COLOURS, FULL, INFORMATIVE, by_seed, plain, plt, save
+from _ablation_variants import FULL
+from _evidence_drawing import CALLED, COLOURS, INFORMATIVE, by_seed, plain, save
 from _paired import compare
+from matplotlib import pyplot as plt
 
 # What each row departs from in one thing, and what to call the row.
 CHOICES = {

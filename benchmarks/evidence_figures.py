@@ -31,10 +31,10 @@ from _evidence_drawing import (
     gain,
     label,
     plain,
-    plt,
     save,
 )
 from _paired import compare
+from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "ablation"

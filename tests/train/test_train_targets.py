@@ -33,8 +33,12 @@ from tests.train.test_train import (
 
 SPREAD = ("preset.target=standardised", "preset.scale_momentum=0.81")
 # What is slow and not asked about here.
-QUICK = ("preset.energy_weight=0", "preset.refine_labels=false", "data.eval_size=1")
-QUICK += ("data.workers=0",)
+QUICK = (
+    "preset.energy_weight=0",
+    "preset.refine_labels=false",
+    "data.eval_size=1",
+    "data.workers=0",
+)
 
 
 def build(tiny: Path, *overrides: str) -> Parts:  # noqa: F811
