@@ -111,9 +111,9 @@ def best_thresholds(which: str, against: str = BASELINE, name: str = "final") ->
     return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
 
-def variants(which: str) -> Rows:
-    """Return what some variants are, and by which options."""
-    done = runs("final")
+def variants(which: str, name: str = "final") -> Rows:
+    """Return what some variants are, by which options, and their runs of a file by name."""
+    done = runs(name)
     rows = []
     for variant in chosen(which):
         seeds = sum(run["variant"] == variant.name for run in done)

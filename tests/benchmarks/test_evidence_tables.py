@@ -152,6 +152,8 @@ def test_costs_and_variants_count_what_was_run(written: Any) -> None:
     assert both[2:] == ["none", "3"]
     bound = next(row for row in written.variants("1") if row[0] == "`full-masks`")
     assert bound[2:] == ["`optim.lr=1e-3`", "0"]
+    again = written.variants("1", "confirmation")
+    assert next(row for row in again if row[0] == "`both`")[3] == "2"
 
 
 def test_nothing_measured_is_an_empty_table(
