@@ -1,10 +1,12 @@
-"""The figures of the page "Evidence", from the lines that the ablation's runs wrote.
+"""The figures of the page "Evidence", from the lines that the runs wrote; nothing is trained here.
 
     python benchmarks/evidence_figures.py        # into docs/_static/evidence
 
-`pairs.png`: differences to the baseline by seed, FSR with the paper's targets and with standardised
-ones. `nats.png`: what the targets say in the course of a run. `thresholds.png`: CAM mIoU at every
-threshold. Nothing is trained here.
+One for each of its claims: `gain.png` (FSR with the paper's targets, and what these say),
+`targets.png` (with standardised ones), `choices.png` (masks, pooling, presets), `thresholds.png`
+(CAMs by threshold) and `bound.png` (beside training with full masks). Beside them `nats.png`, what
+both kinds of targets say in the course of a run, and `photographs.png`. One whose runs have not
+been made is not drawn.
 """
 
 from __future__ import annotations
@@ -16,122 +18,209 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from _ablation_scores import Row, cam_sweep_by_seed, scores_by_seed
-from _ablation_variants import BASELINE, FULL
+from _ablation_finished import finished
+from _ablation_scores import Row, cam_sweep_by_seed
+from _ablation_variants import BASELINE, FULL, VARIANTS
+from _evidence_choices import choices
+from _evidence_drawing import (
+    BEST_CAM,
+    CALLED,
+    COLOURS,
+    INFORMATIVE,
+    by_seed,
+    gain,
+    label,
+    plain,
+    save,
+)
 from _paired import compare
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "ablation"
 OUTPUT = HERE.parent / "docs" / "_static" / "evidence"
-INFORMATIVE = f"{FULL}-std"
-COLOURS = {BASELINE: "#777777", FULL: "#c97b1a", INFORMATIVE: "#1663a8"}
-CALLED = {
-    BASELINE: "baseline",
-    FULL: "FSR, the paper's targets",
-    INFORMATIVE: "FSR, standardised targets",
-}
-DPI = 130
+PROTOTYPES = 256
+OF_PAPER = {"uncertain": "L_u alone", "confident-mca": "L_c alone", FULL: "FSR: both"}
+BOUND = "full-masks"
+LIGHT = {"patches": 1.0, "aggregate": 0.55}
 
 
-def rows(name: str) -> list[Row]:
-    """Return the runs of a file; none if it is not there."""
-    path = RESULTS / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def rows(*names: str) -> list[Row]:
+    """Return the runs of some files."""
+    return [row for name in names for row in finished(RESULTS / f"{name}.jsonl")]
 
 
-def best_cam(runs: list[Row], variant: str) -> dict[int, float]:
-    """Return CAM mIoU by seed at the threshold that is best in the mean over them."""
-    sweep = cam_sweep_by_seed(runs, variant)
-    best = max(sweep, key=lambda t: statistics.fmean(sweep[t].values()))
-    return sweep[best]
+def small_gain(output: Path) -> None:
+    """Draw the gains of L_u, L_c and both beside the paper's, and what the targets said."""
+    runs = rows("final", "confirmation")
+    if not any(row["variant"] == FULL for row in runs):
+        return
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
+    base = by_seed(runs, BASELINE, "prediction")
+    for place, name in enumerate(OF_PAPER):
+        gain(left, place, by_seed(runs, name, "prediction"), base, COLOURS[FULL])
+        paper, floor = VARIANTS[name].paper, VARIANTS[BASELINE].paper
+        if paper and floor:
+            claimed = float(paper.prediction) - float(floor.prediction)
+            left.plot(place, claimed, "o", color="black", fillstyle="none")
+            label(left, claimed, place)
+    left.annotate("the paper, VOC", (0.65, 6.35), fontsize=8)
+    left.axhline(0, color="black", linewidth=0.8)
+    left.set_xticks(range(len(OF_PAPER)), list(OF_PAPER.values()))
+    left.set_xlim(-0.5, len(OF_PAPER) - 0.3)
+    left.set_ylim(top=7)
+    left.set_ylabel("points over the baseline, by seed")
+    plain(left, "prediction mIoU")
+    for kind, (places, said) in paper_nats().items():
+        said_by = "of patches" if kind == "patches" else "of the aggregate"
+        right.plot(places, said, color=COLOURS[FULL], alpha=LIGHT[kind], label=said_by)
+    _nats_axis(right)
+    right.set_ylabel("nats from uniform")
+    if right.lines[1:]:
+        right.legend(frameon=False, fontsize=8, loc=(0.6, 0.6))
+    plain(right, "what the paper's targets say")
+    save(figure, output / "gain.png")
 
 
-def pairs(output: Path) -> None:
-    """Draw differences to the baseline by seed, with their mean and t interval."""
+def informative(output: Path) -> None:
+    """Draw differences to the baseline by seed, with the paper's targets and standardised ones."""
+    scores = {
+        "prediction": "prediction mIoU",
+        "trimap": "within 3 px of a boundary",
+        BEST_CAM: "CAM mIoU, each at its best",
+    }
     sides = {FULL: rows("final"), INFORMATIVE: rows("targets")}
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
-    for axis, title in zip(axes, ("prediction mIoU", "CAM mIoU, each at its best"), strict=True):
+    _panels(sides, scores, output / "targets.png")
+
+
+def photographs(output: Path) -> None:
+    """Draw the same of the runs on photographs."""
+    scores = {
+        "prediction": "prediction mIoU",
+        "after_crf": "after a dense CRF",
+        "cam_best": "CAM mIoU, each at its best",
+    }
+    runs = finished(RESULTS.parent / "photographs" / "final.jsonl")
+    names = [name for name in (FULL, INFORMATIVE) if any(row["variant"] == name for row in runs)]
+    _panels(dict.fromkeys(names, runs), scores, output / "photographs.png")
+
+
+def _panels(sides: dict[str, list[Row]], scores: dict[str, str], path: Path) -> None:
+    """Draw one panel a score: differences of each variant to the baseline of its own runs."""
+    if not any(by_seed(runs, BASELINE, "prediction") for runs in sides.values()):
+        return
+    figure, axes = plt.subplots(1, len(scores), figsize=(8.6, 3.2), sharey=True)
+    for axis, (score, title) in zip(axes, scores.items(), strict=True):
         for place, (name, runs) in enumerate(sides.items()):
-            if title.startswith("CAM"):
-                found = [best_cam(runs, each) for each in (name, BASELINE)]
-            else:
-                found = [
-                    scores_by_seed(runs, each, "student", "prediction") for each in (name, BASELINE)
-                ]
-            mine, base = ({s: 100 * v for s, v in side.items()} for side in found)
-            each = [mine[seed] - base[seed] for seed in sorted(mine.keys() & base.keys())]
-            told = compare(mine, base)
-            spread = [place + 0.03 * (i - len(each) / 2) for i in range(len(each))]
-            axis.scatter(spread, each, s=18, color=COLOURS[name], alpha=0.6, linewidths=0)
-            low, high = told.student
-            axis.plot([place] * 2, [low, high], color=COLOURS[name], linewidth=2)
-            axis.plot(place, told.difference, "D", color=COLOURS[name], markersize=7)
-            axis.annotate(f"{told.difference:+.1f}", (place + 0.16, told.difference), va="center")
+            mine, base = (by_seed(runs, each, score) for each in (name, BASELINE))
+            gain(axis, place, mine, base, COLOURS[name])
         axis.axhline(0, color="black", linewidth=0.8)
-        axis.set_xticks(range(len(sides)), [CALLED[name].replace(", ", ",\n") for name in sides])
+        called = (CALLED[name].removeprefix("FSR, ") for name in sides)
+        wrapped = [name.replace(" targets", "\ntargets") for name in called]
+        axis.set_xticks(range(len(sides)), wrapped, fontsize=9)
         axis.set_xlim(-0.5, len(sides) - 0.3)
-        axis.set_title(title, fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
+        plain(axis, title)
     axes[0].set_ylabel("points over the baseline, by seed")
-    _save(figure, output / "pairs.png")
+    save(figure, path)
+
+
+def paper_nats() -> dict[str, tuple[list[float], list[float]]]:
+    """Return by kind of token how far the paper's targets are from uniform, by share of the run."""
+    path = RESULTS / "targets.json"
+    recorded = json.loads(path.read_text()) if path.exists() else {}
+    run: Any = next((run for name, run in recorded.items() if "paper" in name), None)
+    if run is None:
+        return {}
+    places = [record["step"] / run["steps"] for record in run["records"]]
+    return {
+        kind: (places, [run["uniform"] - record[f"{short}_entropy"] for record in run["records"]])
+        for kind, short in (("patches", "patch"), ("aggregate", "aggregate"))
+    }
 
 
 def nats(output: Path) -> None:
-    """Draw how far the targets are from uniform in the course of a run."""
+    """Draw how far the targets of both forms are from uniform in the course of a run."""
+    runs = [row["losses"] for row in rows("targets") if row["variant"] == INFORMATIVE]
+    of_paper = paper_nats()
+    if not runs or not of_paper:
+        return
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-    recorded = json.loads((RESULTS / "targets.json").read_text())
-    paper = next(run for name, run in recorded.items() if "paper" in name)
-    runs = [r["losses"] for r in rows("targets") if r["variant"] == INFORMATIVE]
-    for axis, kind, short in zip(
-        axes, ("patches", "aggregate"), ("patch", "aggregate"), strict=True
-    ):
-        places = [record["step"] / paper["steps"] for record in paper["records"]]
-        said = [paper["uniform"] - record[f"{short}_entropy"] for record in paper["records"]]
-        axis.plot(places, said, color=COLOURS[FULL], label=CALLED[FULL])
+    for axis, kind in zip(axes, ("patches", "aggregate"), strict=True):
+        axis.plot(*of_paper[kind], color=COLOURS[FULL], label=CALLED[FULL])
         tenths = zip(*(losses[f"{kind}_nats"] for losses in runs), strict=True)
         means = [statistics.fmean(values) for values in tenths]
         middles = [(part + 0.5) / len(means) for part in range(len(means))]
         axis.plot(middles, means, color=COLOURS[INFORMATIVE], label=CALLED[INFORMATIVE])
-        axis.axhline(math.log(256), color="black", linewidth=0.8, linestyle=":")
-        axis.set_title(
-            f"targets of {'patches' if kind == 'patches' else 'the aggregate'}", fontsize=10
-        )
-        axis.set_xlabel("share of the run")
-        axis.set_ylim(0, math.log(256) * 1.08)
-        axis.spines[["top", "right"]].set_visible(False)
+        _nats_axis(axis)
+        plain(axis, f"targets of {'patches' if kind == 'patches' else 'the aggregate'}")
     axes[0].set_ylabel("nats from uniform")
     axes[1].legend(frameon=False, fontsize=8, loc=(0.42, 0.68))
-    axes[0].annotate("all that 256 prototypes can say", (0.3, math.log(256) + 0.06), fontsize=8)
-    _save(figure, output / "nats.png")
+    save(figure, output / "nats.png")
+
+
+def _nats_axis(axis: Any) -> None:
+    """Draw all that there is to say, and name the axis of steps."""
+    most = math.log(PROTOTYPES)
+    axis.axhline(most, color="black", linewidth=0.8, linestyle=":")
+    axis.annotate(f"all that {PROTOTYPES} prototypes can say", (0.3, most + 0.06), fontsize=8)
+    axis.set_xlabel("share of the run")
+    axis.set_ylim(0, most * 1.08)
 
 
 def thresholds(output: Path) -> None:
-    """Draw CAM mIoU by threshold, means over the seeds."""
-    figure, axis = plt.subplots(figsize=(5.5, 3.2))
-    sides = ((BASELINE, rows("targets")), (FULL, rows("final")), (INFORMATIVE, rows("targets")))
+    """Draw CAM mIoU by threshold, and the difference to the baseline of the same runs."""
+    first, second = rows("final"), rows("targets")
+    sides = ((BASELINE, second), (FULL, first), (INFORMATIVE, second))
     sweeps = {name: cam_sweep_by_seed(runs, name) for name, runs in sides}
     # Means over the same seeds, or a line would lie higher for the seeds it has.
-    shared = set.intersection(*(set(seeds) for s in sweeps.values() for seeds in s.values()))
+    seeds = [set(side) for sweep in sweeps.values() for side in sweep.values()]
+    if not all(sweeps.values()) or not (shared := set.intersection(*seeds)):
+        return
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
+    bases = {FULL: cam_sweep_by_seed(first, BASELINE), INFORMATIVE: sweeps[BASELINE]}
     for name, sweep in sweeps.items():
-        places = sorted(sweep, key=float)
-        means = [100 * statistics.fmean(sweep[t][seed] for seed in shared) for t in places]
-        axis.plot([float(t) for t in places], means, color=COLOURS[name], label=CALLED[name])
-    axis.set_xlabel("threshold of the CAM")
-    axis.set_ylabel("CAM mIoU")
-    axis.legend(frameon=False, fontsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, output / "thresholds.png")
+        shown = {float(t): {s: 100 * sweep[t][s] for s in shared} for t in sorted(sweep, key=float)}
+        means = [statistics.fmean(side.values()) for side in shown.values()]
+        left.plot(list(shown), means, color=COLOURS[name], label=CALLED[name])
+        if name == BASELINE:
+            continue
+        base = {float(t): {s: 100 * v for s, v in side.items()} for t, side in bases[name].items()}
+        told = [compare(side, base[t]) for t, side in shown.items()]
+        right.plot(list(shown), [one.difference for one in told], color=COLOURS[name])
+        low, high = zip(*(one.student for one in told), strict=True)
+        right.fill_between(list(shown), low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
+    right.axhline(0, color="black", linewidth=0.8)
+    for axis, title in ((left, "CAM mIoU"), (right, "points over the baseline, 95% t")):
+        axis.set_xlabel("threshold of the CAM")
+        plain(axis, title)
+    left.legend(frameon=False, fontsize=8)
+    save(figure, output / "thresholds.png")
 
 
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.tight_layout()
-    figure.savefig(path, dpi=DPI)
-    plt.close(figure)
+def bound(output: Path) -> None:
+    """Draw the gains of FSR beside what the same network gains from full masks."""
+    first = rows("final", "confirmation")
+    sides = {FULL: first, INFORMATIVE: rows("targets"), BOUND: first}
+    called = {**CALLED, BOUND: "trained with full masks"}
+    if not by_seed(first, BOUND, "prediction"):
+        return
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.2), sharey=True, sharex=True)
+    titles = {"prediction": "prediction mIoU", "trimap": "within 3 px of a boundary"}
+    for axis, (score, title) in zip(axes, titles.items(), strict=True):
+        for place, (name, runs) in enumerate(reversed(sides.items())):
+            found = compare(by_seed(runs, name, score), by_seed(runs, BASELINE, score))
+            if not found.pairs:
+                continue
+            low, high = found.student
+            error = [[found.difference - low], [high - found.difference]]
+            colour = COLOURS.get(name, "#444444")
+            axis.barh(place, found.difference, 0.6, color=colour, xerr=error)
+            axis.annotate(f"{found.difference:+.1f}", (high + 0.3, place), va="center")
+        axis.set_yticks(range(len(sides)), [called[name] for name in reversed(sides)])
+        axis.set_xlabel("points over the baseline, 95% t")
+        axis.set_xlim(right=20)
+        plain(axis, title)
+    save(figure, output / "bound.png")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -139,8 +228,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, default=OUTPUT)
     output = parser.parse_args(argv).output
-    for draw in (pairs, nats, thresholds):
+    for draw in (small_gain, informative, thresholds, bound, nats, photographs):
         draw(output)
+    choices(rows("final"), rows("targets"), output)
 
 
 if __name__ == "__main__":

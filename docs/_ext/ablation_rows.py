@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 import sys
 from collections.abc import Callable
@@ -15,40 +13,21 @@ RESULTS = BENCHMARKS / "results" / "ablation"
 if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))
 
-from _ablation_scores import SCORES, changed  # noqa: E402
-from _ablation_tables import (  # noqa: E402
-    agreement_table,
-    comparison,
-    interval,
-    score_table,
-    signed,
-)
+from _ablation_finished import finished  # noqa: E402
+from _ablation_scores import SCORES  # noqa: E402
+from _ablation_tables import agreement_table, score_table  # noqa: E402
 from _ablation_thresholds import best_threshold_table, threshold_table  # noqa: E402
 from _ablation_variants import BASELINE, VARIANTS, Variant  # noqa: E402
+from leaderboard_rows import leaderboard_table  # noqa: E402
+from target_rows import information_table, initial_table, temperatures_table  # noqa: E402
 
 Rows = list[list[str]]
 NETWORKS = ("student", "teacher")
-# Pairs of seeds from which on a row stands among all others.
-LISTED_FROM = 4
 
 
 def runs(name: str) -> list[dict[str, Any]]:
-    """Return the runs of a file, those of the setting of its last line; the first of a kind.
-
-    An option that came later does not make another setting of what was run before.
-    """
-    path = RESULTS / f"{name}.jsonl"
-    if not path.exists():
-        return []
-    settings = json.loads(path.with_name(f"{name}.settings.json").read_text())
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line]
-    kept: dict[tuple[str, int], dict[str, Any]] = {}
-    for line in lines:
-        variant = VARIANTS.get(line["variant"])
-        same = variant is not None and list(variant.overrides) == line["overrides"]
-        if same and not changed(settings[line["setting"]], settings[lines[-1]["setting"]]):
-            kept.setdefault((line["variant"], line["seed"]), line)
-    return list(kept.values())
+    """Return the runs of a file that count; of several by names with ``+`` between them."""
+    return [run for one in name.split("+") for run in finished(RESULTS / f"{one}.jsonl")]
 
 
 def chosen(which: str, against: str = BASELINE) -> list[Variant]:
@@ -72,7 +51,7 @@ def scores(
     The runs are those of a file by name.
 
     Of the latter only those seeds count that another of the variants was run with, so that its mean
-    and theirs lie apart by the difference where all have the same seeds.
+    and theirs lie apart by the difference where all have the same seeds; alone it is no table.
     """
     _check(network, NETWORKS)
     _check(score, tuple(SCORES))
@@ -80,7 +59,7 @@ def scores(
     others = {variant.name for variant in listed} - {against}
     seeds = {run["seed"] for run in done if run["variant"] in others}
     kept = [run for run in done if run["variant"] != against or run["seed"] in seeds]
-    return _narrowed(score_table(kept if seeds else done, listed, network, score, against))
+    return _narrowed(score_table(kept, listed, network, score, against))
 
 
 def _narrowed(table: Rows) -> Rows:
@@ -132,9 +111,9 @@ def best_thresholds(which: str, against: str = BASELINE, name: str = "final") ->
     return [heading, *([f"`{name}`", *cells] for name, *cells in body)]
 
 
-def variants(which: str) -> Rows:
-    """Return what some variants are, and by which options."""
-    done = runs("final")
+def variants(which: str, name: str = "final") -> Rows:
+    """Return what some variants are, by which options, and their runs of a file by name."""
+    done = runs(name)
     rows = []
     for variant in chosen(which):
         seeds = sum(run["variant"] == variant.name for run in done)
@@ -145,45 +124,12 @@ def variants(which: str) -> Rows:
 
 def information(which: str, name: str = "targets") -> Rows:
     """Return what the targets said in the course of the runs of some variants, means over seeds."""
-    rows, done = [], runs(name)
-    for variant in chosen(which):
-        mine = [run["losses"] for run in done if run["variant"] == variant.name and run["scores"]]
-        for kind in ("patches", "aggregate"):
-            told = [losses for losses in mine if f"{kind}_nats" in losses]
-            if not told:
-                continue
-            cells = []
-            for what in ("nats", "information", "used"):
-                for part in (1, -1):
-                    value = statistics.fmean(losses[f"{kind}_{what}"][part] for losses in told)
-                    cells.append(f"{value:.0%}" if what == "used" else f"{value:.2f}")
-            rows.append([f"`{variant.name}`", kind, *cells])
-    heading = ["variant", "targets of"]
-    for what in ("nats to uniform", "tells apart, nats", "prototypes used"):
-        heading += [f"{what}: second tenth", "last tenth"]
-    return [heading, *rows]
+    return information_table(runs(name), chosen(which))
 
 
 def leaderboard() -> Rows:
     """Return every variant beside the baseline of its own runs, the best prediction first."""
-    rows: list[tuple[float, list[str]]] = []
-    for name in ("final", "targets"):
-        done = runs(name)
-        for variant in VARIANTS.values():
-            if variant.name == BASELINE or variant.masks:
-                continue
-            one, cam = (
-                comparison(done, variant.name, BASELINE, "student", score)
-                for score in ("prediction", "cam")
-            )
-            if one.pairs < LISTED_FROM:
-                continue
-            cells = [f"`{variant.name}`", variant.about, str(one.pairs)]
-            for found in (one, cam):
-                cells += [f"{signed(found.difference)} ({interval(found.student)})"]
-            rows.append((-one.difference, cells))
-    heading = ["variant", "what it is", "pairs", "prediction (95% t)", "CAM at 0.2 (95% t)"]
-    return [heading, *(cells for _, cells in sorted(rows, key=lambda row: row[0]))]
+    return leaderboard_table([runs(name) for name in ("final+confirmation", "targets")])
 
 
 def costs(which: str, revision: str | None = None) -> Rows:
@@ -202,36 +148,12 @@ def costs(which: str, revision: str | None = None) -> Rows:
 
 def targets() -> Rows:
     """Return what the teacher's targets said in runs of other temperatures, half-way and last."""
-    path = RESULTS / "targets.json"
-    rows = []
-    for name, run in (json.loads(path.read_text()) if path.exists() else {}).items():
-        records = run["records"]
-        for record in (records[0], records[len(records) // 2], records[-1]):
-            cells = [f"{record[key]:.2f}" for key in ("uncertain", "confident")]
-            for kind in ("patch", "aggregate"):
-                single, mean = (record[f"{kind}_{k}"] for k in ("entropy", "mean_entropy"))
-                cells += [f"{single:.2f}", f"{mean - single:.2f}"]
-            rows.append([name, str(record["step"] + 1), *cells])
-    heading = ["run", "step", "L_u", "L_c", "entropy of a patch's target", "what it tells apart"]
-    return [[*heading, "entropy of the aggregate's target", "what it tells apart"], *rows]
+    return temperatures_table(RESULTS / "targets.json")
 
 
 def initial_targets() -> Rows:
     """Return what the targets of untrained heads tell apart."""
-    path = RESULTS / "targets_initial.json"
-    records = json.loads(path.read_text()) if path.exists() else []
-    rows = [
-        [
-            str(record["prototypes"]),
-            f"{record['temperature']:g}",
-            record["of"],
-            f"{math.log(record['prototypes']):.2f}",
-            f"{record['entropy']:.2f}",
-            f"{record['mean_entropy'] - record['entropy']:.2f}",
-        ]
-        for record in records
-    ]
-    return [["prototypes", "temperature", "of", "uniform", "entropy", "what it tells apart"], *rows]
+    return initial_table(RESULTS / "targets_initial.json")
 
 
 def _check(got: str, expected: tuple[str, ...]) -> None:

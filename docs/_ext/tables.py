@@ -1,24 +1,33 @@
-"""Directives that put tables into pages, made from data at build time.
+"""Directives that put tables and figures into pages, made from data at build time.
 
 ``preset-table`` shows the presets; ``benchmark-table:: NAME`` a table of ``benchmark_rows``;
-``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``.
+``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``, ``photograph-table:: NAME
+ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: FILE`` a picture of ``_static``. The text
+inside a directive stands above its table or picture, and is left out with it where nothing was run.
+Numbers of pages are put right while they are read, see ``prose_numbers``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import ablation_rows
+import photograph_rows
 from benchmark_rows import TABLES
 from docutils import nodes
 from preset_rows import preset_rows
+from prose_numbers import renewed
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 
 class Table(SphinxDirective):
     """A table, built as nodes: text to be parsed would depend on the page's markup."""
+
+    has_content = True
 
     def rows(self) -> list[list[str]]:
         """Return the rows, the heading first; code stands between backticks."""
@@ -28,12 +37,12 @@ class Table(SphinxDirective):
         """Return the table, or a line in its place where nothing was measured."""
         heading, *rows = self.rows()
         if not rows:
-            return [nodes.paragraph("", "Not run yet.")]
+            return [] if self.content else [nodes.paragraph("", "Not run yet.")]
         group = nodes.tgroup(cols=len(heading))
         group += [nodes.colspec(colwidth=1) for _ in heading]
         group += nodes.thead("", _row(heading))
         group += nodes.tbody("", *(_row(row) for row in rows))
-        return [nodes.table("", group)]
+        return [*_inside(self), nodes.table("", group)]
 
 
 class PresetTable(Table):
@@ -58,20 +67,62 @@ class BenchmarkTable(Table):
         return TABLES[name]()
 
 
-class AblationTable(Table):
-    """What the ablation found."""
+class RunsTable(Table):
+    """What runs found."""
 
     required_arguments = 1
-    optional_arguments = max(len(signature(f).parameters) for f in ablation_rows.TABLES.values())
+    tables: dict[str, Callable[..., list[list[str]]]]
 
     def rows(self) -> list[list[str]]:
         """Return the rows, the heading first."""
         name, *arguments = self.arguments
         try:
-            rows = ablation_rows.TABLES[name](*arguments)
+            rows = self.tables[name](*arguments)
         except (KeyError, TypeError, ValueError) as error:
-            raise self.error(f"ablation-table: {self.arguments}: {error!r}") from error
+            raise self.error(f"{self.name}: {self.arguments}: {error!r}") from error
         return [[_unbroken(cell) for cell in row] for row in rows]
+
+
+class AblationTable(RunsTable):
+    """What the ablation found."""
+
+    tables = ablation_rows.TABLES
+    optional_arguments = max(len(signature(f).parameters) for f in ablation_rows.TABLES.values())
+
+
+class PhotographTable(RunsTable):
+    """What the runs on photographs found."""
+
+    tables = photograph_rows.TABLES
+    optional_arguments = max(len(signature(f).parameters) for f in photograph_rows.TABLES.values())
+
+
+class DrawnFigure(SphinxDirective):
+    """A picture that there may not be yet."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the text and the picture, or nothing where it was not drawn."""
+        path = Path("_static") / self.arguments[0]
+        if not (Path(self.env.srcdir) / path).exists():
+            return []
+        text = _inside(self)
+        called = " ".join(node.astext() for node in text)
+        return [*text, nodes.image("", uri=f"/{path.as_posix()}", alt=called)]
+
+
+def _inside(directive: SphinxDirective) -> list[nodes.Node]:
+    """Return the text that stands inside a directive."""
+    text = nodes.Element()
+    directive.state.nested_parse(directive.content, directive.content_offset, text)
+    return text.children
+
+
+def _put_numbers_right(_: Sphinx, __: str, source: list[str]) -> None:
+    """Put what the lines say into the text of a page."""
+    source[0] = renewed(source[0], keep=False)
 
 
 def _unbroken(cell: str) -> str:
@@ -97,4 +148,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("preset-table", PresetTable)
     app.add_directive("benchmark-table", BenchmarkTable)
     app.add_directive("ablation-table", AblationTable)
+    app.add_directive("photograph-table", PhotographTable)
+    app.add_directive("drawn-figure", DrawnFigure)
+    app.connect("source-read", _put_numbers_right)
     return {"parallel_read_safe": True}

@@ -152,6 +152,8 @@ def test_costs_and_variants_count_what_was_run(written: Any) -> None:
     assert both[2:] == ["none", "3"]
     bound = next(row for row in written.variants("1") if row[0] == "`full-masks`")
     assert bound[2:] == ["`optim.lr=1e-3`", "0"]
+    again = written.variants("1", "confirmation")
+    assert next(row for row in again if row[0] == "`both`")[3] == "2"
 
 
 def test_nothing_measured_is_an_empty_table(
@@ -171,9 +173,21 @@ def test_an_unknown_score_is_refused(tables: Any) -> None:
             tables.TABLES[name]("1", "miou")
 
 
+def test_what_differences_are_taken_to_is_no_table_alone(written: Any) -> None:
+    assert written.scores("5", "student", "cam")[1:] == []
+    assert written.scores("3", "student", "cam", "both")[1:] == []
+
+
+def test_runs_of_several_files_are_taken_together(written: Any) -> None:
+    assert len(written.runs("final+confirmation")) == 8
+    assert [run["seed"] for run in written.runs("confirmation")] == [8, 8, 9, 9]
+    assert written.runs("none") == []
+    with (written.RESULTS / "final.jsonl").open("a") as file:
+        file.write('{"variant": "both", "se')  # a kill left it
+    assert len(written.runs("final")) == 4
+
+
 def test_differences_can_be_taken_to_another_variant(written: Any) -> None:
-    _, both = written.scores("3", "student", "cam", "both")
-    assert both[0] == "`both`"
     assert [row[1:3] for row in written.agreement("1", "both")] == [
         ["variant", "difference"],
         ["`baseline`", "-2.5"],
@@ -221,10 +235,22 @@ def test_the_leaderboard_sorts_by_prediction_and_leaves_out_what_has_few_pairs(
         _line(tables, name, seed, 0.4 + gain) for name, gain in gains.items() for seed in range(4)
     ]
     lines += [_line(tables, "both", seed, 0.9) for seed in range(3)]
+    for line in lines:
+        cam = line["scores"]["student"]["cam"]
+        line["scores"]["student"]["cam_sweep"] = {"0.1": cam, "0.3": cam / 2}
     _write(tables.RESULTS / "final.jsonl", lines)
+    (tables.RESULTS / "confirmation.jsonl").unlink()
     _, *rows = written.leaderboard()
     assert [row[0] for row in rows] == ["`entropy`", "`otsu`"]
     assert rows[0][2:] == ["4", "+2.0 (+2.0 to +2.0)", "+4.0 (+4.0 to +4.0)"]
+
+
+def test_the_leaderboard_takes_first_runs_and_confirmation_together(written: Any) -> None:
+    lines = [json.loads(line) for line in (written.RESULTS / "final.jsonl").open()]
+    more = [_line(written, name, seed, 0.4) for name in ("baseline", "both") for seed in (2, 3)]
+    _write(written.RESULTS / "final.jsonl", [*lines, *more])
+    (row,) = written.leaderboard()[1:]
+    assert (row[0], row[2], row[-1]) == ("`both`", "6", "")  # no sweep, so no best threshold
 
 
 def test_what_was_repeated_is_the_same_to_the_last_digit(tables: Any) -> None:
@@ -237,9 +263,11 @@ def test_what_was_repeated_is_the_same_to_the_last_digit(tables: Any) -> None:
         assert (run["scores"], run["losses"]) == (other["scores"], other["losses"])
 
 
-def test_every_table_of_the_page_can_be_made(tables: Any) -> None:
-    page = (ROOT / "docs" / "evidence.md").read_text()
-    named = [line.split() for line in re.findall(r"\{ablation-table\} (.+)", page)]
+@pytest.mark.parametrize("page", ["evidence", "evidence_tables"])
+def test_every_table_of_a_page_can_be_made(tables: Any, page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    named = [line.split() for line in re.findall(r"\{ablation-table\} (.+)", text)]
+    assert named
     assert {name for name, *_ in named} <= set(tables.TABLES)
     for name, *arguments in named:
         heading, *body = tables.TABLES[name](*arguments)
