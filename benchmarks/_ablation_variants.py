@@ -226,6 +226,12 @@ _TARGETS = (
     _informative(FULL, 4),
     _informative("uncertain", 4),
     _informative("confident-mca", 4),
+    Variant(
+        "recipe",
+        4,
+        ("preset.base=paper", "preset.mask_block=1", "preset.mask_ratio_start=0.1", INFORMATIVE),
+        "preset `paper`, standardised targets, ratio rising from 0.1",
+    ),
     _informative("random-0.4", 5),
     _informative("cam-strict", 5),
     _informative("edge-strict", 5),
