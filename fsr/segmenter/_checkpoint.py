@@ -44,6 +44,7 @@ def load_network(
     path: str | Path,
     num_classes: int | None,
     parts: Mapping[str, nn.Module | None],
+    heads: Mapping[str, nn.Module],
 ) -> Network:
     """Build a saved segmenter, on the CPU and in eval mode.
 
@@ -52,6 +53,7 @@ def load_network(
         path: file that :func:`save_network` wrote.
         num_classes: number of classes that the caller needs; None takes what the file has.
         parts: modules to load into, by the constructor's argument.
+        heads: heads of a method's own to load into, by name.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -64,7 +66,10 @@ def load_network(
         raise ValueError(
             f"num_classes: expected {num_classes}, but {str(path)!r} has {arguments['num_classes']}"
         )
-    model = build(**restored_arguments(arguments, parts, path))
+    given = restored_arguments(arguments, parts, path)
+    if arguments.get("heads"):
+        given["heads"] = restored_heads(arguments["heads"], heads, path)
+    model = build(**given)
     load_strictly(model, state, path)
     network: Any = model
     network._arguments["pretrained"] = arguments["pretrained"]
@@ -170,6 +175,20 @@ def restored_arguments(
     if isinstance(restored["image_size"], list):
         restored["image_size"] = tuple(restored["image_size"])
     return restored
+
+
+def restored_heads(
+    recorded: Mapping[str, Any], given: Mapping[str, nn.Module], path: str | Path
+) -> dict[str, Any]:
+    """Return the heads that a file records, with the modules given for those that need one."""
+    heads: dict[str, Any] = {**recorded, **given}
+    for name, head in heads.items():
+        if isinstance(head, Mapping) and "module" in head:
+            raise ValueError(
+                f"heads[{name!r}]: {str(path)!r} was built from a module, {head['module']}; "
+                f"give one: load(path, heads={{{name!r}: module}})"
+            )
+    return heads
 
 
 def load_strictly(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> None:

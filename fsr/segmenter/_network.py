@@ -13,7 +13,7 @@ from fsr._core.module import TypedModule
 from fsr.segmenter._checkpoint import load_network, save_network
 from fsr.segmenter._heads import heads_of
 from fsr.segmenter._inference import attention_of, cams_of, probabilities_of
-from fsr.segmenter._method_head import HeadSpec, build_heads
+from fsr.segmenter._method_head import HeadSpec, MethodHead, build_heads
 from fsr.segmenter._multiscale import Reduction
 from fsr.segmenter._output import HEADS, SegmenterOutput, Wanted, slices_by_head
 from fsr.segmenter._parts import (
@@ -250,6 +250,7 @@ class SingleStageSegmenter(TypedModule):
         aggregator: nn.Module | None = None,
         projector: nn.Module | None = None,
         decoder: nn.Module | None = None,
+        heads: Mapping[str, MethodHead] | None = None,
     ) -> SingleStageSegmenter:
         """Build a saved model, on the CPU and in eval mode. No file is ever unpickled.
 
@@ -260,6 +261,7 @@ class SingleStageSegmenter(TypedModule):
             aggregator: likewise.
             projector: likewise.
             decoder: likewise.
+            heads: likewise, by name.
 
         Returns:
             The model, with its ``class_names``.
@@ -270,4 +272,4 @@ class SingleStageSegmenter(TypedModule):
                 needs a module, or does not fit the module given.
         """
         parts = dict(zip(PARTS, (backbone, aggregator, projector, decoder), strict=True))
-        return load_network(cls, path, num_classes, parts)
+        return load_network(cls, path, num_classes, parts, heads or {})

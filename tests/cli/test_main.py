@@ -44,7 +44,7 @@ def test_it_lists_the_commands_and_the_exit_statuses(
     out = capsys.readouterr().out
     assert list(COMMANDS) == [
         *("train", "evaluate", "predict", "export"),
-        *("prepare folder", "prepare voc", "prepare coco", "info"),
+        *("prepare folder", "prepare voc", "prepare coco", "methods", "info"),
     ]
     for name, command in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(command.summary)}$", out, re.MULTILINE)
@@ -109,7 +109,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     [
         (
             ["evalute", "model"],
-            "fsr: error: expected a command (train, evaluate, predict, export, prepare, info), "
+            "fsr: error: expected a command (train, evaluate, predict, export, prepare, methods, "
+            "info), "
             "got 'evalute' (did you mean evaluate?)",
         ),
         (
