@@ -85,7 +85,8 @@ def stage_names(
 ) -> dict[str, Tensor]:
     """Bring a state of a whole network to the names of its stages; what only it has goes.
 
-    timm flattens the outermost sequences of a network of stages: ``stages.0.`` is ``stages_0.``.
+    timm flattens the outermost sequences of a network of stages: ``stages.0.`` is ``stages_0.``;
+    of other networks it hands out maps through a wrapper that has the network as its ``model``.
 
     Args:
         expected: names of the stages.
@@ -99,8 +100,8 @@ def stage_names(
     """
     result: dict[str, Tensor] = {}
     for key, value in state.items():
-        flat = key.replace(".", "_", 1)
-        name = flat if key not in expected and flat in expected else key
+        forms = (key, key.replace(".", "_", 1), f"model.{key}")
+        name = next((form for form in forms if form in expected), key)
         if name in expected or key not in whole:
             result[name] = value
     return result

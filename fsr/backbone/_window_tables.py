@@ -37,7 +37,8 @@ def fit_window_table(table: Tensor, window: tuple[int, int], wanted: tuple[int, 
         rows, columns = (
             slice(old - new, old + new - 1) for old, new in zip(window, wanted, strict=True)
         )
-        return maps[rows, columns].flatten(0, 1)
+        central: Tensor = maps[rows, columns].flatten(0, 1)
+        return central
     shape = ((2 * wanted[0] - 1) * (2 * wanted[1] - 1), table.shape[1])
     resized: Tensor = resize_rel_pos_bias_table(table, new_window_size=wanted, new_bias_shape=shape)
     return resized

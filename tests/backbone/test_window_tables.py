@@ -110,6 +110,17 @@ def test_a_state_comes_back_into_a_network_built_alike(name: str, tmp_path: Path
     assert torch.equal(again(images).tokens, backbone(images).tokens)
 
 
+def test_offsets_over_a_whole_map_are_kept_as_those_of_a_window_are(tmp_path: Path) -> None:
+    name = "coatnet_pico_rw_224"
+    whole = timm.create_model(name)
+    save(whole.state_dict(), tmp_path / "weights.pth")
+    backbone = FeatureBackbone(name, pretrained=tmp_path / "weights.pth", image_size=96)
+    theirs = whole.stages[3].blocks[0].attn.rel_pos.get_bias()
+    own = backbone.model.stages_3.blocks[0].attn.rel_pos.get_bias()
+    corner = torch.arange(49).view(7, 7)[:3, :3].flatten()
+    torch.testing.assert_close(own, theirs[:, :, corner][..., corner])
+
+
 def test_a_window_that_was_named_as_trained_stays() -> None:
     options = {**SMALL, "pretrained_window_sizes": (12, 12, 12, 6)}
     backbone = FeatureBackbone(SWIN2, image_size=96, options=options)
