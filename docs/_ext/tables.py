@@ -5,6 +5,7 @@
 ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: FILE`` a picture of ``_static``. The text
 inside a directive stands above its table or picture, and is left out with it where nothing was run.
 Numbers of pages are put right while they are read, see ``prose_numbers``.
+``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``; ``method-table`` the methods.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import ablation_rows
 import photograph_rows
 from benchmark_rows import TABLES
 from docutils import nodes
+from method_rows import method_rows
 from preset_rows import preset_rows
 from prose_numbers import renewed
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -125,6 +128,26 @@ def _put_numbers_right(_: Sphinx, __: str, source: list[str]) -> None:
     source[0] = renewed(source[0], keep=False)
 
 
+class MethodTable(Table):
+    """The methods of the paper's comparison."""
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first."""
+        return method_rows()
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table, each public name in it a link to its documentation."""
+        (table,) = super().run()
+        for code in list(table.findall(nodes.literal)):
+            name = code.astext()
+            link = pending_xref(
+                "", refdomain="py", reftype="obj", reftarget=name, refexplicit=True, refwarn=True
+            )
+            link += nodes.literal(name, name.rpartition(".")[2])
+            code.replace_self(link)
+        return [table]
+
+
 def _unbroken(cell: str) -> str:
     """Keep an interval, or a mean and its deviation, on one line."""
     return cell.replace(" to ", "\u00a0to\u00a0").replace(" ± ", "\u00a0±\u00a0")
@@ -151,4 +174,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("photograph-table", PhotographTable)
     app.add_directive("drawn-figure", DrawnFigure)
     app.connect("source-read", _put_numbers_right)
+    app.add_directive("method-table", MethodTable)
     return {"parallel_read_safe": True}
