@@ -4,8 +4,8 @@
 ``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``, ``photograph-table:: NAME
 ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: FILE`` a picture of ``_static``. The text
 inside a directive stands above its table or picture, and is left out with it where nothing was run.
-Numbers of pages are put right while they are read, see ``prose_numbers``.
-``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``; ``method-table`` the methods.
+``method-table`` shows the methods. Numbers of pages are put right while they are read, see
+``prose_numbers``.
 """
 
 from __future__ import annotations

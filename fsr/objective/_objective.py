@@ -116,7 +116,9 @@ class TrainingObjective(TypedModule):
         self.weights = recipe.schedules()
         self.terms = nn.ModuleDict({name: each.term for name, each in recipe.terms.items()})
         self.masks = nn.ModuleDict({str(view): part for view, part in recipe.masks.items()})
-        self.made_views = nn.ModuleDict({str(view): part for view, part in recipe.views.items()})
+        self.made_views = nn.ModuleDict(
+            {str(view): part for view, part in recipe.made_views().items()}
+        )
         check_offers(network.backbone, recipe.offers, recipe.name)
         for part in self.modules():
             if isinstance(part, Part):

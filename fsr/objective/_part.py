@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -67,6 +68,10 @@ class Term(Part):
     """
 
     name: str = ""
+
+    def views(self) -> Mapping[int, Part]:
+        """Return the parts that make further views which the term reads, by number from 2."""
+        return {}
 
     def forward(self, step: Step) -> Tensor:
         """Return the term at a step, a scalar."""

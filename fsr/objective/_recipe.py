@@ -120,6 +120,17 @@ class Recipe:
             joined[name] = weighted
         return replace(self, terms=joined)
 
+    def made_views(self) -> dict[int, Part]:
+        """Return the parts that make further views: those of the terms, then the recipe's own."""
+        found: dict[int, Part] = {}
+        for name, each in self.terms.items():
+            for view, part in each.term.views().items():
+                if found.setdefault(view, part) is not part:
+                    raise ValueError(
+                        f"views: expected one part for view {view}, the term {name!r} has another"
+                    )
+        return {**found, **self.views}
+
     def schedules(self) -> dict[str, Schedule]:
         """Return the weight of each term as a function of the step."""
         return {name: each.schedule(self.total_steps) for name, each in self.terms.items()}
@@ -132,12 +143,12 @@ def needs_of(recipe: Recipe, weights: Mapping[str, Schedule]) -> dict[str, Needs
         recipe: the recipe.
         weights: weight of each term by step; at weight 0 it reads nothing.
     """
-    found = dict.fromkeys(recipe.terms, Needs())
+    found, made = dict.fromkeys(recipe.terms, Needs()), recipe.made_views()
     for step in (0, recipe.total_steps):
         for name, each in recipe.terms.items():
             needs = each.term.needs(step) if weights[name](step) != 0 else Needs()
             for view in needs.student:
-                for part in (recipe.masks.get(view), recipe.views.get(view)):
+                for part in (recipe.masks.get(view), made.get(view)):
                     needs |= Needs() if part is None else part.needs(step)
             found[name] |= needs.complete()
     return found

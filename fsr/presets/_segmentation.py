@@ -16,8 +16,6 @@ class Supervised(Method):
     Args:
         name: what to call it.
         segmentation_weight: weight of the cross entropy.
-        trust: weights up to this count this much, others 1, where maps of weights are given; None
-            takes the weights as they are.
         learning_rate_warmup: fraction of the run of the learning rate's linear warm-up.
         learning_rate_warmup_ratio: where that warm-up starts, relative to the base rate.
         drop_path_rate: stochastic depth of the encoder.
@@ -30,7 +28,6 @@ class Supervised(Method):
 
     name: str = "segmentation"
     segmentation_weight: float = 1.0
-    trust: float | None = None
     learning_rate_warmup: float = 0.05
     learning_rate_warmup_ratio: float = 0.1
     drop_path_rate: float = 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fsr.losses import DenseEnergyLoss
-from fsr.objective._crops import CropView, LocalCrops
+from fsr.objective._crops import LocalCrops
 from fsr.objective._labels import PhasedLabels, PixelLabels, TokenLabels
 from fsr.objective._recipe import Recipe, Weighted
 from fsr.objective.recipes._build import build_recipe
@@ -77,7 +77,6 @@ def toco_recipe(
     return Recipe(
         name=settings.name,
         terms={each.term.name: each for each in weighted},
-        views={3: CropView(crops)},
         total_steps=settings.total_steps,
         offers=settings.offers,
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fsr.losses import class_token_contrast
-from fsr.objective._crops import LocalCrops
+from fsr.objective._crops import CropView, LocalCrops
 from fsr.objective._needs import Needs
-from fsr.objective._part import Term
+from fsr.objective._part import Part, Term
 from fsr.objective._step import Step
 
 
@@ -50,6 +51,10 @@ class ClassTokenContrast(Term):
         super().__init__()
         self.crops, self.momentum, self.temperature = crops, momentum, temperature
         self.average = copy.deepcopy(projector).requires_grad_(False)
+
+    def views(self) -> Mapping[int, Part]:
+        """Return the crops as view 3."""
+        return {3: CropView(self.crops)}
 
     def needs(self, number: int) -> Needs:
         """Return class tokens of both views, projections of these and of the crops."""

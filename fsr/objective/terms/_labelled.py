@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fsr.losses import pixel_cross_entropy
+from fsr._core.labels import IGNORE
+from fsr.losses import pixel_cross_entropy, underfit, weighted_cross_entropy
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
 from fsr.objective._step import Step
@@ -14,7 +15,13 @@ class LabelledSegmentation(Term):
     """Mean cross entropy over the labelled pixels of view 1, weighted where weights are given.
 
     Args:
-        trust: weights up to this count this much, others 1; None takes weights as they are.
+        trust: where weights are given, threshold of :func:`fsr.losses.weighted_cross_entropy`; None
+            multiplies each pixel by its weight instead.
+        ceiling: where no weights are given, easy batches teach no pixel more than this, see
+            :func:`fsr.losses.underfit`; None: no such thing.
+
+    Source:
+        The threshold and the ceiling are URN's (Li et al., AAAI 2022; XMed-Lab/URN@5e56e5e).
 
     Example:
         >>> LabelledSegmentation().needs(0).student
@@ -23,9 +30,9 @@ class LabelledSegmentation(Term):
 
     name = "segmentation"
 
-    def __init__(self, trust: float | None = None) -> None:
+    def __init__(self, *, trust: float | None = None, ceiling: float | None = None) -> None:
         super().__init__()
-        self.trust = trust
+        self.trust, self.ceiling = trust, ceiling
 
     def needs(self, number: int) -> Needs:
         """Return the decoder's logits."""
@@ -38,10 +45,11 @@ class LabelledSegmentation(Term):
             raise ValueError("given: expected the label maps of view 1 as 'masks', got none")
         logits = step.student("segmentation", 1)
         step.seen |= {"segmentation_logits": logits.detach(), "pseudo_labels": labels}
-        entropy = pixel_cross_entropy(logits, labels, 255)
-        count = (labels != 255).sum().clamp(min=1)
+        if weights is not None and self.trust is not None:
+            return weighted_cross_entropy(logits, labels, 255 * weights, self.trust)
+        entropy = pixel_cross_entropy(logits, labels, IGNORE)
         if weights is not None:
-            if self.trust is not None:
-                weights = (weights > self.trust).to(entropy) * (1 - self.trust) + self.trust
             entropy = entropy * weights
-        return entropy.sum() / count
+        elif self.ceiling is not None:
+            entropy = underfit(entropy, ceiling=self.ceiling)
+        return entropy.sum() / (labels != IGNORE).sum().clamp(min=1)
