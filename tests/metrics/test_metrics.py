@@ -25,6 +25,7 @@ from fsr.metrics import (
     ThresholdSweep,
     TrimapMetrics,
 )
+from tests.processes import run_together
 
 Parity = Callable[[str], dict[str, torch.Tensor]]
 
@@ -351,7 +352,7 @@ def count_one_process(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_together_equal_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(count_one_process, args=(2, str(tmp_path)), nprocs=2)
+    run_together(count_one_process, 2, str(tmp_path))
     alone = SegmentationMetrics(2)
     for rank in range(2):
         alone.update(*maps(2, seed=rank))
