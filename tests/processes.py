@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 # No optional package may be among them, and nothing of ours.
 LOADED = ["torch", "torchvision", "timm", "pytest", "hypothesis"]
-METHOD = "forkserver"
+METHOD: Final = "forkserver"
 FORKED = multiprocessing.get_context(METHOD)
 FORKED.set_forkserver_preload(LOADED)
 
@@ -74,6 +74,8 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if "OMP_NUM_THREADS" in environment:  # torch reads it when it is loaded, which it is
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     sys.argv = list(argv)
     # Not what pytest put there for itself, such as the folder of the benchmarks.
     others = [path for path in sys.path if Path(path) not in (ROOT, ROOT / "benchmarks", Path())]
