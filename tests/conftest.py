@@ -20,6 +20,8 @@ from tests.processes import FORKED
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Else Inductor starts processes of its own, each of which loads torch, to compile in.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 # Property tests run the same cases every time: a failure must be repeatable, and no test is timed.
 settings.register_profile(
@@ -33,6 +35,16 @@ settings.load_profile("repeatable")
 
 PARITY = Path(__file__).parent / "parity"
 Arrays = dict[str, NDArray[np.generic]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist hand modules out as they are collected, the many short doctests last.
+
+    It would start with the modules of most tests; slow ones of few tests would come last, and one
+    process would wait for another.
+    """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 @pytest.fixture(autouse=True)
