@@ -20,8 +20,6 @@ from tests.processes import FORKED
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    # Else Inductor starts processes of its own, each of which loads torch, to compile in.
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 # Property tests run the same cases every time: a failure must be repeatable, and no test is timed.
 settings.register_profile(
