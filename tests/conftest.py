@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
+
+from tests.processes import FORKED
 
 # Several test processes share the cores: a process that took them all would slow every other, and
 # so would the programs that tests start.
@@ -32,9 +35,26 @@ PARITY = Path(__file__).parent / "parity"
 Arrays = dict[str, NDArray[np.generic]]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist hand modules out as they are collected, the many short doctests last.
+
+    It would start with the modules of most tests; slow ones of few tests would come last, and one
+    process would wait for another.
+    """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def forked_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pools of the dense CRF start processes that have loaded torch; they spawn theirs."""
+    forked = SimpleNamespace(get_context=lambda method: FORKED)
+    monkeypatch.setattr("fsr.refine._crf_pool.multiprocessing", forked)
 
 
 @pytest.fixture(scope="session")

@@ -97,4 +97,6 @@ class Hidden:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Hidden())
+for name in [name for name in sys.modules if name.partition(".")[0] in {packages!r}]:
+    del sys.modules[name]
 """

@@ -20,6 +20,7 @@ import pytest
 import fsr
 from fsr._core.moved import MOVED
 from tests.helpers import code_that_hides
+from tests.processes import run_code
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(fsr.__file__).parent
@@ -49,10 +50,10 @@ COMPONENTS = [
 ]
 
 
-def run_python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter that finds this checkout."""
     return subprocess.run(
-        [sys.executable, *options, "-c", code],
+        [sys.executable, "-c", code],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -83,7 +84,7 @@ def public_objects(module: ModuleType) -> list[tuple[str, object]]:
 
 @pytest.fixture(scope="module")
 def first_import(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What one fresh interpreter reports about loading all components; it goes to a file."""
+    """What one new process reports about loading all components; it goes to a file."""
     report = tmp_path_factory.mktemp("import") / "report.json"
     # torch and timm come first, since their own time and warnings are not ours to answer for.
     code = f"""
@@ -94,18 +95,18 @@ def state():
     return [torch.initial_seed(), hash(random.getstate()), str(torch.get_default_dtype()),
             torch.get_num_threads(), len(logging.getLogger().handlers)]
 
-before, loaded, start = state(), set(sys.modules), time.perf_counter()
+before, loaded, start = state(), set(sys.modules), time.process_time()
 warnings.simplefilter("error")
 import fsr
 for name in fsr.__all__:
     getattr(fsr, name)
 pathlib.Path({str(report)!r}).write_text(json.dumps({{
-    "seconds": time.perf_counter() - start,
+    "seconds": time.process_time() - start,
     "state_kept": before == state(),
     "lazy": [name for name in {LAZY!r} if name in sys.modules and name not in loaded],
 }}))
 """
-    done = run_python(code)
+    done = run_code(code)
     found: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
     return found | {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 
@@ -141,7 +142,7 @@ print("torch" in sys.modules, UncertainMasker is fsr.masking.UncertainMasker)
 
 def test_every_module_imports_without_any_extra() -> None:
     imports = f"import importlib\nfor name in {module_names()!r}: importlib.import_module(name)"
-    done = run_python(code_that_hides(EXTRAS) + imports)
+    done = run_code(code_that_hides(EXTRAS) + imports)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -314,7 +315,7 @@ def test_a_file_imports_only_faces_of_rooms_below_its_own(path: Path) -> None:
 def test_every_room_of_the_package_is_reached_after_importing_it_alone() -> None:
     rooms = [room for room in ROOMS if not room.startswith("_")]
     names = ", ".join(f"fsr.{room}.__name__" for room in rooms)
-    done = run_python(f"import fsr\nassert set({rooms!r}) <= set(dir(fsr))\nprint({names})")
+    done = run_code(f"import fsr\nassert set({rooms!r}) <= set(dir(fsr))\nprint({names})")
     assert done.stdout.split() == [f"fsr.{room}" for room in rooms], done.stderr
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import pkgutil
 import re
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 import fsr
 from fsr.presets import PRESETS, Preset
 from tests.helpers import code_that_hides
+from tests.processes import run_script
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -86,15 +85,7 @@ def test_python_snippets_of_a_page_run_in_order_and_without_any_extra(
     # matplotlib stays: torchmetrics imports it wherever it is installed.
     extras = ["accelerate", "omegaconf", "pycocotools", "pydensecrf", "skimage", "tensorboard"]
     script.write_text(code_that_hides(extras) + "\n".join(fenced(page, "python")))
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    done = run_script(script, folder=tmp_path, environment={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
 
 

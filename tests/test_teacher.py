@@ -24,6 +24,7 @@ from tests.helpers import (
     assert_pickles,
     assert_state_dict_round_trip,
 )
+from tests.processes import run_together
 
 
 def network() -> nn.Sequential:
@@ -385,7 +386,7 @@ def train_one_process(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_teachers_of_two_processes_stay_equal_and_equal_to_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train_one_process, args=(2, str(tmp_path)), nprocs=2)
+    run_together(train_one_process, 2, str(tmp_path))
     (tmp_path / "rendezvous").unlink(missing_ok=True)
     train_one_process(0, 1, str(tmp_path))
     first, second, alone = (

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from fsr.data._coco_shapes import collect_shapes
 from fsr.data._files import read_label_map
 from fsr.errors import DataError, MissingDataError
 from tests.helpers import code_that_hides
+from tests.processes import run_code
 
 codec = pytest.importorskip("pycocotools.mask")
 
@@ -438,7 +437,7 @@ def test_without_pycocotools_the_extra_is_named(coco: Path) -> None:
     code = code_that_hides(["pycocotools"]) + (
         f"from fsr.data import COCO2014\nCOCO2014({str(coco)!r})\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_code(code)
     assert "pip install 'fsr-wsss[coco]'" in done.stderr
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from fsr.data._files import read_label_map
 from fsr.data._sbd import find_sbd_root, read_sbd_mask, train_aug_names
 from fsr.errors import DataError, MissingDataError
 from tests.helpers import code_that_hides
+from tests.processes import run_code
 
 scipy_io = pytest.importorskip("scipy.io")
 sparse = pytest.importorskip("scipy.sparse")
@@ -167,7 +166,7 @@ def test_without_scipy_the_extra_is_named(tmp_path: Path) -> None:
         "from pathlib import Path\nfrom fsr.data._sbd import build_train_aug\n"
         f"build_train_aug(Path({str(voc)!r}), Path({str(sbd)!r}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_code(code)
     assert "pip install 'fsr-wsss[voc]'" in done.stderr
 
 

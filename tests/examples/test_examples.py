@@ -27,6 +27,7 @@ from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, Scenes, write_label_map
 from fsr.inference import predict_paths
 from fsr.losses import patch_token_contrast
 from fsr.presets import LOSS_TERMS
+from tests.processes import run_script
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -37,6 +38,10 @@ SMALL = ["--backbone", "fsr_scenes_tiny", "--image-size", "64", "--batch-size", 
 
 def run(name: str, *arguments: str | Path, launcher: tuple[str, ...] = ()) -> tuple[int, str, str]:
     """Run a script in a process of its own; return its exit status and what it printed."""
+    if not launcher:
+        script, options = EXAMPLES / f"{name}.py", map(str, arguments)
+        done = run_script(script, *options, environment={"OMP_NUM_THREADS": "1"})
+        return done.returncode, done.stdout, done.stderr
     done = subprocess.run(
         [sys.executable, *launcher, str(EXAMPLES / f"{name}.py"), *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

@@ -24,6 +24,7 @@ from fsr.metrics import SegmentationMetrics, TrimapMetrics
 from fsr.refine import PAR, pseudo_labels
 from tests.helpers import assert_same
 from tests.inference.test_inference import CLASSES, ONE_PASS, build, normalised, samples
+from tests.processes import run_together
 
 NAMES = ("cat", "dog", "cow")
 EVERYTHING: dict[str, Any] = {
@@ -193,7 +194,7 @@ def _in_process(rank: int, folder: str) -> None:
 
 
 def test_two_processes_agree_exactly_with_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_in_process, (str(tmp_path),), nprocs=2)
+    run_together(_in_process, str(tmp_path))
     one = evaluate(build(), Broken(bad=(2,)), crf=invert, on_error="skip", **EVERYTHING)
     for rank in range(2):
         assert (tmp_path / f"{rank}.json").read_text() == plain(one)

@@ -29,6 +29,7 @@ from fsr.inference._provenance import weights_hash
 from fsr.refine import PAR, pseudo_labels
 from fsr.segmenter import SingleStageSegmenter
 from tests.helpers import assert_same
+from tests.processes import run_together
 
 CLASSES = len(VOC_CLASSES)
 SIZES = ((32, 40), (29, 35), (32, 40), (17, 50))
@@ -551,7 +552,7 @@ def _export_in_process(rank: int, folder: str) -> None:
 
 
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_export_in_process, (str(tmp_path),), nprocs=2)
+    run_together(_export_in_process, str(tmp_path))
     expected = export_pseudo_labels(
         build(), Source((1,)), tmp_path / "one", on_error="skip", **ONCE
     )

@@ -23,6 +23,7 @@ from fsr.projection import ProjectionHead
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher
 from tests.helpers import assert_same
+from tests.processes import run_together
 
 CLASSES = 3
 ONE_PASS: dict[str, Any] = {"scales": (1.0,), "cam_scales": (1.0,), "flip": False}
@@ -301,7 +302,7 @@ def _evaluate_in_process(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_count_what_one_counts(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_evaluate_in_process, (str(tmp_path),), nprocs=2)
+    run_together(_evaluate_in_process, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first == second
     scores, images, of_one = first

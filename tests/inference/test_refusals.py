@@ -115,6 +115,7 @@ def test_an_evaluation_stops_at_an_image_that_the_crf_refuses(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_pools")
 def test_processes_that_refuse_an_image_do_the_others(model: SingleStageSegmenter) -> None:
     data = samples(SIZES)
     with CRFPool(Picky(), 2) as pool:

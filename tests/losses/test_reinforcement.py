@@ -29,6 +29,7 @@ from tests.helpers import (
     assert_pickles,
     assert_state_dict_round_trip,
 )
+from tests.processes import run_together
 
 Case = tuple[Tensor, Tensor, Tensor, Tensor]
 Floats = NDArray[np.float64]
@@ -375,7 +376,7 @@ def in_one_process(rank: int, folder: str) -> None:
 def test_two_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> None:
     case = make_case(batch=3)
     torch.save(case, tmp_path / "case.pt")
-    torch.multiprocessing.spawn(in_one_process, (str(tmp_path),), nprocs=len(SHARES))
+    run_together(in_one_process, str(tmp_path), processes=len(SHARES))
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
     student, *rest = case

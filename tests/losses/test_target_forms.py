@@ -37,6 +37,7 @@ from tests.helpers import (
     assert_pickles,
     assert_state_dict_round_trip,
 )
+from tests.processes import run_together
 
 Floats = NDArray[np.float64]
 FORMS = ("centred", "standardised", "sinkhorn")
@@ -367,7 +368,7 @@ def test_two_uneven_processes_equal_one_on_the_joined_batch(tmp_path: Path) -> N
     data = case()
     student, view1, view2, mask = data
     torch.save(data, tmp_path / "case.pt")
-    torch.multiprocessing.spawn(in_one_process, (str(tmp_path),), nprocs=2)
+    run_together(in_one_process, str(tmp_path))
     for form in NEW:
         loss = SelfReinforcementLoss(5, target=form, scale_momentum=0.5).double()
         for factor in (1, 2):

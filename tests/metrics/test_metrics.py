@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from fsr.metrics import (
     ThresholdSweep,
     TrimapMetrics,
 )
+from tests.processes import run_code, run_together
 
 Parity = Callable[[str], dict[str, torch.Tensor]]
 
@@ -261,9 +260,7 @@ def test_bad_arguments_are_refused_by_name() -> None:
 
 def test_importing_metrics_leaves_torchmetrics_alone() -> None:
     command = "import sys, fsr.metrics as m; m.LabelF1(2); print('torchmetrics' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, check=True
-    )
+    done = run_code(command)
     assert done.stdout.strip() == "False"
     assert done.stderr == ""
 
@@ -351,7 +348,7 @@ def count_one_process(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_together_equal_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(count_one_process, args=(2, str(tmp_path)), nprocs=2)
+    run_together(count_one_process, 2, str(tmp_path))
     alone = SegmentationMetrics(2)
     for rank in range(2):
         alone.update(*maps(2, seed=rank))

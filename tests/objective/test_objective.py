@@ -31,6 +31,7 @@ from fsr.refine import PAR, pseudo_labels
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher
 from tests.helpers import assert_same
+from tests.processes import run_together
 
 CLASSES, SIZE, GRID = 3, 64, (8, 8)
 MEAN, STD = (
@@ -732,7 +733,7 @@ def _train_in_process(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_agree_without_a_search_for_unused_parameters(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_train_in_process, (str(tmp_path),), nprocs=2)
+    run_together(_train_in_process, str(tmp_path))
     for preset in PRESETS:
         (gradients, state), (other_gradients, other_state) = (
             torch.load(tmp_path / f"{preset}{rank}.pt", weights_only=True) for rank in (0, 1)

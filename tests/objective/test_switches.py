@@ -42,6 +42,7 @@ from tests.objective.test_objective import (
 )
 from tests.objective.test_terms import Half, networks, step_of
 from tests.presets.test_switches import OFF
+from tests.processes import run_together
 
 SWITCHES: list[dict[str, Any]] = [
     *({"uncertain_form": form} for form in REGRESSION_FORMS),
@@ -424,7 +425,7 @@ def _train_in_process(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_agree_without_a_search_for_unused_parameters(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_train_in_process, (str(tmp_path),), nprocs=2)
+    run_together(_train_in_process, str(tmp_path))
     for index in range(len(SWITCHES)):
         own, other = (
             torch.load(tmp_path / f"{index}-{rank}.pt", weights_only=True) for rank in (0, 1)

@@ -57,6 +57,7 @@ def test_results_come_in_order_and_bounded(workers: int) -> None:
     assert drawn == list(range(9))
 
 
+@pytest.mark.usefixtures("forked_pools")
 def test_a_pool_gives_what_single_calls_give() -> None:
     draw = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (6, 7, 3), generator=draw, dtype=torch.uint8)
@@ -69,6 +70,7 @@ def test_a_pool_gives_what_single_calls_give() -> None:
     assert len(again) == 2
 
 
+@pytest.mark.usefixtures("forked_pools")
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_names_the_image(workers: int) -> None:
     with (
@@ -78,6 +80,7 @@ def test_an_error_names_the_image(workers: int) -> None:
         list(pool.map(pairs(4)))
 
 
+@pytest.mark.usefixtures("forked_pools")
 def test_a_dead_worker_is_an_error_and_no_hang() -> None:
     with (
         CRFPool(dying, 1, max_pending=2) as pool,
@@ -86,6 +89,7 @@ def test_a_dead_worker_is_an_error_and_no_hang() -> None:
         list(pool.map(pairs(5)))
 
 
+@pytest.mark.usefixtures("forked_pools")
 def test_a_stream_may_be_left_early() -> None:
     with CRFPool(marked, 1) as pool:
         stream = pool.map(pairs(50))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from fsr.refine import (
     mean_field,
 )
 from tests.helpers import code_that_hides
+from tests.processes import run_code
 
 WIDE: dict[str, Any] = {"bilateral_sxy": 8.0, "bilateral_srgb": 20.0}
 
@@ -209,7 +208,7 @@ def test_without_the_extra_it_is_named_and_nothing_takes_its_place() -> None:
     code = code_that_hides(["pydensecrf"]) + (
         "from fsr.refine import DenseCRF\nDenseCRF(backend='torch')\nDenseCRF()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_code(code)
     assert "ImportError" in done.stderr
     assert "pip install 'fsr-wsss[crf]'" in done.stderr
     assert "backend='torch'" in done.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from fsr.train import Config, build_preset, config_names, find_config, list_opti
 from fsr.train._config import option_kinds
 from fsr.train._preset_options import PresetConfig, documented
 from tests.helpers import code_that_hides
+from tests.processes import run_code
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -163,9 +162,7 @@ def test_without_the_extra_the_room_imports_and_says_what_to_install() -> None:
         "    except ImportError as error:\n"
         "        print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    done = run_code(code)
     assert done.stdout == (
         "fsr.train needs the package 'omegaconf': pip install 'fsr-wsss[train]'\n"
         "fsr.train needs the package 'accelerate': pip install 'fsr-wsss[train]'\n"

@@ -31,6 +31,7 @@ from fsr.train import _loop, _state, build_student, load_config, read_log, upper
 from fsr.train._log import JsonLog, write_atomically
 from fsr.train._state import latest_checkpoint, read_state, run_folder
 from fsr.train._table import results_rows, results_table
+from tests.processes import FORKED, run_script
 
 TINY = """
 seed: 0
@@ -160,19 +161,17 @@ def test_a_killed_run_resumes_with_losses_equal_to_the_last_bit(
     tiny: Path, whole: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "killed"
-    command = [sys.executable, str(EXAMPLES / "train.py"), *_arguments(tiny, folder)]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(torch.get_num_threads()),
-        "PYTHONPATH": os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]),
-    }
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    threads, arguments = torch.get_num_threads(), _arguments(tiny, folder)
+    process = FORKED.Process(target=_train_elsewhere, args=(arguments, threads))
+    process.start()
     try:
         while len(_losses(folder)) < 7:
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.005)
     finally:
         process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     checkpoint = latest_checkpoint(folder / "checkpoints")
     assert checkpoint is not None
     assert 5 <= read_state(checkpoint)["step"] < 12
@@ -188,6 +187,11 @@ def test_a_killed_run_resumes_with_losses_equal_to_the_last_bit(
         ours = SingleStageSegmenter.load(folder / f"{name}.safetensors").state_dict()
         theirs = SingleStageSegmenter.load(whole / f"{name}.safetensors").state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def _train_elsewhere(arguments: list[str], threads: int) -> None:
+    torch.set_num_threads(threads)
+    main(arguments)
 
 
 def test_resuming_before_the_first_checkpoint_starts_again(
@@ -479,9 +483,7 @@ def test_unknown_weights_and_bad_encoder_options_are_one_line(
 
 
 def test_a_wrong_option_exits_2_from_the_shell_without_a_traceback() -> None:
-    command = [sys.executable, str(EXAMPLES / "train.py"), "optim.lrr=1"]
-    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = run_script(EXAMPLES / "train.py", "optim.lrr=1")
     assert done.returncode == 2
     assert done.stderr == (
         "train.py: error: optim.lrr: unknown option (did you mean 'optim.lr'?)\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 from typing import Any
 
@@ -27,6 +26,7 @@ from fsr.visualize import (
     voc_palette,
 )
 from tests.backbone.test_backbone import NAME, SMALL
+from tests.processes import run_code
 
 PHOTOGRAPHS = [Image.new("RGB", (8, 6), (100, 100, 100)), Image.new("RGB", (6, 6), (40, 90, 10))]
 LABELS = [torch.tensor([[0, 1], [2, 255]]), torch.tensor([[0, 0], [2, 2]])]
@@ -233,9 +233,7 @@ for figure in (
     figure.savefig(io.BytesIO(), format="png")
 print("matplotlib.pyplot" in sys.modules, before == matplotlib.rcParams.copy())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = run_code(code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "False True\n", "")
 
 

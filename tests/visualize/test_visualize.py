@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +9,7 @@ from PIL import Image
 
 from fsr.errors import ShapeError
 from fsr.visualize import colorize, heatmap_overlay, legend, overlay, voc_palette
+from tests.processes import run_code
 
 GREY = Image.new("RGB", (8, 6), (100, 100, 100))
 
@@ -128,4 +126,4 @@ def test_a_legend_shows_every_label_in_its_colour_in_columns() -> None:
 
 def test_importing_it_loads_no_matplotlib() -> None:
     code = "import sys, fsr.visualize; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run_code(code).returncode == 0
