@@ -8,6 +8,7 @@ from fsr.objective._needs import Needs
 from fsr.objective._objective import TrainingObjective
 from fsr.objective._output import ObjectiveOutput, total_loss
 from fsr.objective._part import Part, Term
+from fsr.objective._propagated import PropagatedLabels
 from fsr.objective._recipe import Recipe, Weighted
 from fsr.objective._step import Step
 from fsr.objective._targets import TeacherTargets
@@ -23,6 +24,7 @@ __all__ = [
     "PatchMask",
     "PhasedLabels",
     "PixelLabels",
+    "PropagatedLabels",
     "Recipe",
     "Step",
     "TeacherTargets",

@@ -8,6 +8,7 @@ from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._labelled import LabelledSegmentation
+from fsr.objective.terms._pair_affinity import PairAffinity
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
@@ -23,6 +24,7 @@ __all__ = [
     "DenseEnergy",
     "FrozenRelations",
     "LabelledSegmentation",
+    "PairAffinity",
     "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
