@@ -74,7 +74,10 @@ class PropagatedLabels(PixelLabels):
         images = step.image(self.source.view)
         size = (images.shape[2], images.shape[3])
         affinity, grid = self._affinity(step)
-        cam, near = step.cam(self.source, grid), radius_mask(grid, self.radius, device=images.device)
+        cam, near = (
+            step.cam(self.source, grid),
+            radius_mask(grid, self.radius, device=images.device),
+        )
         box = step.given("box") if self.source.view == 1 else None
         refined = []
         for background in (self.low, self.high):

@@ -43,9 +43,7 @@ class AttentionAffinityHead(MethodHead, kind="attention_affinity"):
     def __init__(self, num_heads: int, blocks: int = 2) -> None:
         super().__init__()
         check_positive_int("blocks", blocks)
-        self.request = BackboneRequest(
-            attention=tuple(range(-blocks, 0)), attention_form="logits"
-        )
+        self.request = BackboneRequest(attention=tuple(range(-blocks, 0)), attention_form="logits")
         self.affinity = AttentionAffinity(num_heads * blocks)
 
     @classmethod
