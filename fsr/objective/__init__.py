@@ -1,6 +1,7 @@
 """The training objective (Eq. 10): named terms over what one step has at hand."""
 
 from fsr.objective import recipes, terms
+from fsr.objective._class_mix import ClassMix, GivenLabels, MixedView, OnlineLabels
 from fsr.objective._crops import CropView, LocalCrops
 from fsr.objective._labels import PhasedLabels, PixelLabels, TokenLabels
 from fsr.objective._mask import PatchMask
@@ -16,10 +17,14 @@ from fsr.objective._views import check_block
 from fsr.objective.recipes import build_recipe
 
 __all__ = [
+    "ClassMix",
     "CropView",
+    "GivenLabels",
     "LocalCrops",
+    "MixedView",
     "Needs",
     "ObjectiveOutput",
+    "OnlineLabels",
     "Part",
     "PatchMask",
     "PhasedLabels",

@@ -6,6 +6,7 @@ from fsr.objective.terms._cam_consistency import CamConsistency
 from fsr.objective.terms._class_token_contrast import ClassTokenContrast
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
+from fsr.objective.terms._cotraining import Cotraining
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._labelled import LabelledSegmentation
 from fsr.objective.terms._pair_affinity import PairAffinity
@@ -21,6 +22,7 @@ __all__ = [
     "ClassTokenContrast",
     "Classification",
     "ConfidentReinforcement",
+    "Cotraining",
     "DenseEnergy",
     "FrozenRelations",
     "LabelledSegmentation",
