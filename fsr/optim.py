@@ -54,8 +54,9 @@ def parameter_groups(
         lr: learning rate of the base parameters.
         weight_decay: decay of the decayed groups.
         head_lr_scale: learning rate of everything outside ``base``, in units of ``lr``.
-        base: children that learn at ``lr``, or parts of children by dotted name. The released code counts the aggregation blocks to its
-            encoder and so trains them at the encoder's rate; the default follows it.
+        base: children that learn at ``lr``, or parts of them by dotted name. The released code
+            counts the aggregation blocks to its encoder and so trains them at the encoder's rate;
+            the default follows it.
         classifier_lr_scale: learning rate of the classifiers, in units of ``lr``; None counts them
             to the heads. In short runs they need more than the decoder bears.
         classifiers: children that this is about; read only with ``classifier_lr_scale``.

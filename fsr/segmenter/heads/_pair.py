@@ -59,7 +59,8 @@ class SecondSegmenter(MethodHead, kind="second_segmenter"):
         >>> small = {"embed_dim": 32, "depth": 2, "num_heads": 2}
         >>> first = ViTBackbone("vit_tiny_patch16_224", image_size=32, options=small)
         >>> head = SecondSegmenter.build(first, num_classes=2, hidden_dim=4)
-        >>> read = HeadInput(torch.zeros(1, 3, 32, 48), *torch.zeros(3, 1, 6, 32), (2, 3), first.norm)
+        >>> images, tokens = torch.zeros(1, 3, 32, 48), torch.zeros(3, 1, 6, 32)
+        >>> read = HeadInput(images, *tokens, (2, 3), first.norm)
         >>> head(read).shape, head.backbone is first
         (torch.Size([1, 3, 2, 3]), False)
     """
