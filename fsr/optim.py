@@ -50,12 +50,13 @@ def parameter_groups(
     """Split the trainable parameters into base and head, decayed and not, for an optimiser.
 
     Args:
-        model: module whose direct children are named by ``base``; unwrapped (no DDP, not compiled).
+        model: module whose submodules are named by ``base``; unwrapped (no DDP, not compiled).
         lr: learning rate of the base parameters.
         weight_decay: decay of the decayed groups.
         head_lr_scale: learning rate of everything outside ``base``, in units of ``lr``.
-        base: children that learn at ``lr``. The released code counts the aggregation blocks to its
-            encoder and so trains them at the encoder's rate; the default follows it.
+        base: children that learn at ``lr``, or parts of them by dotted name. The released code
+            counts the aggregation blocks to its encoder and so trains them at the encoder's rate;
+            the default follows it.
         classifier_lr_scale: learning rate of the classifiers, in units of ``lr``; None counts them
             to the heads. In short runs they need more than the decoder bears.
         classifiers: children that this is about; read only with ``classifier_lr_scale``.
@@ -94,7 +95,8 @@ def parameter_groups(
     children = [name for name, _ in model.named_children()]
     for part, names in owners.items():
         for name in sorted(names):
-            check_choice("base" if part == "base" else "classifiers", name, children)
+            known = [n for n, _ in model.named_modules()] if "." in name else children
+            check_choice("base" if part == "base" else "classifiers", name, known)
     part_of = {name: part for part, names in owners.items() for name in names}
     groups: dict[str, dict[str, Any]] = {}
     kinds = (("", weight_decay, 1.0), ("_no_decay", 0.0, 1.0), ("_bias", 0.0, bias_lr_scale))
@@ -112,7 +114,7 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        part = part_of.get(name.partition(".")[0], "head")
+        part = next((part_of[p] for p in part_of if name.startswith(f"{p}.")), "head")
         kind = "" if is_decayed(name, parameter) else "_no_decay"
         if bias_lr_scale != 1 and name.rpartition(".")[2] == "bias":
             kind = "_bias"

@@ -1,5 +1,7 @@
 """The settings of methods as plain data: the source of each CAM, every weight, every phase."""
 
+from fsr.presets._afa import AFA
+from fsr.presets._beco import BECO
 from fsr.presets._beyond_checks import FURTHER_TERMS, UNCERTAIN_FORMS, UncertainForm
 from fsr.presets._cam_source import CAMSource
 from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
@@ -12,6 +14,8 @@ from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
 from fsr.presets._urn import URN
 
 __all__ = [
+    "AFA",
+    "BECO",
     "CAM_STRATEGIES",
     "COCO",
     "FURTHER_TERMS",

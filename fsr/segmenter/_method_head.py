@@ -75,6 +75,7 @@ class MethodHead(TypedModule):
         request: what the head reads of the encoder beside its patch tokens.
         offers: what the encoder must offer for that, see :func:`fsr.backbone.check_offers`.
         reads: names of other heads that it reads by ``read.head(name)``.
+        encoders: names of its own submodules that learn at the encoder's rate.
 
     Example:
         >>> class Brightness(MethodHead, kind="brightness_of_the_example"):
@@ -92,6 +93,7 @@ class MethodHead(TypedModule):
     request: BackboneRequest = BackboneRequest()
     offers: ClassVar[frozenset[str]] = frozenset()
     reads: ClassVar[tuple[str, ...]] = ()
+    encoders: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, kind: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -63,14 +63,17 @@ def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
         student: the network to train, unwrapped.
     """
     optim = config.optim
+    own = [f"heads.{name}.{part}" for name, head in student.heads.items() for part in head.encoders]
     if optim.freeze_norms:
-        freeze_norms(student.backbone)
+        for encoder in (student.backbone, *map(student.get_submodule, own)):
+            freeze_norms(encoder)
+    parts = [name for name in ("backbone", "aggregator") if getattr(student, name) is not None]
     groups = parameter_groups(
         student,
         optim.lr,
         weight_decay=optim.weight_decay,
         head_lr_scale=optim.head_lr_scale,
-        base=[name for name in ("backbone", "aggregator") if getattr(student, name) is not None],
+        base=[*parts, *own],
         classifier_lr_scale=optim.classifier_lr_scale,
         classifiers=[
             name for name in ("classifier", "aux_classifier") if getattr(student, name) is not None

@@ -1,8 +1,24 @@
 """Methods as recipes, one file each: data that names terms, weights, phases and CAM sources."""
 
+from fsr.objective.recipes._afa import afa_recipe
+from fsr.objective.recipes._beco import beco_recipe
 from fsr.objective.recipes._build import build_recipe
 from fsr.objective.recipes._fsr import fsr_recipe
 from fsr.objective.recipes._supervised import supervised_recipe, urn_recipe
 from fsr.objective.recipes._toco import toco_recipe
 
-__all__ = ["build_recipe", "fsr_recipe", "supervised_recipe", "toco_recipe", "urn_recipe"]
+__all__ = [
+    "build_recipe",
+    "fsr_recipe",
+    "supervised_recipe",
+    "toco_recipe",
+    "urn_recipe",
+]
+__all__ = [
+    "afa_recipe",
+    "beco_recipe",
+    "build_recipe",
+    "fsr_recipe",
+    "supervised_recipe",
+    "toco_recipe",
+]

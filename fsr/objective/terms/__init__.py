@@ -6,8 +6,10 @@ from fsr.objective.terms._cam_consistency import CamConsistency
 from fsr.objective.terms._class_token_contrast import ClassTokenContrast
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
+from fsr.objective.terms._cotraining import Cotraining
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._labelled import LabelledSegmentation
+from fsr.objective.terms._pair_affinity import PairAffinity
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
@@ -20,9 +22,11 @@ __all__ = [
     "ClassTokenContrast",
     "Classification",
     "ConfidentReinforcement",
+    "Cotraining",
     "DenseEnergy",
     "FrozenRelations",
     "LabelledSegmentation",
+    "PairAffinity",
     "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
