@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from fsr._core.checks import check_between, check_choice
@@ -125,6 +126,8 @@ def parameter_groups(
 def freeze_norms(model: nn.Module) -> int:
     """Stop the training of every normalisation layer's weights; return how many tensors that are.
 
+    Batch norms also keep their running statistics, and normalise by them in training mode too.
+
     Args:
         model: a module; of its layers those with ``Norm`` in the name of their class are meant.
 
@@ -143,7 +146,16 @@ def freeze_norms(model: nn.Module) -> int:
     ]
     for parameter in frozen:
         parameter.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            # `model.train()` turns every layer on again: the last word is had right before its use.
+            module.register_forward_pre_hook(_as_in_evaluation)
     return len(frozen)
+
+
+def _as_in_evaluation(module: nn.Module, _: Any) -> None:
+    """Put a layer into evaluation mode."""
+    module.training = False
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

@@ -3,6 +3,7 @@
 from fsr.presets._beyond_checks import FURTHER_TERMS, UNCERTAIN_FORMS, UncertainForm
 from fsr.presets._cam_source import CAMSource
 from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
+from fsr.presets._one_stage import OneStage
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
 from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
@@ -23,6 +24,7 @@ __all__ = [
     "VIEWS",
     "CAMSource",
     "Method",
+    "OneStage",
     "Preset",
     "Supervised",
     "ToCo",

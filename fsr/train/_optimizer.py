@@ -7,13 +7,13 @@ from torch.optim import Optimizer
 
 from fsr.errors import ConfigError
 from fsr.optim import freeze_norms, parameter_groups
-from fsr.schedules import Schedule, two_poly, warmup_cosine, warmup_poly
+from fsr.schedules import Schedule, constant, two_poly, warmup_cosine, warmup_poly
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train._options import Config
 from fsr.train._preset_options import build_preset
 
 OPTIMIZERS = ("adamw", "sgd")
-SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly")
+SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly", "constant")
 
 
 def build_learning_rate(config: Config) -> Schedule:
@@ -33,6 +33,10 @@ def build_learning_rate(config: Config) -> Schedule:
     ratio = getattr(preset, "learning_rate_warmup_ratio", 0.1)
     warmup = preset.learning_rate_warmup_steps()
     try:
+        if optim.schedule == "constant":
+            if warmup > 0:
+                raise ValueError(f"expected 0 with optim.schedule=constant, got {warmup} steps")
+            return constant(optim.lr)
         if optim.schedule == "warmup_poly":
             return warmup_poly(
                 optim.lr,

@@ -78,8 +78,8 @@ class OptimConfig:
         None, "learning rate of the classifiers over that of the encoder; null = the heads'"
     )
     bias_lr_scale: float = option(1.0, "learning rate of biases over that of their part")
-    freeze_norms: bool = option(False, "leave the encoder's normalisation layers as they are")
-    schedule: str = option("warmup_cosine", "warmup_cosine, warmup_poly, or two_poly")
+    freeze_norms: bool = option(False, "leave the encoder's norms as they are, statistics too")
+    schedule: str = option("warmup_cosine", "warmup_cosine, warmup_poly, two_poly or constant")
     power: float = option(0.9, "power of the two polynomial ones")
     second_lr: float | None = option(None, "two_poly: rate that its second part starts at")
     second_from: float = option(0.5, "two_poly: fraction of the run at which that starts")

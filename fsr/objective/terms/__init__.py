@@ -11,6 +11,7 @@ from fsr.objective.terms._labelled import LabelledSegmentation
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
+from fsr.objective.terms._self_supervised_mask import SelfSupervisedMask
 from fsr.objective.terms._uncertain import UncertainReinforcement
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "LabelledSegmentation",
     "RegressionReinforcement",
     "Segmentation",
+    "SelfSupervisedMask",
     "UncertainReinforcement",
 ]
