@@ -158,13 +158,14 @@ def _as_in_evaluation(module: nn.Module, _: Any) -> None:
     module.training = False
 
 
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+def set_learning_rate(optimizer: Optimizer, lr: float, *, scaled: bool = True) -> None:
     """Set every group's learning rate to ``lr`` times the group's ``lr_scale`` (1 if it has none).
 
     Args:
         optimizer: optimiser over groups such as :func:`parameter_groups` returns.
         lr: learning rate of the base groups, for example a value of
             :func:`fsr.schedules.warmup_cosine`.
+        scaled: False sets ``lr`` itself, the same for all groups.
 
     Example:
         >>> import torch
@@ -175,4 +176,4 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
         5.0
     """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        group["lr"] = lr * group.get("lr_scale", 1.0) if scaled else lr

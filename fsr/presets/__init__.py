@@ -7,6 +7,7 @@ from fsr.presets._one_stage import OneStage
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
 from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
+from fsr.presets._rrm import RRM
 from fsr.presets._segmentation import Supervised
 from fsr.presets._toco import ToCo
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
@@ -19,6 +20,7 @@ __all__ = [
     "METHODS",
     "PHASES",
     "PRESETS",
+    "RRM",
     "TEACHER_TURNOVER",
     "UNCERTAIN_FORMS",
     "VIEWS",

@@ -59,6 +59,27 @@ def build_learning_rate(config: Config) -> Schedule:
         raise ConfigError(f"{where}: {error}") from None
 
 
+def first_unscaled_step(config: Config) -> int:
+    """Return the step from which on all parts of the network learn at one rate.
+
+    Args:
+        config: options of the run.
+
+    Returns:
+        A step counted from 0; past the end of the run where parts keep their scales.
+
+    Example:
+        >>> from fsr.train import load_config
+        >>> options = ["optim.schedule=two_poly", "optim.second_scaled=false", "steps=10"]
+        >>> first_unscaled_step(load_config(overrides=options)), first_unscaled_step(Config())
+        (5, 20001)
+    """
+    optim = config.optim
+    if optim.schedule == "two_poly" and not optim.second_scaled:
+        return round(optim.second_from * config.steps)
+    return config.steps + 1
+
+
 def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
     """Return the optimiser over the student's groups of parameters; norms are frozen where asked.
 

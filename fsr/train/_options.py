@@ -83,6 +83,7 @@ class OptimConfig:
     power: float = option(0.9, "power of the two polynomial ones")
     second_lr: float | None = option(None, "two_poly: rate that its second part starts at")
     second_from: float = option(0.5, "two_poly: fraction of the run at which that starts")
+    second_scaled: bool = option(True, "two_poly: heads and biases keep their scales in it")
     sgd_momentum: float = option(0.9, "momentum of sgd")
     beta1: float = option(0.9, "decay of AdamW's first moment")
     beta2: float = option(0.999, "decay of AdamW's second moment")

@@ -3,6 +3,7 @@
 from fsr.objective.recipes._build import build_recipe
 from fsr.objective.recipes._fsr import fsr_recipe
 from fsr.objective.recipes._one_stage import one_stage_recipe
+from fsr.objective.recipes._rrm import rrm_recipe
 from fsr.objective.recipes._supervised import supervised_recipe
 from fsr.objective.recipes._toco import toco_recipe
 
@@ -10,6 +11,7 @@ __all__ = [
     "build_recipe",
     "fsr_recipe",
     "one_stage_recipe",
+    "rrm_recipe",
     "supervised_recipe",
     "toco_recipe",
 ]

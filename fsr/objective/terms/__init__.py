@@ -8,6 +8,8 @@ from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._labelled import LabelledSegmentation
+from fsr.objective.terms._prototypes import Prototypes
+from fsr.objective.terms._region_segmentation import RegionSegmentation
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
@@ -24,6 +26,8 @@ __all__ = [
     "DenseEnergy",
     "FrozenRelations",
     "LabelledSegmentation",
+    "Prototypes",
+    "RegionSegmentation",
     "RegressionReinforcement",
     "Segmentation",
     "SelfSupervisedMask",

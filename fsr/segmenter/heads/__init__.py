@@ -6,13 +6,17 @@ from fsr.segmenter.heads._one_stage import (
     OneStageSegmentation,
     PooledScores,
 )
+from fsr.segmenter.heads._rrm import DilatedFeatures, MeanScores, SegmentationOfFeatures
 from fsr.segmenter.heads._segmentation_scores import SegmentationScores
 
 __all__ = [
     "ClassProjection",
     "ClassToken",
+    "DilatedFeatures",
     "ForegroundMasks",
+    "MeanScores",
     "OneStageSegmentation",
     "PooledScores",
+    "SegmentationOfFeatures",
     "SegmentationScores",
 ]
