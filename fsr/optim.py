@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from fsr._core.checks import check_between, check_choice
@@ -127,6 +128,8 @@ def parameter_groups(
 def freeze_norms(model: nn.Module) -> int:
     """Stop the training of every normalisation layer's weights; return how many tensors that are.
 
+    Batch norms also keep their running statistics, and normalise by them in training mode too.
+
     Args:
         model: a module; of its layers those with ``Norm`` in the name of their class are meant.
 
@@ -145,16 +148,26 @@ def freeze_norms(model: nn.Module) -> int:
     ]
     for parameter in frozen:
         parameter.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            # `model.train()` turns every layer on again: the last word is had right before its use.
+            module.register_forward_pre_hook(_as_in_evaluation)
     return len(frozen)
 
 
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+def _as_in_evaluation(module: nn.Module, _: Any) -> None:
+    """Put a layer into evaluation mode."""
+    module.training = False
+
+
+def set_learning_rate(optimizer: Optimizer, lr: float, *, scaled: bool = True) -> None:
     """Set every group's learning rate to ``lr`` times the group's ``lr_scale`` (1 if it has none).
 
     Args:
         optimizer: optimiser over groups such as :func:`parameter_groups` returns.
         lr: learning rate of the base groups, for example a value of
             :func:`fsr.schedules.warmup_cosine`.
+        scaled: False sets ``lr`` itself, the same for all groups.
 
     Example:
         >>> import torch
@@ -165,4 +178,4 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
         5.0
     """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        group["lr"] = lr * group.get("lr_scale", 1.0) if scaled else lr

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from fsr._core.checks import (
     check_between,
+    check_bool,
     check_finite,
     check_floating,
     check_integer,
@@ -126,13 +127,17 @@ class DenseEnergyLoss(TypedModule):
         self.sigma_xy = sigma_xy
         self.scale = scale
 
-    def forward(self, images_rgb: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, images_rgb: Tensor, logits: Tensor, labels: Tensor, inside: Tensor | None = None
+    ) -> Tensor:
         """Return the weighted energy.
 
         Args:
             images_rgb: RGB images in 0..255 (not normalised), ``(B, 3, H, W)``.
             logits: decoder scores, ``(B, C+1, h, w)``, of any size.
             labels: pseudo labels, ``(B, H, W)`` integers; 255 where there is none.
+            inside: which pixels take part, ``(B, H, W)`` boolean, such as those that are no
+                padding; all if None.
 
         Returns:
             Scalar of at most 0, in float32 for half-precision logits.
@@ -140,7 +145,8 @@ class DenseEnergyLoss(TypedModule):
         Raises:
             ShapeError: a shape is wrong or does not fit the others, or nothing is left at
                 ``scale``.
-            TypeError: images or logits are not floating point or labels not integer.
+            TypeError: images or logits are not floating point, labels not integer, or ``inside``
+                not boolean.
             ValueError: images are not finite (not tested under ``torch.compile``).
         """
         batch, _, *logit_size = check_shape("logits", logits, "B C+1 h w")
@@ -149,6 +155,9 @@ class DenseEnergyLoss(TypedModule):
         check_floating("images_rgb", images_rgb)
         check_floating("logits", logits)
         check_integer("labels", labels)
+        if inside is not None:
+            check_shape("inside", inside, "B H W", B=batch, H=size[0], W=size[1])
+            check_bool("inside", inside)
         check_finite("images_rgb", images_rgb)
         small = [math.floor(length * self.scale) for length in size]
         if min(*small, *logit_size, *logits.shape[:2]) < 1:
@@ -170,6 +179,9 @@ class DenseEnergyLoss(TypedModule):
         unlabelled = (labels == UNLABELLED).unsqueeze(1).to(scores.dtype)
         unlabelled = F.interpolate(unlabelled, size=small, mode="nearest").squeeze(1) > 0
         gate = uncertainty_gate(probabilities, unlabelled)
+        if inside is not None:
+            part = F.interpolate(inside.unsqueeze(1).to(scores.dtype), size=small, mode="nearest")
+            probabilities = probabilities * part
         energy = gated_dense_energy(
             images, probabilities, gate, self.sigma_rgb, self.sigma_xy * self.scale
         )

@@ -5,9 +5,11 @@ from fsr.presets._beco import BECO
 from fsr.presets._beyond_checks import FURTHER_TERMS, UNCERTAIN_FORMS, UncertainForm
 from fsr.presets._cam_source import CAMSource
 from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
+from fsr.presets._one_stage import OneStage
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
 from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
+from fsr.presets._rrm import RRM
 from fsr.presets._segmentation import Supervised
 from fsr.presets._toco import ToCo
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
@@ -23,12 +25,14 @@ __all__ = [
     "METHODS",
     "PHASES",
     "PRESETS",
+    "RRM",
     "TEACHER_TURNOVER",
     "UNCERTAIN_FORMS",
     "URN",
     "VIEWS",
     "CAMSource",
     "Method",
+    "OneStage",
     "Preset",
     "Supervised",
     "ToCo",

@@ -12,6 +12,7 @@ from fsr.refine._pamr import PAMR, pamr_affinity
 from fsr.refine._par import PAR, pixel_adaptive_affinity
 from fsr.refine._pixel_correlation import PixelCorrelation, pixel_correlation
 from fsr.refine._pseudo_labels import pseudo_labels
+from fsr.refine._reliable_labels import reliable_labels
 from fsr.refine._reliable_region import cam_with_background, reliable_region
 from fsr.refine._response_scaling import (
     RESPONSE_SCALES,
@@ -44,6 +45,7 @@ __all__ = [
     "pseudo_labels",
     "refine_in_box",
     "refine_masks",
+    "reliable_labels",
     "reliable_region",
     "response_scaling_uncertainty",
     "uncertainty_weights",

@@ -7,13 +7,13 @@ from torch.optim import Optimizer
 
 from fsr.errors import ConfigError
 from fsr.optim import freeze_norms, parameter_groups
-from fsr.schedules import Schedule, two_poly, warmup_cosine, warmup_poly
+from fsr.schedules import Schedule, constant, two_poly, warmup_cosine, warmup_poly
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train._options import Config
 from fsr.train._preset_options import build_method
 
 OPTIMIZERS = ("adamw", "sgd")
-SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly")
+SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly", "constant")
 
 
 def build_learning_rate(config: Config) -> Schedule:
@@ -33,6 +33,10 @@ def build_learning_rate(config: Config) -> Schedule:
     ratio = getattr(preset, "learning_rate_warmup_ratio", 0.1)
     warmup = preset.learning_rate_warmup_steps()
     try:
+        if optim.schedule == "constant":
+            if warmup > 0:
+                raise ValueError(f"expected 0 with optim.schedule=constant, got {warmup} steps")
+            return constant(optim.lr)
         if optim.schedule == "warmup_poly":
             return warmup_poly(
                 optim.lr,
@@ -53,6 +57,27 @@ def build_learning_rate(config: Config) -> Schedule:
     except ValueError as error:
         where = "optim" if optim.schedule == "two_poly" else "preset.learning_rate_warmup"
         raise ConfigError(f"{where}: {error}") from None
+
+
+def first_unscaled_step(config: Config) -> int:
+    """Return the step from which on all parts of the network learn at one rate.
+
+    Args:
+        config: options of the run.
+
+    Returns:
+        A step counted from 0; past the end of the run where parts keep their scales.
+
+    Example:
+        >>> from fsr.train import load_config
+        >>> options = ["optim.schedule=two_poly", "optim.second_scaled=false", "steps=10"]
+        >>> first_unscaled_step(load_config(overrides=options)), first_unscaled_step(Config())
+        (5, 20001)
+    """
+    optim = config.optim
+    if optim.schedule == "two_poly" and not optim.second_scaled:
+        return round(optim.second_from * config.steps)
+    return config.steps + 1
 
 
 def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:

@@ -20,7 +20,7 @@ from fsr.segmenter import FEATURES, Aggregator, Decoder, SingleStageSegmenter
 from fsr.teacher import EMATeacher, unwrap
 from fsr.train._checks import accumulation
 from fsr.train._loading import Loading, loading_here
-from fsr.train._optimizer import build_learning_rate, build_optimizer
+from fsr.train._optimizer import build_learning_rate, build_optimizer, first_unscaled_step
 from fsr.train._options import Config
 from fsr.train._preset_options import build_method
 
@@ -45,6 +45,7 @@ class Parts:
     learning_rate: Schedule
     momentum: Schedule | None
     clip_norm: float
+    unscaled_from: int
 
     @property
     def accumulation(self) -> int:
@@ -159,6 +160,7 @@ def build_parts(
         learning_rate=build_learning_rate(config),
         momentum=momentum,
         clip_norm=float("inf") if optim.clip_norm is None else optim.clip_norm,
+        unscaled_from=first_unscaled_step(config),
     )
 
 

@@ -40,7 +40,8 @@ def train_step(
         NotFiniteError: a loss or the gradient is NaN or infinite; no weight has been touched.
     """
     accelerator, objective = parts.accelerator, parts.objective
-    set_learning_rate(parts.optimizer, parts.learning_rate(step))
+    scaled = step < parts.unscaled_from
+    set_learning_rate(parts.optimizer, parts.learning_rate(step), scaled=scaled)
     sums = torch.zeros((), device=accelerator.device)
     for micro, batch in enumerate(batches):
         place = micro * accelerator.num_processes + accelerator.process_index

@@ -10,9 +10,12 @@ from fsr.objective.terms._cotraining import Cotraining
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._labelled import LabelledSegmentation
 from fsr.objective.terms._pair_affinity import PairAffinity
+from fsr.objective.terms._prototypes import Prototypes
+from fsr.objective.terms._region_segmentation import RegionSegmentation
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
+from fsr.objective.terms._self_supervised_mask import SelfSupervisedMask
 from fsr.objective.terms._uncertain import UncertainReinforcement
 
 __all__ = [
@@ -27,7 +30,10 @@ __all__ = [
     "FrozenRelations",
     "LabelledSegmentation",
     "PairAffinity",
+    "Prototypes",
+    "RegionSegmentation",
     "RegressionReinforcement",
     "Segmentation",
+    "SelfSupervisedMask",
     "UncertainReinforcement",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fsr._core.boxes import outside_box
 from fsr.losses import DenseEnergyLoss
 from fsr.objective._labels import PhasedLabels, PixelLabels
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
+from fsr.objective._reliable_region import ReliableRegion
 from fsr.objective._step import Step
 
 
@@ -15,7 +17,8 @@ class DenseEnergy(Term):
     """Neighbours of like colour get like labels, where pseudo labels do not say otherwise.
 
     Args:
-        labels: pseudo labels; their view is the one that is segmented.
+        labels: pseudo labels; their view is the one that is segmented. Of a padded crop what lies
+            outside its box takes no part.
         loss: the energy; the released code's constants by default.
 
     Source:
@@ -31,7 +34,9 @@ class DenseEnergy(Term):
     name = "energy"
 
     def __init__(
-        self, labels: PixelLabels | PhasedLabels, loss: DenseEnergyLoss | None = None
+        self,
+        labels: PixelLabels | PhasedLabels | ReliableRegion,
+        loss: DenseEnergyLoss | None = None,
     ) -> None:
         super().__init__()
         self.labels = labels
@@ -46,5 +51,9 @@ class DenseEnergy(Term):
         """Return the energy, scalar."""
         view, labels = self.labels.source.view, step.get(self.labels)
         logits = step.student("segmentation", view)
-        energy: Tensor = self.loss(255 * step.image(view), logits, labels)
+        box = step.given("box") if view == 1 else None
+        inside = None
+        if box is not None:
+            inside = ~outside_box(box.to(labels.device), labels.shape[1], labels.shape[2])
+        energy: Tensor = self.loss(255 * step.image(view), logits, labels, inside)
         return energy
