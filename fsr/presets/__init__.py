@@ -6,6 +6,7 @@ from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
 from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
+from fsr.presets._seam import SEAM
 from fsr.presets._segmentation import Supervised
 from fsr.presets._toco import ToCo
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
@@ -18,6 +19,7 @@ __all__ = [
     "METHODS",
     "PHASES",
     "PRESETS",
+    "SEAM",
     "TEACHER_TURNOVER",
     "UNCERTAIN_FORMS",
     "VIEWS",

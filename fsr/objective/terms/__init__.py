@@ -7,6 +7,13 @@ from fsr.objective.terms._class_token_contrast import ClassTokenContrast
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
+from fsr.objective.terms._equivariance import (
+    ClassificationOfViews,
+    CrossEquivariance,
+    Equivariance,
+    MinPooling,
+    ViewDifferences,
+)
 from fsr.objective.terms._labelled import LabelledSegmentation
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
@@ -19,11 +26,16 @@ __all__ = [
     "CamConsistency",
     "ClassTokenContrast",
     "Classification",
+    "ClassificationOfViews",
     "ConfidentReinforcement",
+    "CrossEquivariance",
     "DenseEnergy",
+    "Equivariance",
     "FrozenRelations",
     "LabelledSegmentation",
+    "MinPooling",
     "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
+    "ViewDifferences",
 ]

@@ -1,6 +1,16 @@
 """Heads of methods, one file each; importing this registers their kinds."""
 
 from fsr.segmenter.heads._class_token import ClassProjection, ClassToken
+from fsr.segmenter.heads._of_maps import AverageLogits, Foreground
+from fsr.segmenter.heads._seam import CAMWithBackground, RevisedCAM
 from fsr.segmenter.heads._segmentation_scores import SegmentationScores
 
-__all__ = ["ClassProjection", "ClassToken", "SegmentationScores"]
+__all__ = [
+    "AverageLogits",
+    "CAMWithBackground",
+    "ClassProjection",
+    "ClassToken",
+    "Foreground",
+    "RevisedCAM",
+    "SegmentationScores",
+]
