@@ -5,6 +5,7 @@ from fsr.presets._cam_source import CAMSource
 from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
+from fsr.presets._recam import ReCAM
 from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
 from fsr.presets._seam import SEAM
 from fsr.presets._segmentation import Supervised
@@ -26,6 +27,7 @@ __all__ = [
     "CAMSource",
     "Method",
     "Preset",
+    "ReCAM",
     "Supervised",
     "ToCo",
     "UncertainForm",

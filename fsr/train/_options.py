@@ -54,6 +54,7 @@ class ModelConfig:
 
     backbone: str = option("vit_base_patch16_224.orig_in21k_ft_in1k", "timm name of the encoder")
     pretrained: bool | str = option(True, "true: timm's weights; false: none; or a file of weights")
+    start: str | None = option(None, "network file to go on from, as training writes them")
     backbone_options: dict[str, Any] = option({}, "options for timm.create_model")
     grad_checkpointing: bool = option(False, "less memory for more time, with the same numbers")
     aux_block: int = option(-3, "block of the auxiliary classifier, counted from the end")

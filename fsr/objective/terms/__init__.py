@@ -15,6 +15,7 @@ from fsr.objective.terms._equivariance import (
     ViewDifferences,
 )
 from fsr.objective.terms._labelled import LabelledSegmentation
+from fsr.objective.terms._reactivation import Reactivation
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
@@ -34,6 +35,7 @@ __all__ = [
     "FrozenRelations",
     "LabelledSegmentation",
     "MinPooling",
+    "Reactivation",
     "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
