@@ -203,6 +203,7 @@ def _build(
         student = build_student(config, train_set.class_names)
         backbone, kind = student.backbone, build_preset(config).views
         drawn = build_drawn(config, kind, backbone.mean, backbone.std, student.num_classes)
+        drawn.check(train_set)
         parts = build_parts(config, student, accelerator, make_teacher)
     return parts, ViewStream(train_set, drawn, seed=config.seed, whole=True), eval_set
 
