@@ -49,6 +49,13 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of scenes (default: 120)",
     )
+    group.add_argument(
+        "--scene-size",
+        type=positive_int,
+        default=96,
+        metavar="PIXELS",
+        help="side of a scene, data.image_size of the training (default: 96)",
+    )
 
 
 def build_dataset(
@@ -67,7 +74,7 @@ def build_dataset(
         if split not in SCENE_SEEDS._fields:
             raise DataError(f"--split: scenes have {', '.join(SCENE_SEEDS._fields)}, got {split!r}")
         seed = getattr(SCENE_SEEDS, split)
-        return Scenes(options.scenes, seed=seed, image_size=96, masks=masks)
+        return Scenes(options.scenes, seed=seed, image_size=options.scene_size, masks=masks)
     if options.root is None:
         raise DataError(f"--root: expected the folder of --dataset {name}, got none")
     if name == "voc":

@@ -19,6 +19,7 @@ from fsr.errors import DataError
 from fsr.inference import (
     Prediction,
     PredictionWriter,
+    check_decoder,
     describe,
     file_hash,
     find_images,
@@ -98,6 +99,7 @@ def main(argv: Sequence[str], prog: str) -> int:
 def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
     """Write the results; return what went wrong."""
     model = SingleStageSegmenter.load(options.checkpoint)
+    check_decoder(model)  # before anything is written
     names = model.class_names or tuple(f"class{i}" for i in range(1, model.num_classes + 1))
     files = find_images(options.paths)
     labels = None

@@ -9,6 +9,7 @@ image labels light up the emblem first and fade over the body, as they do on pho
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -86,6 +87,14 @@ class Scenes:
         """Return the number of scenes."""
         return self.size
 
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the scenes; none is drawn for it."""
+        return [self._name(index) for index in range(self.size)]
+
+    def _name(self, index: int) -> str:
+        return f"scene_{self.seed}_{index:06d}"
+
     def __iter__(self) -> Iterator[Sample]:
         """Read one sample after the other."""
         return (self[index] for index in range(len(self)))
@@ -103,4 +112,4 @@ class Scenes:
         labels[[c for c, _ in drawn]] = 1.0
         mask = label_map(drawn, self.image_size) if self.masks else None
         image = Image.fromarray((canvas.image * 255 + 0.5).clip(0, 255).astype(np.uint8))
-        return Sample(image, labels, mask, f"scene_{self.seed}_{index:06d}")
+        return Sample(image, labels, mask, self._name(index))

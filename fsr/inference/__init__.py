@@ -5,6 +5,7 @@ from fsr.inference._evaluation_options import EvaluationOptions, PseudoLabelOpti
 from fsr.inference._evaluation_result import EvaluationResult
 from fsr.inference._export import ExportResult, export_pseudo_labels
 from fsr.inference._export_options import ExportOptions, ImagePlacement
+from fsr.inference._export_folder import MASKS, flat_name
 from fsr.inference._label_sources import LabelKind, LabelSource
 from fsr.inference._options import OnError, RunOptions
 from fsr.inference._photographs import ImageFile, find_images
@@ -12,10 +13,11 @@ from fsr.inference._prediction import Prediction, predict_paths
 from fsr.inference._prediction_options import PredictionOptions
 from fsr.inference._provenance import describe, file_hash, versions
 from fsr.inference._report import result_table, result_to_dict
-from fsr.inference._runner import SegmenterRunner
+from fsr.inference._runner import SegmenterRunner, check_decoder
 from fsr.inference._writing import PredictionWriter, record_settings
 
 __all__ = [
+    "MASKS",
     "EvaluationOptions",
     "EvaluationResult",
     "ExportOptions",
@@ -31,11 +33,13 @@ __all__ = [
     "PseudoLabelOptions",
     "RunOptions",
     "SegmenterRunner",
+    "check_decoder",
     "describe",
     "evaluate",
     "export_pseudo_labels",
     "file_hash",
     "find_images",
+    "flat_name",
     "predict_paths",
     "record_settings",
     "result_table",

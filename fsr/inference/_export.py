@@ -61,8 +61,8 @@ def export_pseudo_labels(
 
     Raises:
         TypeError: ``model`` is no segmenter, there is no such option, or one has the wrong type.
-        ValueError: the data set is empty or has other classes than the model, an option is out of
-            range or does not belong to the source.
+        ValueError: the data set is empty or has other classes than the model, which has no decoder
+            for ``source="prediction"``, or an option is out of range or not of the source.
         DataError: a sample cannot be used (``on_error="raise"``), two have one name, or
             ``images="link"`` and the data set does not tell where its files are.
         SettingsError: the folder was begun with other settings.

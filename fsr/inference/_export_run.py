@@ -20,7 +20,7 @@ from fsr.inference._loading import chunks, own_share
 from fsr.inference._maps import check_max_size
 from fsr.inference._pipeline import Pipeline, Stage, on_device
 from fsr.inference._provenance import describe, describe_crf, versions, weights_hash
-from fsr.inference._runner import SegmenterRunner, find_segmenter
+from fsr.inference._runner import SegmenterRunner, check_decoder, find_segmenter
 from fsr.inference._writing import record_settings, write_class_names
 from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
@@ -48,6 +48,8 @@ class ExportRun:
         self.dataset = dataset
         self.options = options
         self.par = PAR() if options.par is None else options.par
+        if options.source == "prediction":
+            check_decoder(self.network)
         check_max_size(options.max_size, self.network.backbone.patch_size)
         if len(dataset) < 1:
             raise ValueError("dataset: expected at least one sample, got none")

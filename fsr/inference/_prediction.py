@@ -17,7 +17,7 @@ from fsr.inference._photograph_reading import Photographs
 from fsr.inference._photographs import ImageFile, find_images
 from fsr.inference._pipeline import Pipeline, on_device
 from fsr.inference._prediction_options import PredictionChanges, PredictionOptions
-from fsr.inference._runner import SegmenterRunner, find_segmenter
+from fsr.inference._runner import SegmenterRunner, check_decoder, find_segmenter
 from fsr.segmenter import SingleStageSegmenter
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def predict_paths(
         MissingDataError: a path does not exist.
         DataError: a folder holds no image, or no path is given.
         TypeError: ``model`` is no segmenter, there is no such option, or one has the wrong type.
-        ValueError: an option is out of range, or ``labels`` name a class that does not exist,
+        ValueError: the model has no decoder, an option is out of range, or ``labels`` name a class that does not exist,
             have another size, or fit several files.
 
     Example:
@@ -95,6 +95,7 @@ def predict_paths(
         text None
     """
     network = find_segmenter(model)
+    check_decoder(network)
     chosen = with_changes(PredictionOptions, options, changes)
     check_max_size(chosen.max_size, network.backbone.patch_size)
     return _predictions(network, _photographs(network, paths, chosen), chosen)

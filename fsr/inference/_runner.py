@@ -124,6 +124,20 @@ class SegmenterRunner:
         return output
 
 
+def check_decoder(network: SingleStageSegmenter) -> None:
+    """Raise unless a network has a decoder, which predictions come from.
+
+    Raises:
+        ValueError: it has none; the message says how to come to a network that has one.
+    """
+    if "segmentation" not in network.head_names:
+        raise ValueError(
+            "model: this network has no decoder: it gives activation maps, but no predictions; "
+            "make labels of its maps (fsr export --source cam --threshold 0.3, or source='cam') "
+            "and train a segmenter on them (fsr train --config segmentation data.pseudo=FOLDER)"
+        )
+
+
 def find_segmenter(model: nn.Module) -> SingleStageSegmenter:
     """Return the segmenter inside a teacher, ``DistributedDataParallel`` or a compiled module.
 

@@ -11,6 +11,7 @@ from fsr.objective._output import ObjectiveOutput, total_loss
 from fsr.objective._part import Part, Term
 from fsr.objective._propagated import PropagatedLabels
 from fsr.objective._recipe import Recipe, Weighted
+from fsr.objective._resized import ResizedView, SizedMaps
 from fsr.objective._step import Step
 from fsr.objective._targets import TeacherTargets
 from fsr.objective._views import check_block
@@ -31,6 +32,8 @@ __all__ = [
     "PixelLabels",
     "PropagatedLabels",
     "Recipe",
+    "ResizedView",
+    "SizedMaps",
     "Step",
     "TeacherTargets",
     "Term",

@@ -8,8 +8,10 @@ from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
 from fsr.presets._one_stage import OneStage
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
+from fsr.presets._recam import ReCAM
 from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
 from fsr.presets._rrm import RRM
+from fsr.presets._seam import SEAM
 from fsr.presets._segmentation import Supervised
 from fsr.presets._toco import ToCo
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
@@ -26,6 +28,7 @@ __all__ = [
     "PHASES",
     "PRESETS",
     "RRM",
+    "SEAM",
     "TEACHER_TURNOVER",
     "UNCERTAIN_FORMS",
     "URN",
@@ -34,6 +37,7 @@ __all__ = [
     "Method",
     "OneStage",
     "Preset",
+    "ReCAM",
     "Supervised",
     "ToCo",
     "UncertainForm",

@@ -16,6 +16,7 @@ from typing import Any
 from fsr._core.optional import import_extra
 from fsr.errors import ConfigError
 from fsr.presets import METHODS
+from fsr.segmenter import FEATURES
 from fsr.train._checks import check_data, check_ranges
 from fsr.train._files import find_config, hint
 from fsr.train._options import Config
@@ -59,6 +60,7 @@ def read_config(*names: str | Path, overrides: Sequence[str] = ()) -> Config:
         for layer in layers:
             _check_layer(omegaconf.OmegaConf.to_container(layer), kinds)
         for layer in layers:
+            _drop_other_encoder(config, omegaconf.OmegaConf.select(layer, "model.backbone"))
             config = omegaconf.OmegaConf.merge(config, layer)
             if omegaconf.OmegaConf.select(layer, "preset.base") is not None:
                 _drop_others(config, layer)
@@ -176,6 +178,16 @@ def _drop_others(config: Any, layer: Any) -> None:
     for name in set(config.preset) - kept:
         kind = typing.get_type_hints(PresetConfig)[name]
         config.preset[name] = kind() if isinstance(kind, type) else None
+
+
+def _drop_other_encoder(config: Any, backbone: Any) -> None:
+    """Leave out options of a transformer where a layer names an encoder of feature maps, and back.
+
+    No such option is known to the other kind, and the file below may have been written for either.
+    """
+    kinds = {str(name).startswith(FEATURES) for name in (backbone, config.model.backbone)}
+    if backbone is not None and len(kinds) > 1:
+        config.model.backbone_options = {}
 
 
 def _lists(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fsr.data import (
@@ -33,6 +34,12 @@ class First:
 
     def __len__(self) -> int:
         return self.size
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """Names of the samples, None if the data set does not tell."""
+        names: Sequence[str] | None = getattr(self.dataset, "names", None)
+        return None if names is None else names[: self.size]
 
     def __getitem__(self, index: int) -> Sample:
         sample: Sample = self.dataset[index]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from fsr._core.labels import IGNORE
 from fsr.data import CropDraw, RandomRescaleCrop, Sample, TwoViews, read_label_map
 from fsr.errors import DataError
+from fsr.inference import MASKS, flat_name
 from fsr.presets import Views
 from fsr.train._options import Config
 
@@ -61,16 +63,39 @@ class Drawn:
             drawn |= self._maps(sample, draw)
         return drawn
 
+    def check(self, dataset: Any) -> None:
+        """Raise if an image lacks its map, before the first step of hours.
+
+        Args:
+            dataset: what is trained on; nothing is checked if it does not tell its names.
+
+        Raises:
+            DataError: with the first image that lacks one, and how many do.
+        """
+        names: Sequence[str] | None = getattr(dataset, "names", None)
+        folders = [each for each in (self.pseudo, self.weights) if each is not None]
+        if self.kind != "labelled" or names is None:
+            return
+        for folder in folders:
+            missing = []
+            for name in names:
+                try:
+                    map_file(folder, name)
+                except DataError as error:
+                    missing.append(str(error))
+            if missing:
+                raise DataError(f"{missing[0]}; {len(missing)} of {len(names)} images lack one")
+
     def _maps(self, sample: Sample, draw: CropDraw) -> dict[str, Tensor]:
         """Return the label map of a sample, cut as its image is, and its weights."""
         target = sample.target
         if self.pseudo is not None:
-            target = read_label_map(_file(self.pseudo, sample), self.num_classes)
+            target = read_label_map(map_file(self.pseudo, sample.name), self.num_classes)
         if target is None:
             raise DataError(f"{sample.name}: no label map to learn from; give data.pseudo")
         found = {"masks": self._cut(target.to(torch.uint8), sample, draw, IGNORE).long()}
         if self.weights is not None:
-            with Image.open(_file(self.weights, sample)) as image:
+            with Image.open(map_file(self.weights, sample.name)) as image:
                 weights = torch.from_numpy(np.array(image.convert("L")))
             found["weights"] = self._cut(weights, sample, draw, 0).float() / 255
         return found
@@ -84,12 +109,18 @@ class Drawn:
         return cut[0]
 
 
-def _file(folder: Path, sample: Sample) -> Path:
-    """Return the map of a sample in a folder."""
-    path = folder / f"{sample.name}.png"
-    if not path.is_file():
-        raise DataError(f"{path}: no such file, for the image {sample.name!r}")
-    return path
+def map_file(folder: Path, name: str) -> Path:
+    """Return the map of an image in a folder, or in one that ``fsr export`` wrote.
+
+    Raises:
+        DataError: there is none.
+    """
+    # An export has all masks in one folder inside, and their names without slashes and spaces.
+    for place in (folder, folder / MASKS):
+        for kept in dict.fromkeys((name, flat_name(name))):
+            if (path := place / f"{kept}.png").is_file():
+                return path
+    raise DataError(f"{folder / name}.png: no such file, for the image {name!r}")
 
 
 def build_views(config: Config, mean: Sequence[float], std: Sequence[float]) -> TwoViews:

@@ -35,6 +35,7 @@ from fsr.train._parts import (
 from fsr.train._preset_options import build_method
 from fsr.train._recorder import Recorder
 from fsr.train._results import report
+from fsr.train._start import start_report
 from fsr.train._state import latest_checkpoint, read_state, restore, run_folder, save_checkpoint
 from fsr.train._step import train_step
 from fsr.train._waiting import Waiting
@@ -176,6 +177,8 @@ def run(
     ):
         recorder.evaluations = _agree(recorder.evaluations if main else None)
         recorder.say(_heading(config, folder, step, parts))
+        if config.model.start is not None and step == 0:
+            recorder.say(start_report(parts.modules["student"], config.model.start))
         Run(
             config, folder, parts, eval_set, batches, recorder, interrupt, clock, begun, step
         ).to_the_end()
@@ -200,6 +203,7 @@ def _build(
         student = build_student(config, train_set.class_names)
         backbone, kind = student.backbone, build_method(config).views
         drawn = build_drawn(config, kind, backbone.mean, backbone.std, student.num_classes)
+        drawn.check(train_set)
         parts = build_parts(config, student, accelerator, make_teacher)
     return parts, ViewStream(train_set, drawn, seed=config.seed, whole=True), eval_set
 

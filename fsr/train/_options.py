@@ -23,7 +23,9 @@ class DataConfig:
     cache: str | None = option(None, "coco: folder for the drawn masks; null = drawn every time")
     train_size: int | None = option(None, "train on the first so many images; null = all")
     eval_size: int | None = option(None, "evaluate on the first so many images; null = all")
-    pseudo: str | None = option(None, "folder of label maps to train on; null = the true masks")
+    pseudo: str | None = option(
+        None, "folder of label maps to train on, of fsr export; null = true masks"
+    )
     weights: str | None = option(None, "folder of maps, 0 to 255, of how far these are trusted")
     label_noise: float = option(0.0, "share of the training labels to make wrong, for experiments")
     image_size: int = option(448, "side of the training views in pixels")
@@ -54,6 +56,7 @@ class ModelConfig:
 
     backbone: str = option("vit_base_patch16_224.orig_in21k_ft_in1k", "timm name of the encoder")
     pretrained: bool | str = option(True, "true: timm's weights; false: none; or a file of weights")
+    start: str | None = option(None, "network file to go on from, as training writes them")
     backbone_options: dict[str, Any] = option({}, "options for timm.create_model")
     grad_checkpointing: bool = option(False, "less memory for more time, with the same numbers")
     aux_block: int = option(-3, "block of the auxiliary classifier, counted from the end")

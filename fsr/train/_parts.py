@@ -23,6 +23,7 @@ from fsr.train._loading import Loading, loading_here
 from fsr.train._optimizer import build_learning_rate, build_optimizer, first_unscaled_step
 from fsr.train._options import Config
 from fsr.train._preset_options import build_method
+from fsr.train._start import start_from
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -97,7 +98,8 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
 
     Raises:
         ConnectionError: the encoder's weights are not here and cannot be fetched.
-        ValueError: an option of the network cannot be used.
+        FileNotFoundError: there is no file at the path ``model.start``.
+        ValueError: an option of the network cannot be used, or the file does not fit the network.
 
     Example:
         >>> from fsr.train import load_config
@@ -125,6 +127,8 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
     if model.grad_checkpointing:
         student.backbone.model.set_grad_checkpointing(True)
     student.class_names = tuple(class_names)
+    if model.start is not None:
+        start_from(student, model.start)
     return student
 
 

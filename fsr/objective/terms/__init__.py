@@ -8,9 +8,17 @@ from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._cotraining import Cotraining
 from fsr.objective.terms._energy import DenseEnergy
+from fsr.objective.terms._equivariance import (
+    ClassificationOfViews,
+    CrossEquivariance,
+    Equivariance,
+    MinPooling,
+    ViewDifferences,
+)
 from fsr.objective.terms._labelled import LabelledSegmentation
 from fsr.objective.terms._pair_affinity import PairAffinity
 from fsr.objective.terms._prototypes import Prototypes
+from fsr.objective.terms._reactivation import Reactivation
 from fsr.objective.terms._region_segmentation import RegionSegmentation
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
@@ -24,16 +32,22 @@ __all__ = [
     "CamConsistency",
     "ClassTokenContrast",
     "Classification",
+    "ClassificationOfViews",
     "ConfidentReinforcement",
     "Cotraining",
+    "CrossEquivariance",
     "DenseEnergy",
+    "Equivariance",
     "FrozenRelations",
     "LabelledSegmentation",
+    "MinPooling",
     "PairAffinity",
     "Prototypes",
+    "Reactivation",
     "RegionSegmentation",
     "RegressionReinforcement",
     "Segmentation",
     "SelfSupervisedMask",
     "UncertainReinforcement",
+    "ViewDifferences",
 ]
