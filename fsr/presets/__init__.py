@@ -9,6 +9,7 @@ from fsr.presets._registry import COCO, PRESETS, get_method, get_preset
 from fsr.presets._segmentation import Supervised
 from fsr.presets._toco import ToCo
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
+from fsr.presets._vit_pcm import ViTPCM
 
 __all__ = [
     "CAM_STRATEGIES",
@@ -27,6 +28,7 @@ __all__ = [
     "Supervised",
     "ToCo",
     "UncertainForm",
+    "ViTPCM",
     "Views",
     "get_method",
     "get_preset",

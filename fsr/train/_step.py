@@ -40,7 +40,7 @@ def train_step(
         NotFiniteError: a loss or the gradient is NaN or infinite; no weight has been touched.
     """
     accelerator, objective = parts.accelerator, parts.objective
-    set_learning_rate(parts.optimizer, parts.learning_rate(step))
+    set_learning_rate(parts.optimizer, parts.learning_rate(step), step)
     sums = torch.zeros((), device=accelerator.device)
     for micro, batch in enumerate(batches):
         place = micro * accelerator.num_processes + accelerator.process_index

@@ -8,6 +8,8 @@ from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
 from fsr.objective.terms._labelled import LabelledSegmentation
+from fsr.objective.terms._patch_equivariance import PatchEquivariance
+from fsr.objective.terms._patch_max import ClassifierPenalty, PatchMaxClassification
 from fsr.objective.terms._regression import RegressionReinforcement
 from fsr.objective.terms._relations import FrozenRelations
 from fsr.objective.terms._segmentation import Segmentation
@@ -19,10 +21,13 @@ __all__ = [
     "CamConsistency",
     "ClassTokenContrast",
     "Classification",
+    "ClassifierPenalty",
     "ConfidentReinforcement",
     "DenseEnergy",
     "FrozenRelations",
     "LabelledSegmentation",
+    "PatchEquivariance",
+    "PatchMaxClassification",
     "RegressionReinforcement",
     "Segmentation",
     "UncertainReinforcement",
