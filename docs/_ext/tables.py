@@ -1,7 +1,7 @@
 """Directives that put tables into pages, made from data at build time.
 
 ``preset-table`` shows the presets; ``benchmark-table:: NAME`` a table of ``benchmark_rows``;
-``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``.
+``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``; ``method-table`` the methods.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 import ablation_rows
 from benchmark_rows import TABLES
 from docutils import nodes
+from method_rows import method_rows
 from preset_rows import preset_rows
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -74,6 +76,26 @@ class AblationTable(Table):
         return [[_unbroken(cell) for cell in row] for row in rows]
 
 
+class MethodTable(Table):
+    """The methods of the paper's comparison."""
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first."""
+        return method_rows()
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table, each public name in it a link to its documentation."""
+        (table,) = super().run()
+        for code in list(table.findall(nodes.literal)):
+            name = code.astext()
+            link = pending_xref(
+                "", refdomain="py", reftype="obj", reftarget=name, refexplicit=True, refwarn=True
+            )
+            link += nodes.literal(name, name.rpartition(".")[2])
+            code.replace_self(link)
+        return [table]
+
+
 def _unbroken(cell: str) -> str:
     """Keep an interval, or a mean and its deviation, on one line."""
     return cell.replace(" to ", "\u00a0to\u00a0").replace(" ± ", "\u00a0±\u00a0")
@@ -97,4 +119,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("preset-table", PresetTable)
     app.add_directive("benchmark-table", BenchmarkTable)
     app.add_directive("ablation-table", AblationTable)
+    app.add_directive("method-table", MethodTable)
     return {"parallel_read_safe": True}

@@ -13,6 +13,7 @@ from torch import Tensor
 from fsr.backbone._build import cannot_build, check_options, checked_size
 from fsr.backbone._hub import check_weights_at_hand
 from fsr.backbone._pretrained import check_timm_name, load_exactly, read_state_dict
+from fsr.backbone._window_tables import fit_window_tables, keep_trained_offsets
 
 # Options of the networks that are built for one image size, tried from the most to the least.
 SIZES: tuple[tuple[str, ...], ...] = (("img_size", "strict_img_size"), ("img_size",), ())
@@ -20,6 +21,11 @@ SIZES: tuple[tuple[str, ...], ...] = (("img_size", "strict_img_size"), ("img_siz
 
 def build_features(name: str, image_size: int | tuple[int, int], options: Mapping[str, Any]) -> Any:
     """Build one of timm's networks by name, so that it returns the map of every stage.
+
+    Args:
+        name: its timm name, with or without a tag.
+        image_size: input size, for networks that are built for one.
+        options: options of ``timm.create_model``.
 
     Raises:
         ValueError: the name is unknown, or timm cannot build it so.
@@ -30,19 +36,23 @@ def build_features(name: str, image_size: int | tuple[int, int], options: Mappin
     for keys in SIZES:
         chosen = {key: sizes[key] for key in keys}
         try:
-            return timm.create_model(name, features_only=True, **chosen, **options)
+            network = timm.create_model(name, features_only=True, **chosen, **options)
+            break
         except TypeError as error:  # No such option.
             fault: Exception = error
         except (AssertionError, AttributeError, RuntimeError, ValueError) as error:
-            fault = error
-            break
-    raise cannot_build(name, options, fault) from fault
+            raise cannot_build(name, options, error) from error
+    else:
+        raise cannot_build(name, options, fault) from fault
+    if any(hasattr(module, "pretrained_window_size") for module in network.modules()):
+        keep_trained_offsets(network, _form(name, features_only=True, **options))
+    return network
 
 
 def load_features(
     network: Any, name: str, source: str | Path | bool, options: Mapping[str, Any]
 ) -> None:
-    """Load weights of the whole network into its stages.
+    """Load weights of the whole network into its stages, tables of offsets cut to their windows.
 
     Args:
         network: the stages, from :func:`build_features`.
@@ -67,7 +77,7 @@ def load_features(
         state = stage_names(
             network.state_dict(), read_state_dict(Path(source)), _whole(name, options)
         )
-    load_exactly(network, state, origin)
+    load_exactly(network, fit_window_tables(network, state), origin)
 
 
 def stage_names(
@@ -75,7 +85,8 @@ def stage_names(
 ) -> dict[str, Tensor]:
     """Bring a state of a whole network to the names of its stages; what only it has goes.
 
-    timm flattens the outermost sequences of a network of stages: ``stages.0.`` is ``stages_0.``.
+    timm flattens the outermost sequences of a network of stages: ``stages.0.`` is ``stages_0.``;
+    of other networks it hands out maps through a wrapper that has the network as its ``model``.
 
     Args:
         expected: names of the stages.
@@ -89,8 +100,8 @@ def stage_names(
     """
     result: dict[str, Tensor] = {}
     for key, value in state.items():
-        flat = key.replace(".", "_", 1)
-        name = flat if key not in expected and flat in expected else key
+        forms = (key, key.replace(".", "_", 1), f"model.{key}")
+        name = next((form for form in forms if form in expected), key)
         if name in expected or key not in whole:
             result[name] = value
     return result
@@ -98,9 +109,15 @@ def stage_names(
 
 def _whole(name: str, options: Mapping[str, Any]) -> Collection[str]:
     """Return the names of the weights of a whole network, its head included."""
-    options = {key: value for key, value in options.items() if key != "out_indices"}
+    kept = {key: value for key, value in options.items() if key != "out_indices"}
+    names: Collection[str] = _form(name, **kept).state_dict().keys()
+    return names
+
+
+def _form(name: str, **options: Any) -> Any:
+    """Return a network for the size that timm builds by default, without values where it can be."""
     try:
         with torch.device("meta"):
-            return timm.create_model(name, **options).state_dict().keys()
+            return timm.create_model(name, **options)
     except (NotImplementedError, RuntimeError):  # Not every model can be built without memory.
-        return timm.create_model(name, **options).state_dict().keys()
+        return timm.create_model(name, **options)

@@ -13,6 +13,7 @@ OFFERS = {
     "blocks": "tokens of every block, all of one width",
     "prefix_tokens": "some token before the patches",
     "class_token": "a class token",
+    "class_tokens": "one class token per class",
     "distillation_token": "a distillation token",
     "register_token": "register tokens",
     "attention": "attention of every block",
@@ -20,14 +21,25 @@ OFFERS = {
 }
 
 
-def offers_of(prefix_names: Sequence[str], *, attention: bool) -> frozenset[str]:
+def offers_of(
+    prefix_names: Sequence[str], *, attention: bool, per_class: bool = False
+) -> frozenset[str]:
     """Return what a transformer offers by its prefix tokens and whether its attention can be had.
+
+    Several class tokens stand for a class each, and none of them for the whole image.
+
+    Args:
+        prefix_names: what each prefix token is.
+        attention: whether every block's attention can be formed.
+        per_class: whether the class tokens are one per class.
 
     Example:
         >>> sorted(offers_of(["class"], attention=False))
         ['blocks', 'class_token', 'mask_token', 'prefix_tokens']
     """
     found = {"mask_token", "blocks", *(f"{name}_token" for name in prefix_names)}
+    found |= {"class_tokens"} if per_class else set()
+    found -= {"class_token"} if list(prefix_names).count("class") > 1 else set()
     found |= {"prefix_tokens"} if prefix_names else set()
     found |= {"attention"} if attention else set()
     return frozenset(found)
@@ -37,8 +49,9 @@ def check_offers(encoder: Any, needs: Iterable[str], name: str = "backbone") -> 
     """Raise unless an encoder offers all that a method needs.
 
     What may be needed: ``"mask_token"``, ``"blocks"`` (tokens of every block, of one width),
-    ``"prefix_tokens"`` (any), ``"class_token"``, ``"distillation_token"``, ``"register_token"``,
-    ``"attention"`` of every block, ``"stages"`` (feature maps of several strides).
+    ``"prefix_tokens"`` (any), ``"class_token"``, ``"class_tokens"`` (one per class),
+    ``"distillation_token"``, ``"register_token"``, ``"attention"`` of every block, ``"stages"``
+    (feature maps of several strides).
 
     Args:
         encoder: a :class:`ViTBackbone` or :class:`FeatureBackbone`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from fsr._core.checks import check_bool, check_floating, check_shape
 from fsr.backbone._attention import attention_of, check_attention
 from fsr.backbone._kind import Kind, Placed
-from fsr.backbone._output import AttentionForm
+from fsr.backbone._output import AttentionForm, BackboneReading, BackboneRequest
 
 
 class Kept(NamedTuple):
@@ -101,3 +101,30 @@ def run_blocks(
         if index in kept:
             outputs[index] = tokens
     return Kept(tokens, outputs)
+
+
+def reading_of(
+    kept: Kept,
+    asked: BackboneRequest,
+    attention: Mapping[int, Tensor],
+    aux_index: int,
+    grid: tuple[int, int],
+) -> BackboneReading:
+    """Return what was asked of a pass, patches apart from the prefix tokens before them.
+
+    Args:
+        kept: what the pass kept.
+        asked: the request, its blocks counted from 0.
+        attention: attention by block.
+        aux_index: the auxiliary block.
+        grid: patch grid.
+    """
+    count = grid[0] * grid[1]
+    return BackboneReading(
+        kept.tokens[:, -count:],
+        kept.blocks[aux_index][:, -count:],
+        grid,
+        kept.tokens[:, :-count] if asked.prefix_tokens else None,
+        tuple(kept.blocks[index] for index in asked.blocks),
+        tuple(attention[index] for index in asked.attention),
+    )

@@ -12,6 +12,7 @@ from fsr._core.checks import check_shape
 from fsr._core.module import TypedModule
 from fsr.backbone._attention import has_attention
 from fsr.backbone._build import check_divisible, encoder_of, head_count, normalisation
+from fsr.backbone._class_tokens import copy_class_token
 from fsr.backbone._kind import prefix_names
 from fsr.backbone._kinds import kind_of
 from fsr.backbone._offers import offers_of
@@ -22,7 +23,7 @@ from fsr.backbone._output import (
     check_block,
     check_request,
 )
-from fsr.backbone._pass import Watch, check_inputs, place_patches, run_blocks
+from fsr.backbone._pass import Watch, check_inputs, place_patches, reading_of, run_blocks
 from fsr.backbone._pretrained import final_norm_name
 
 
@@ -42,9 +43,12 @@ class ViTBackbone(TypedModule):
             ``.pth`` without code), whose input size and prefix tokens may differ from the model's.
         image_size: input size in pixels that the position embedding is made for.
         options: options of ``timm.create_model`` such as ``class_token=False, global_pool=""``.
+        class_tokens: C, one class token per class instead of the one that a ``VisionTransformer``
+            has: copies of it and of its position, made after the weights are loaded.
 
     Attributes:
         model: the timm model.
+        class_tokens: C, or None.
         mask_token: stands in for masked patches, ``(1, 1, D)``.
         embed_dim: width D.
         num_heads: attention heads per block.
@@ -60,7 +64,7 @@ class ViTBackbone(TypedModule):
         FileNotFoundError: there is no file at the path ``pretrained``.
         TypeError: ``model`` is neither name nor module, or ``options`` no mapping.
         ValueError: the name is unknown, the class of model is not supported, or options, image
-            size or pretrained weights do not fit it.
+            size, pretrained weights or class tokens do not fit it.
 
     Source:
         Section "A Single-Stage Framework for WSSS"; Dosovitskiy et al., ICLR 2021.
@@ -81,10 +85,13 @@ class ViTBackbone(TypedModule):
         pretrained: bool | str | Path = False,
         image_size: int | tuple[int, int] = 448,
         options: Mapping[str, Any] | None = None,
+        class_tokens: int | None = None,
     ) -> None:
         super().__init__()
         vit = encoder_of(model, pretrained, image_size, options)
         self._kind = kind_of(vit)
+        copy_class_token(vit, class_tokens)
+        self.class_tokens = class_tokens
         self._kind.prepare(vit)
         self.model = vit
         self.prefix_names = prefix_names(vit)
@@ -102,7 +109,8 @@ class ViTBackbone(TypedModule):
     def offers(self) -> frozenset[str]:
         """What a method may ask of this encoder, see :func:`fsr.backbone.check_offers`."""
         attention = all(has_attention(block) for block in self.model.blocks)
-        return offers_of(self.prefix_names, attention=attention)
+        per_class = self.class_tokens is not None
+        return offers_of(self.prefix_names, attention=attention, per_class=per_class)
 
     @property
     def description(self) -> str:
@@ -213,15 +221,7 @@ class ViTBackbone(TypedModule):
         placed = place_patches(self._kind, self.model, self.mask_token, images, mask)
         wanted = (*asked.blocks, aux_index)
         kept = run_blocks(self._kind, self.model, placed, depth, wanted, watch)
-        count = grid[0] * grid[1]
-        return BackboneReading(
-            kept.tokens[:, -count:],
-            kept.blocks[aux_index][:, -count:],
-            grid,
-            kept.tokens[:, :-count] if asked.prefix_tokens else None,
-            tuple(kept.blocks[index] for index in asked.blocks),
-            tuple(attention[index] for index in asked.attention),
-        )
+        return reading_of(kept, asked, attention, aux_index, grid)
 
     def visit_attention(
         self,

@@ -164,6 +164,18 @@ def test_weights_of_the_whole_network_load_into_its_stages(form: str, tmp_path: 
     assert torch.equal(again(images).tokens, backbone(images).tokens)
 
 
+def test_weights_load_where_timm_wraps_the_whole_network(tmp_path: Path) -> None:
+    name, own = "vit_tiny_patch16_224", {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    whole = timm.create_model(name, img_size=64, **own)
+    path = save(whole.state_dict(), tmp_path / "weights.pth")
+    backbone = FeatureBackbone(
+        name, pretrained=path, image_size=64, options={**own, "out_indices": (0, 1)}
+    ).eval()
+    images = torch.randn(1, 3, 64, 64)
+    expected = whole.eval().forward_intermediates(images, norm=False, intermediates_only=True)
+    torch.testing.assert_close(backbone.stages(images)[-1], expected[-1])
+
+
 def test_true_takes_timms_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is downloaded: timm is told that the weights of the name lie in a file."""
     name, own = NETWORKS["ResNet"]
