@@ -2,6 +2,7 @@
 
 from fsr.presets._beyond_checks import FURTHER_TERMS, UNCERTAIN_FORMS, UncertainForm
 from fsr.presets._cam_source import CAMSource
+from fsr.presets._mctformer import MCTformerPlus
 from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
 from fsr.presets._preset import Preset
 from fsr.presets._preset_checks import CAM_STRATEGIES, LOSS_TERMS, PHASES
@@ -23,6 +24,7 @@ __all__ = [
     "UNCERTAIN_FORMS",
     "VIEWS",
     "CAMSource",
+    "MCTformerPlus",
     "Method",
     "Preset",
     "Supervised",

@@ -107,13 +107,13 @@ def _row(
     width, height = (round(side * options.tile / longer) for side in sample.image.size)
     size = (max(1, width), max(1, height))
     photo = sample.image.resize(size, Image.Resampling.BICUBIC)
-    blank = Image.new("RGB", size, "white")  # of what the recipe does not have
+    blank = Image.new("RGB", size, "white")  # of what recipe or network do not have
     return [
         photo,
         heatmap_overlay(photo, maps["cam"]),
         paint_labels(maps["pseudo"], size) if "pseudo" in maps else blank,
         paint_mask(photo, maps["zone"], maps["mask"]) if "mask" in maps else blank,
-        paint_labels(maps["prediction"], size),
+        paint_labels(maps["prediction"], size) if "prediction" in maps else blank,
     ]
 
 
@@ -131,10 +131,9 @@ def _maps(
     images = TF.normalize(pixels, list(student.backbone.mean), list(student.backbone.std))
     present = labels[None].to(device)
     cam, auxiliary = student.cam(images, scales=options.cam_scales)
-    maps = {
-        "cam": (cam * present[:, :, None, None]).amax(1)[0],
-        "prediction": student.predict(images, scales=options.scales).argmax(1)[0],
-    }
+    maps = {"cam": (cam * present[:, :, None, None]).amax(1)[0]}
+    if "segmentation" in student.head_names:
+        maps["prediction"] = student.predict(images, scales=options.scales).argmax(1)[0]
     for part in objective.modules():
         if isinstance(part, PixelLabels):
             maps["pseudo"] = pseudo_labels(

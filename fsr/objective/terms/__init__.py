@@ -4,6 +4,10 @@ from fsr.objective.terms._affinity import Affinity
 from fsr.objective.terms._auxiliary import AuxiliaryClassification
 from fsr.objective.terms._cam_consistency import CamConsistency
 from fsr.objective.terms._class_token_contrast import ClassTokenContrast
+from fsr.objective.terms._class_token_separation import (
+    ClassTokenSeparation,
+    PatchClassification,
+)
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._energy import DenseEnergy
@@ -20,12 +24,14 @@ __all__ = [
     "AuxiliaryClassification",
     "CamConsistency",
     "ClassTokenContrast",
+    "ClassTokenSeparation",
     "Classification",
     "ClassifierPenalty",
     "ConfidentReinforcement",
     "DenseEnergy",
     "FrozenRelations",
     "LabelledSegmentation",
+    "PatchClassification",
     "PatchEquivariance",
     "PatchMaxClassification",
     "RegressionReinforcement",
