@@ -160,13 +160,53 @@ def _as_in_evaluation(module: nn.Module, _: Any) -> None:
     module.training = False
 
 
-def set_learning_rate(optimizer: Optimizer, lr: float, *, scaled: bool = True) -> None:
+def freeze_early_blocks(encoder: Any, trained: int) -> int:
+    """Stop the training of all of an encoder but its last blocks and its final norm.
+
+    Args:
+        encoder: a :class:`fsr.backbone.ViTBackbone`.
+        trained: how many of the last blocks go on learning, from 0 to all of them.
+
+    Returns:
+        How many tensors are frozen.
+
+    Raises:
+        ValueError: the encoder has no blocks, or not so many.
+
+    Source:
+        The recipe of ViT-PCM.
+
+    Example:
+        >>> from fsr.backbone import ViTBackbone
+        >>> encoder = ViTBackbone("fsr_scenes_tiny", image_size=96)
+        >>> freeze_early_blocks(encoder, 2)
+        >>> encoder.model.blocks[-2].mlp.fc1.weight.requires_grad
+        True
+    """
+    blocks = list(getattr(encoder.model, "blocks", ()))
+    if not 0 <= trained <= len(blocks) or not blocks:
+        raise ValueError(
+            f"trained_blocks: expected 0 to the number of the encoder's blocks, {len(blocks)}, "
+            f"got {trained}"
+        )
+    learning = (*blocks[len(blocks) - trained :], encoder.norm)
+    kept = {id(parameter) for module in learning for parameter in module.parameters()}
+    frozen = [parameter for parameter in encoder.parameters() if id(parameter) not in kept]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return len(frozen)
+
+
+def set_learning_rate(
+    optimizer: Optimizer, lr: float, step: int | None = None, *, scaled: bool = True
+) -> None:
     """Set every group's learning rate to ``lr`` times the group's ``lr_scale`` (1 if it has none).
 
     Args:
         optimizer: optimiser over groups such as :func:`parameter_groups` returns.
         lr: learning rate of the base groups, for example a value of
             :func:`fsr.schedules.warmup_cosine`.
+        step: step of the run; before the step ``start`` of a group that has one its rate is 0.
         scaled: False sets ``lr`` itself, the same for all groups.
 
     Example:
@@ -178,4 +218,6 @@ def set_learning_rate(optimizer: Optimizer, lr: float, *, scaled: bool = True) -
         5.0
     """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0) if scaled else lr
+        waits = step is not None and step < group.get("start", 0)
+        rate = lr * group.get("lr_scale", 1.0) if scaled else lr
+        group["lr"] = 0.0 if waits else rate

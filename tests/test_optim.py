@@ -10,7 +10,8 @@ import torch
 from timm.models import create_model
 from torch import nn
 
-from fsr.optim import is_decayed, parameter_groups, set_learning_rate
+from fsr.backbone import FeatureBackbone, ViTBackbone
+from fsr.optim import freeze_early_blocks, is_decayed, parameter_groups, set_learning_rate
 
 
 def _model() -> nn.Module:
@@ -122,3 +123,41 @@ def test_a_weight_shared_by_two_modules_is_listed_once() -> None:
 def test_bad_arguments_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parameter_groups(_model(), **{"lr": 1.0, **options})
+
+
+# -- which blocks learn, and when -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trained", [0, 1, 3])
+def test_all_but_the_last_blocks_and_the_final_norm_are_frozen(trained: int) -> None:
+    size = {"patch_size": 8, "embed_dim": 8, "depth": 3, "num_heads": 2}
+    encoder = ViTBackbone("vit_tiny_patch16_224", image_size=16, options=size)
+    frozen = freeze_early_blocks(encoder, trained)
+    learning = [name for name, weight in encoder.named_parameters() if weight.requires_grad]
+    blocks = sorted({name.split(".")[2] for name in learning if name.startswith("model.blocks")})
+    assert blocks == ["0", "1", "2"][3 - trained :]
+    others = [name for name in learning if not name.startswith("model.blocks")]
+    assert others == ["model.norm.weight", "model.norm.bias"]
+    assert frozen == len(list(encoder.parameters())) - len(learning)
+
+
+@pytest.mark.parametrize("trained", [-1, 4])
+def test_more_blocks_than_there_are_cannot_learn(trained: int) -> None:
+    size = {"patch_size": 8, "embed_dim": 8, "depth": 3, "num_heads": 2}
+    encoder = ViTBackbone("vit_tiny_patch16_224", image_size=16, options=size)
+    with pytest.raises(ValueError, match=f"trained_blocks: expected 0 to .* 3, got {trained}"):
+        freeze_early_blocks(encoder, trained)
+    with pytest.raises(ValueError, match=r"trained_blocks: .* blocks, 0, got 0"):
+        freeze_early_blocks(FeatureBackbone("resnet18"), 0)
+
+
+def test_a_group_rests_until_its_start() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD(
+        [{"params": [weights[0]], "start": 3}, {"params": [weights[1]], "lr_scale": 2.0}], lr=1.0
+    )
+    rates = []
+    for step in (2, 3, None):
+        set_learning_rate(optimizer, 0.5, step)
+        rates.append([group["lr"] for group in optimizer.param_groups])
+    assert rates == [[0.0, 1.0], [0.5, 1.0], [0.5, 1.0]]

@@ -177,7 +177,7 @@ METHODS = (
             "fsr.losses.equivariance_targets",
             "fsr.losses.patch_cross_entropy",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "MCTformer", "Xu et al. 2022", MULTI, IMAGES, "†RN38", "71.9", "42.0",
@@ -223,7 +223,7 @@ METHODS = (
             "fsr.pooling.global_weighted_ranking",
             "fsr.losses.class_token_separation",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "RRM", "Zhang et al. 2020", SINGLE, IMAGES, "RN38", "62.6", "",

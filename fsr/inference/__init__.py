@@ -4,8 +4,8 @@ from fsr.inference._evaluation import evaluate
 from fsr.inference._evaluation_options import EvaluationOptions, PseudoLabelOptions
 from fsr.inference._evaluation_result import EvaluationResult
 from fsr.inference._export import ExportResult, export_pseudo_labels
-from fsr.inference._export_options import ExportOptions, ImagePlacement
 from fsr.inference._export_folder import MASKS, flat_name
+from fsr.inference._export_options import ExportOptions, ImagePlacement
 from fsr.inference._label_sources import LabelKind, LabelSource
 from fsr.inference._options import OnError, RunOptions
 from fsr.inference._photographs import ImageFile, find_images

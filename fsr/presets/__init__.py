@@ -4,6 +4,7 @@ from fsr.presets._afa import AFA
 from fsr.presets._beco import BECO
 from fsr.presets._beyond_checks import FURTHER_TERMS, UNCERTAIN_FORMS, UncertainForm
 from fsr.presets._cam_source import CAMSource
+from fsr.presets._mctformer import MCTformerPlus
 from fsr.presets._method import METHODS, VIEWS, Method, Views, register_method
 from fsr.presets._one_stage import OneStage
 from fsr.presets._preset import Preset
@@ -16,6 +17,7 @@ from fsr.presets._segmentation import Supervised
 from fsr.presets._toco import ToCo
 from fsr.presets._turnover import TEACHER_TURNOVER, teacher_source_step
 from fsr.presets._urn import URN
+from fsr.presets._vit_pcm import ViTPCM
 
 __all__ = [
     "AFA",
@@ -34,6 +36,7 @@ __all__ = [
     "URN",
     "VIEWS",
     "CAMSource",
+    "MCTformerPlus",
     "Method",
     "OneStage",
     "Preset",
@@ -41,6 +44,7 @@ __all__ = [
     "Supervised",
     "ToCo",
     "UncertainForm",
+    "ViTPCM",
     "Views",
     "get_method",
     "get_preset",

@@ -35,9 +35,11 @@ AT_MOST = {
     "run.sheet_images": float("inf"),
     "optim.lr": float("inf"),
     "optim.weight_decay": float("inf"),
+    "optim.trained_blocks": float("inf"),
     "optim.beta1": 1.0,
     "optim.beta2": 1.0,
     "optim.second_from": 1.0,
+    "optim.encoder_from": 1.0,
     "optim.sgd_momentum": 1.0,
     "eval.cam_threshold": 1.0,
 }

@@ -6,14 +6,14 @@ import torch
 from torch.optim import Optimizer
 
 from fsr.errors import ConfigError
-from fsr.optim import freeze_norms, parameter_groups
-from fsr.schedules import Schedule, constant, two_poly, warmup_cosine, warmup_poly
+from fsr.optim import freeze_early_blocks, freeze_norms, parameter_groups
+from fsr.schedules import Schedule, constant, switch, two_poly, warmup_cosine, warmup_poly
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train._options import Config
 from fsr.train._preset_options import build_method
 
 OPTIMIZERS = ("adamw", "sgd")
-SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly", "constant")
+SCHEDULES = ("warmup_cosine", "warmup_poly", "two_poly", "constant", "switch")
 
 
 def build_learning_rate(config: Config) -> Schedule:
@@ -45,10 +45,13 @@ def build_learning_rate(config: Config) -> Schedule:
                 warmup_ratio=ratio,
                 power=optim.power,
             )
+        second = optim.lr if optim.second_lr is None else optim.second_lr
+        if optim.schedule == "switch":
+            return switch(optim.lr, second, round(optim.second_from * steps))
         if optim.schedule == "two_poly":
             return two_poly(
                 optim.lr,
-                optim.lr if optim.second_lr is None else optim.second_lr,
+                second,
                 at_step=round(optim.second_from * steps),
                 total_steps=steps,
                 power=optim.power,
@@ -92,6 +95,8 @@ def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
     if optim.freeze_norms:
         for encoder in (student.backbone, *map(student.get_submodule, own)):
             freeze_norms(encoder)
+    if optim.trained_blocks is not None:
+        freeze_early_blocks(student.backbone, optim.trained_blocks)
     parts = [name for name in ("backbone", "aggregator") if getattr(student, name) is not None]
     groups = parameter_groups(
         student,
@@ -105,6 +110,10 @@ def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
         ],
         bias_lr_scale=optim.bias_lr_scale,
     )
+    if optim.encoder_from:
+        for group in groups:
+            if group["name"].startswith("base"):
+                group["start"] = round(optim.encoder_from * config.steps)
     if optim.name == "sgd":
         return torch.optim.SGD(groups, momentum=optim.sgd_momentum)
     return torch.optim.AdamW(groups, betas=(optim.beta1, optim.beta2))

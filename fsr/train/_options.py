@@ -82,10 +82,14 @@ class OptimConfig:
     )
     bias_lr_scale: float = option(1.0, "learning rate of biases over that of their part")
     freeze_norms: bool = option(False, "leave the encoder's norms as they are, statistics too")
-    schedule: str = option("warmup_cosine", "warmup_cosine, warmup_poly, two_poly or constant")
+    trained_blocks: int | None = option(None, "last blocks of the encoder that learn; null = all")
+    encoder_from: float = option(0.0, "fraction of the run before which heads learn alone")
+    schedule: str = option(
+        "warmup_cosine", "warmup_cosine, warmup_poly, two_poly, constant or switch"
+    )
     power: float = option(0.9, "power of the two polynomial ones")
-    second_lr: float | None = option(None, "two_poly: rate that its second part starts at")
-    second_from: float = option(0.5, "two_poly: fraction of the run at which that starts")
+    second_lr: float | None = option(None, "two_poly, switch: rate of the second part")
+    second_from: float = option(0.5, "two_poly, switch: fraction of the run at which that starts")
     second_scaled: bool = option(True, "two_poly: heads and biases keep their scales in it")
     sgd_momentum: float = option(0.9, "momentum of sgd")
     beta1: float = option(0.9, "decay of AdamW's first moment")

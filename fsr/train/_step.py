@@ -41,7 +41,7 @@ def train_step(
     """
     accelerator, objective = parts.accelerator, parts.objective
     scaled = step < parts.unscaled_from
-    set_learning_rate(parts.optimizer, parts.learning_rate(step), scaled=scaled)
+    set_learning_rate(parts.optimizer, parts.learning_rate(step), step, scaled=scaled)
     sums = torch.zeros((), device=accelerator.device)
     for micro, batch in enumerate(batches):
         place = micro * accelerator.num_processes + accelerator.process_index

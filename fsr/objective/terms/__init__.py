@@ -4,6 +4,10 @@ from fsr.objective.terms._affinity import Affinity
 from fsr.objective.terms._auxiliary import AuxiliaryClassification
 from fsr.objective.terms._cam_consistency import CamConsistency
 from fsr.objective.terms._class_token_contrast import ClassTokenContrast
+from fsr.objective.terms._class_token_separation import (
+    ClassTokenSeparation,
+    PatchClassification,
+)
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._cotraining import Cotraining
@@ -17,6 +21,8 @@ from fsr.objective.terms._equivariance import (
 )
 from fsr.objective.terms._labelled import LabelledSegmentation
 from fsr.objective.terms._pair_affinity import PairAffinity
+from fsr.objective.terms._patch_equivariance import PatchEquivariance
+from fsr.objective.terms._patch_max import ClassifierPenalty, PatchMaxClassification
 from fsr.objective.terms._prototypes import Prototypes
 from fsr.objective.terms._reactivation import Reactivation
 from fsr.objective.terms._region_segmentation import RegionSegmentation
@@ -31,8 +37,10 @@ __all__ = [
     "AuxiliaryClassification",
     "CamConsistency",
     "ClassTokenContrast",
+    "ClassTokenSeparation",
     "Classification",
     "ClassificationOfViews",
+    "ClassifierPenalty",
     "ConfidentReinforcement",
     "Cotraining",
     "CrossEquivariance",
@@ -42,6 +50,9 @@ __all__ = [
     "LabelledSegmentation",
     "MinPooling",
     "PairAffinity",
+    "PatchClassification",
+    "PatchEquivariance",
+    "PatchMaxClassification",
     "Prototypes",
     "Reactivation",
     "RegionSegmentation",
