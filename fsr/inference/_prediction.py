@@ -77,8 +77,8 @@ def predict_paths(
         MissingDataError: a path does not exist.
         DataError: a folder holds no image, or no path is given.
         TypeError: ``model`` is no segmenter, there is no such option, or one has the wrong type.
-        ValueError: the model has no decoder, an option is out of range, or ``labels`` name a class that does not exist,
-            have another size, or fit several files.
+        ValueError: the model has no decoder, an option is out of range, or ``labels`` name a class
+            that does not exist, have another size, or fit several files.
 
     Example:
         >>> import tempfile

@@ -69,7 +69,7 @@ class Term(Part):
 
     name: str = ""
 
-    def views(self) -> Mapping[int, Part]:
+    def made_views(self) -> Mapping[int, Part]:
         """Return the parts that make further views which the term reads, by number from 2."""
         return {}
 

@@ -124,7 +124,7 @@ class Recipe:
         """Return the parts that make further views: those of the terms, then the recipe's own."""
         found: dict[int, Part] = {}
         for name, each in self.terms.items():
-            for view, part in each.term.views().items():
+            for view, part in each.term.made_views().items():
                 if found.setdefault(view, part) is not part:
                     raise ValueError(
                         f"views: expected one part for view {view}, the term {name!r} has another"

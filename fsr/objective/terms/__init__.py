@@ -4,10 +4,7 @@ from fsr.objective.terms._affinity import Affinity
 from fsr.objective.terms._auxiliary import AuxiliaryClassification
 from fsr.objective.terms._cam_consistency import CamConsistency
 from fsr.objective.terms._class_token_contrast import ClassTokenContrast
-from fsr.objective.terms._class_token_separation import (
-    ClassTokenSeparation,
-    PatchClassification,
-)
+from fsr.objective.terms._class_token_separation import ClassTokenSeparation, PatchClassification
 from fsr.objective.terms._classification import Classification
 from fsr.objective.terms._confident import ConfidentReinforcement
 from fsr.objective.terms._cotraining import Cotraining

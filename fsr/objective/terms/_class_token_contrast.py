@@ -52,7 +52,7 @@ class ClassTokenContrast(Term):
         self.crops, self.momentum, self.temperature = crops, momentum, temperature
         self.average = copy.deepcopy(projector).requires_grad_(False)
 
-    def views(self) -> Mapping[int, Part]:
+    def made_views(self) -> Mapping[int, Part]:
         """Return the crops as view 3."""
         return {3: CropView(self.crops)}
 
