@@ -267,8 +267,9 @@ def test_configurations_have_the_released_constants(name: str, steps: int) -> No
     assert rate(steps // 2) == pytest.approx(0.01 * 0.5**0.9)
 
 
-def test_the_second_encoder_learns_at_the_rate_of_the_first() -> None:
-    config = load_config("beco", overrides=[*TINY, "optim.freeze_norms=true"])
+def test_the_second_encoder_is_treated_as_the_first() -> None:
+    more = ["optim.freeze_norms=true", "model.grad_checkpointing=true"]
+    config = load_config("beco", overrides=[*TINY, *more])
     student = build_student(config, ["a", "b"])
     groups = {group["name"]: group for group in build_optimizer(config, student).param_groups}
     base, head = groups["base"]["parameter_names"], groups["head"]["parameter_names"]
@@ -277,6 +278,8 @@ def test_the_second_encoder_learns_at_the_rate_of_the_first() -> None:
     assert {"heads.first.decoder.conv1.weight", "heads.second.decoder.conv1.weight"} <= set(head)
     assert (groups["base"]["lr_scale"], groups["head"]["lr_scale"]) == (1.0, 10.0)
     assert not student.get_parameter("heads.second.backbone.model.norm.weight").requires_grad
+    second: Any = student.heads["second"]
+    assert second.backbone.model.grad_checkpointing
 
 
 # -- runs ------------------------------------------------------------------------------------------
