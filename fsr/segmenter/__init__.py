@@ -2,7 +2,7 @@
 
 from fsr.segmenter import heads  # noqa: F401 - registers the kinds
 from fsr.segmenter._checkpoint import read_checkpoint
-from fsr.segmenter._method_head import HEAD_KINDS, HeadInput, HeadSpec, MethodHead
+from fsr.segmenter._method_head import HEAD_KINDS, HeadInput, HeadSpec, MethodHead, encoder_names
 from fsr.segmenter._multiscale import (
     REDUCTIONS,
     Reduction,
@@ -41,6 +41,7 @@ __all__ = [
     "cam_of",
     "check_multi_scale",
     "check_scales",
+    "encoder_names",
     "maps_at",
     "multi_scale_cams",
     "multi_scale_probabilities",

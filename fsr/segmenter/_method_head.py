@@ -153,6 +153,24 @@ def build_heads(
     return built, frozenset(left)
 
 
+def encoder_names(network: nn.Module) -> tuple[str, ...]:
+    """Return the dotted names of a segmenter's encoders: its own, and those that its heads hold.
+
+    Example:
+        >>> from fsr.segmenter import SingleStageSegmenter
+        >>> small = {"embed_dim": 32, "depth": 3, "num_heads": 2}
+        >>> network = SingleStageSegmenter(2, "vit_tiny_patch16_224", backbone_options=small,
+        ...     projection_dim=8, heads={"second": "second_segmenter"})
+        >>> encoder_names(network)
+        ('backbone', 'heads.second.backbone')
+    """
+    found = ["backbone"]
+    for name, module in network.named_modules():
+        if isinstance(module, MethodHead):
+            found += [f"{name}.{part}" for part in module.encoders]
+    return tuple(found)
+
+
 def _build_head(name: str, spec: HeadSpec, backbone: Any, num_classes: int) -> MethodHead:
     """Return one head."""
     if isinstance(spec, MethodHead):

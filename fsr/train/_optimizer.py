@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from fsr.errors import ConfigError
 from fsr.optim import freeze_early_blocks, freeze_norms, parameter_groups
 from fsr.schedules import Schedule, constant, switch, two_poly, warmup_cosine, warmup_poly
-from fsr.segmenter import SingleStageSegmenter
+from fsr.segmenter import SingleStageSegmenter, encoder_names
 from fsr.train._options import Config
 from fsr.train._preset_options import build_method
 
@@ -91,19 +91,18 @@ def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
         student: the network to train, unwrapped.
     """
     optim = config.optim
-    own = [f"heads.{name}.{part}" for name, head in student.heads.items() for part in head.encoders]
+    encoders = encoder_names(student)
     if optim.freeze_norms:
-        for encoder in (student.backbone, *map(student.get_submodule, own)):
-            freeze_norms(encoder)
+        for name in encoders:
+            freeze_norms(student.get_submodule(name))
     if optim.trained_blocks is not None:
         freeze_early_blocks(student.backbone, optim.trained_blocks)
-    parts = [name for name in ("backbone", "aggregator") if getattr(student, name) is not None]
     groups = parameter_groups(
         student,
         optim.lr,
         weight_decay=optim.weight_decay,
         head_lr_scale=optim.head_lr_scale,
-        base=[*parts, *own],
+        base=[*encoders, *(["aggregator"] if student.aggregator is not None else [])],
         classifier_lr_scale=optim.classifier_lr_scale,
         classifiers=[
             name for name in ("classifier", "aux_classifier") if getattr(student, name) is not None

@@ -16,7 +16,7 @@ from fsr.errors import ConfigError
 from fsr.objective import TrainingObjective
 from fsr.presets import Method
 from fsr.schedules import Schedule
-from fsr.segmenter import FEATURES, Aggregator, Decoder, SingleStageSegmenter
+from fsr.segmenter import FEATURES, Aggregator, Decoder, SingleStageSegmenter, encoder_names
 from fsr.teacher import EMATeacher, unwrap
 from fsr.train._checks import accumulation
 from fsr.train._loading import Loading, loading_here
@@ -125,7 +125,9 @@ def build_student(config: Config, class_names: Sequence[str]) -> SingleStageSegm
         class_tokens=preset.class_tokens,
     )
     if model.grad_checkpointing:
-        student.backbone.model.set_grad_checkpointing(True)
+        for name in encoder_names(student):
+            encoder: Any = student.get_submodule(name)
+            encoder.model.set_grad_checkpointing(True)
     student.class_names = tuple(class_names)
     if model.start is not None:
         start_from(student, model.start)
