@@ -58,7 +58,7 @@ def test_the_gate_draws_in_training_alone() -> None:
     ("options", "error", "message"),
     [
         ({"dilations": ()}, ValueError, "dilations: expected at least one, got none"),
-        ({"dilations": (1.5,)}, TypeError, "dilations: expected an integer"),
+        ({"dilations": (1.5,)}, TypeError, "dilations: expected a positive integer"),
         ({"skip_dim": 0}, ValueError, "skip_dim"),
         ({"gate_rate": 1.0}, ValueError, "rate"),
     ],

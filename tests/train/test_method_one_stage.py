@@ -84,7 +84,13 @@ def test_heads_are_maps_behind_a_background_of_1_their_pooled_scores_and_masks(k
     scores = normalized_global_weighted_pooling(logits[:, 1:]) + focal_mask_penalty(masks, 3, 0.01)
     assert torch.equal(output.class_logits, scores)
     assert torch.equal(output.head("maps"), masks)
-    assert set(network.head_names) == {"class_logits", "segmentation", "tokens", "aux_tokens", "maps"}
+    assert set(network.head_names) == {
+        "class_logits",
+        "segmentation",
+        "tokens",
+        "aux_tokens",
+        "maps",
+    }
     assert network.decoder is network.aux_classifier is network.projector is None
 
 
@@ -112,7 +118,12 @@ def test_terms_are_the_functions_called_by_hand(kind: str) -> None:
 def test_the_mask_loss_starts_at_a_fifth_of_the_run() -> None:
     network, (images, labels) = student("tokens"), case()
     objective = TrainingObjective(network, preset=settings("tokens"), total_steps=10)
-    assert [objective.weights["self_supervised_mask"](step) for step in (0, 1, 2, 9)] == [0, 0, 1, 1]
+    assert [objective.weights["self_supervised_mask"](step) for step in (0, 1, 2, 9)] == [
+        0,
+        0,
+        1,
+        1,
+    ]
     assert objective(images, None, labels, step=1).self_supervised_mask == 0
     assert OneStage(total_steps=25).resolve()["mask_from"] == 5
 
