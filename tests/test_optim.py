@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from fsr.backbone import FeatureBackbone, ViTBackbone
 from fsr.optim import freeze_early_blocks, is_decayed, parameter_groups, set_learning_rate
+from fsr.optim import freeze_norms, is_decayed, parameter_groups, set_learning_rate
 
 
 def _model() -> nn.Module:
@@ -97,6 +99,29 @@ def test_the_schedule_value_reaches_every_group_with_its_scale() -> None:
     optimizer = torch.optim.AdamW(parameter_groups(_model(), 1e-3))
     set_learning_rate(optimizer, 0.5)
     assert [g["lr"] for g in optimizer.param_groups] == [0.5, 0.5, 5.0]
+
+
+def test_unscaled_the_schedule_value_is_that_of_every_group() -> None:
+    optimizer = torch.optim.AdamW(parameter_groups(_model(), 1e-3))
+    set_learning_rate(optimizer, 0.5, scaled=False)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.5, 0.5, 0.5]
+    set_learning_rate(optimizer, 0.5)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.5, 0.5, 5.0]
+
+
+def test_frozen_batch_norms_keep_weights_and_statistics_in_training() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.GroupNorm(1, 2))
+    images = 3 + torch.randn(4, 2, 5, 5)
+    expected = model.eval()(images)
+    assert freeze_norms(model) == 4
+    model.train()
+    assert torch.equal(model(images), expected)
+    assert torch.equal(model[1].running_mean, torch.zeros(2))
+    assert model[1].num_batches_tracked == 0
+    assert [p.requires_grad for p in model.parameters()] == [True, True, *[False] * 4]
+    assert model[0].training
+    copied = copy.deepcopy(model).train()
+    assert torch.equal(copied(images), expected)
 
 
 def test_a_weight_shared_by_two_modules_is_listed_once() -> None:

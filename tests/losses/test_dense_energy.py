@@ -188,6 +188,21 @@ def test_gate_takes_no_part_in_the_gradient() -> None:
     torch.testing.assert_close(actual, expected)
 
 
+def test_pixels_that_are_not_inside_take_no_part() -> None:
+    images, logits, labels = make_case()
+    loss = DenseEnergyLoss(**OPTIONS, scale=1.0)
+    inside = torch.zeros(labels.shape, dtype=torch.bool)
+    inside[:, 1:5, 2:7] = True
+    part = (..., slice(1, 5), slice(2, 7))
+    alone = loss(images[part], logits[part], labels[part])
+    torch.testing.assert_close(loss(images, logits, labels, inside), alone)
+    assert torch.equal(loss(images, logits, labels, inside | True), loss(images, logits, labels))
+    with pytest.raises(TypeError, match="inside"):
+        loss(images, logits, labels, inside.float())
+    with pytest.raises(ShapeError, match="inside"):
+        loss(images, logits, labels, inside[:1])
+
+
 def test_agreement_of_like_neighbours_lowers_the_energy() -> None:
     images = torch.zeros(1, 3, 1, 4)
     images[..., 2:] = 255
