@@ -149,7 +149,10 @@ def test_every_term_is_the_pure_functions_of_the_same_tensors() -> None:
     tiles = views(step)
     small, targets = [], []
     for b, (top, bottom, left, right) in enumerate(tiles.box.tolist()):
-        for maps, made, factor, side in ((images, small, 8, 16), (logits.softmax(1), targets, 1, 2)):
+        for maps, made, factor, side in (
+            (images, small, 8, 16),
+            (logits.softmax(1), targets, 1, 2),
+        ):
             cut = maps[b, :, top * factor : bottom * factor, left * factor : right * factor]
             cut = F.interpolate(cut[None], (side, side), mode="bilinear", align_corners=True)
             mirrored, upside_down, transposed = tiles.flips[b].tolist()

@@ -13,7 +13,7 @@ from fsr.losses import equivariance_targets, patch_cross_entropy
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
 from fsr.objective._step import Step
-from fsr.objective._tiled import Tiles, TiledViews
+from fsr.objective._tiled import TiledViews, Tiles
 
 
 class PatchEquivariance(Term):
