@@ -170,7 +170,7 @@ def test_gradient_of_a_term_reaches_what_it_reads(term: str, tokens: bool, patch
     assert student.classifier.weight.grad is None
 
 
-def test_training_forms_no_attention() -> None:
+def test_training_forms_no_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     student = make_student()
     asked: list[BackboneRequest] = []
     read = student.backbone.read
@@ -179,7 +179,7 @@ def test_training_forms_no_attention() -> None:
         asked.append(request)
         return read(images, mask, request, **options)
 
-    student.backbone.read = noting  # type: ignore[method-assign]
+    monkeypatch.setattr(student.backbone, "read", noting)
     computed(student)
     assert [request.attention for request in asked] == [()]
     assert asked[0].blocks == (1, 2)
