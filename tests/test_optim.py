@@ -12,8 +12,13 @@ from timm.models import create_model
 from torch import nn
 
 from fsr.backbone import FeatureBackbone, ViTBackbone
-from fsr.optim import freeze_early_blocks, is_decayed, parameter_groups, set_learning_rate
-from fsr.optim import freeze_norms, is_decayed, parameter_groups, set_learning_rate
+from fsr.optim import (
+    freeze_early_blocks,
+    freeze_norms,
+    is_decayed,
+    parameter_groups,
+    set_learning_rate,
+)
 
 
 def _model() -> nn.Module:

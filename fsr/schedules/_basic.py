@@ -160,13 +160,14 @@ class switch:
 
 @dataclass(frozen=True)
 class warmup_cosine:
-    r"""Linear warm-up to ``base``, then half a cosine from ``base`` to 0: the learning rate.
+    r"""Linear warm-up to ``base``, then half a cosine from ``base`` to ``final``: the rate.
 
     Args:
         base: value at step ``warmup_steps``.
         warmup_steps: steps of the warm-up, less than ``total_steps``; 0 for none.
-        total_steps: step at which the value reaches 0.
+        total_steps: step at which the value reaches ``final``.
         warmup_ratio: the value at step 0 is ``warmup_ratio * base``; in [0, 1].
+        final: value from ``total_steps`` on.
 
     Raises:
         TypeError: an argument is no number, or a number of steps no integer.
@@ -185,9 +186,11 @@ class warmup_cosine:
     warmup_steps: int
     total_steps: int
     warmup_ratio: float = 0.1
+    final: float = 0.0
 
     def __post_init__(self) -> None:
         check_number("base", self.base)
+        check_number("final", self.final)
         check_warmup(self.warmup_steps, self.total_steps, self.warmup_ratio)
 
     def __call__(self, step: int) -> float:
@@ -196,7 +199,7 @@ class warmup_cosine:
         if step < self.warmup_steps:
             left = 1 - step / self.warmup_steps
             return float(self.base * (1 - left * (1 - self.warmup_ratio)))
-        decay = cosine(self.base, 0.0, self.total_steps - self.warmup_steps)
+        decay = cosine(self.base, self.final, self.total_steps - self.warmup_steps)
         return decay(step - self.warmup_steps)
 
 

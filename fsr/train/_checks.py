@@ -34,6 +34,7 @@ AT_MOST = {
     "data.workers": float("inf"),
     "run.sheet_images": float("inf"),
     "optim.lr": float("inf"),
+    "optim.last_lr": float("inf"),
     "optim.weight_decay": float("inf"),
     "optim.trained_blocks": float("inf"),
     "optim.beta1": 1.0,

@@ -56,7 +56,13 @@ def build_learning_rate(config: Config) -> Schedule:
                 total_steps=steps,
                 power=optim.power,
             )
-        return warmup_cosine(optim.lr, warmup_steps=warmup, total_steps=steps, warmup_ratio=ratio)
+        return warmup_cosine(
+            optim.lr,
+            warmup_steps=warmup,
+            total_steps=steps,
+            warmup_ratio=ratio,
+            final=optim.last_lr,
+        )
     except ValueError as error:
         where = "optim" if optim.schedule == "two_poly" else "preset.learning_rate_warmup"
         raise ConfigError(f"{where}: {error}") from None

@@ -91,6 +91,7 @@ class OptimConfig:
     second_lr: float | None = option(None, "two_poly, switch: rate of the second part")
     second_from: float = option(0.5, "two_poly, switch: fraction of the run at which that starts")
     second_scaled: bool = option(True, "two_poly: heads and biases keep their scales in it")
+    last_lr: float = option(0.0, "warmup_cosine: rate that it ends at")
     sgd_momentum: float = option(0.9, "momentum of sgd")
     beta1: float = option(0.9, "decay of AdamW's first moment")
     beta2: float = option(0.999, "decay of AdamW's second moment")

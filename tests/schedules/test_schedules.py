@@ -86,6 +86,14 @@ def test_warmup_cosine_in_plain_loops() -> None:
         assert rate(step) == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_cosine_may_end_above_zero() -> None:
+    rate = warmup_cosine(2.0, warmup_steps=2, total_steps=6, warmup_ratio=0.5, final=1.0)
+    found = [rate(step) for step in (0, 1, 2, 3, 4, 6, 9)]
+    assert found == pytest.approx([1.0, 1.5, 2.0, 1.5 + math.sqrt(0.5) / 2, 1.5, 1.0, 1.0])
+    with pytest.raises(ValueError, match="final: expected a number"):
+        warmup_cosine(2.0, warmup_steps=2, total_steps=6, final=math.inf)
+
+
 def test_warmup_may_be_left_out() -> None:
     rate = warmup_cosine(2.0, warmup_steps=0, total_steps=2)
     assert [rate(0), rate(1), rate(2)] == pytest.approx([2.0, 1.0, 0.0])

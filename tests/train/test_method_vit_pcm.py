@@ -147,7 +147,8 @@ def test_every_term_is_the_pure_functions_of_the_same_tensors() -> None:
     views = TiledViews(2, crop=0.5, crop_prob=0.5)
     step = Step([images], labels, student=student, generator=torch.Generator().manual_seed(2))
     tiles = views(step)
-    small, targets = [], []
+    small: list[Tensor] = []
+    targets: list[Tensor] = []
     for b, (top, bottom, left, right) in enumerate(tiles.box.tolist()):
         for maps, made, factor, side in (
             (images, small, 8, 16),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.numerics import at_least_float32
 from fsr.losses import patch_score_loss
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
@@ -61,5 +64,6 @@ class ClassifierPenalty(Term):
 
     def forward(self, step: Step) -> Tensor:
         """Return the loss, scalar."""
-        weight: Tensor = step.network.heads["segmentation"].classifier.weight
-        return weight.float().square().sum()
+        head: Any = step.network.heads["segmentation"]
+        weight: Tensor = head.classifier.weight
+        return at_least_float32(weight).square().sum()
