@@ -1,0 +1,219 @@
+"""All methods on the built-in scenes: one encoder, one data pipeline, one budget of steps.
+
+    python benchmarks/methods.py --seeds 0-3            # runs what is missing
+    python benchmarks/methods.py --table
+
+A method in one stage trains for all steps. One in two trains its maps for half of them and a
+segmenter on the exported labels for the other half, and so do URN and BECO on the labels of plain
+classification. A finished run is a line of `results/methods.jsonl` and is not repeated.
+
+Exit status: 0 done or time is up, 1 a run failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from _ablation_options import seeds_of
+from _machine import machine
+
+from fsr.data import SCENE_SEEDS, Scenes
+from fsr.inference import evaluate
+from fsr.segmenter import SingleStageSegmenter
+
+RESULTS = Path(__file__).resolve().parent / "results" / "methods.jsonl"
+THRESHOLDS = [0.05 * k for k in range(1, 15)]
+COMMON = (
+    "eval.at_start=false",
+    "eval.every=1000000",
+    "data.eval_size=2",
+    "run.tensorboard=false",
+    "run.sheet_images=0",
+    "run.upper_bound=null",
+)
+# The labels that a second stage learns from: maps up to the first are background.
+BORDERS = ("--low", "0.15", "--high", "0.35")
+PLAIN = "preset.reactivation_weight=0"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        config: the shipped options of its first or only stage.
+        options: further options of that.
+        second: shipped options of a second stage on its labels, None for a method of one.
+        start: options of a training that it starts from, which takes half of its steps.
+    """
+
+    config: str
+    options: tuple[str, ...] = ()
+    second: str | None = None
+    start: tuple[str, ...] | None = None
+
+
+ROWS = {
+    "baseline": Row("default", ("preset.uncertain_weight=0", "preset.confident_weight=0")),
+    "FSR": Row("default"),
+    "FSR, standardised targets": Row("default", ("preset.target=standardised",)),
+    "ToCo": Row("toco"),
+    "AFA": Row("afa"),
+    "1Stage": Row("one_stage"),
+    "RRM": Row("rrm"),
+    "ViT-PCM": Row("vit_pcm"),
+    "classification, segmentation": Row("recam", (PLAIN,), "segmentation"),
+    "ReCAM, segmentation": Row("recam", (), "segmentation", (PLAIN,)),
+    "SEAM, segmentation": Row("seam", (), "segmentation"),
+    "MCTformer+, segmentation": Row("mctformer", (), "segmentation"),
+    "classification, URN": Row("recam", (PLAIN,), "urn"),
+    "classification, BECO": Row("recam", (PLAIN,), "beco"),
+}
+
+
+def fsr(*words: object) -> None:
+    """Run a command of the package in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "fsr", *map(str, words)], capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"fsr {' '.join(map(str, words))}\n{done.stderr.decode()[-2000:]}")
+
+
+def train(folder: Path, steps: int, seed: int, configs: list[str], options: tuple[str, ...]) -> Any:
+    """Train, and return the seconds of its median step and its memory in GiB."""
+    named = [word for name in configs for word in ("--config", name)]
+    own = (*COMMON, *options, f"steps={steps}", f"seed={seed}", f"run.output={folder}")
+    fsr("train", *named, *own)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    each = statistics.median(line["seconds"] for line in lines if line["kind"] == "train")
+    return each, json.loads((folder / "results.json").read_text())["peak_memory_gib"]
+
+
+def run(row: Row, seed: int, steps: int, size: int) -> dict[str, Any]:
+    """Train a row of the table and score it."""
+    with tempfile.TemporaryDirectory(prefix="methods-") as scratch:
+        first, second, labels = (Path(scratch) / name for name in ("first", "second", "labels"))
+        own, options = steps if row.second is None else steps // 2, row.options
+        if row.start is not None:
+            own //= 2
+            train(Path(scratch) / "start", own, seed, [row.config], row.start)
+            options = (*options, f"model.start={Path(scratch) / 'start' / 'student.safetensors'}")
+        seconds, memory = train(first, own, seed, [row.config], options)
+        found = scores(first / "student.safetensors", size)
+        if row.second is not None:
+            made = ("--dataset", "scenes", "--split", "train", "--scenes", 2000, "--images", "none")
+            source = ("--source", "cam", *BORDERS, "--output", labels)
+            fsr("export", first / "student.safetensors", *made, *source)
+            pseudo = (f"data.pseudo={labels}",)
+            train(second, steps - steps // 2, seed, ["default", row.second], pseudo)
+            found["prediction"] = scores(second / "student.safetensors", size)["prediction"]
+        return {"scores": found, "step_seconds": seconds, "memory_gib": memory}
+
+
+def scores(path: Path, size: int) -> dict[str, float | None]:
+    """Return the scores of a network on test scenes; None where it has none."""
+    scenes = Scenes(size, seed=SCENE_SEEDS.test, image_size=96, masks=True)
+    result = evaluate(
+        SingleStageSegmenter.load(path),
+        scenes,
+        cam_threshold=THRESHOLDS,
+        cam_scales=(1.0,),
+        scales=(1.0,),
+        batch_size=16,
+    )
+    best = max(result.cam_sweep, key=lambda threshold: result.cam_sweep[threshold][0])
+    found = {
+        "cam": result.cam_sweep[best][0],
+        "threshold": best,
+        "prediction": result.prediction_miou,
+        "label_f1": result.label_f1,
+    }
+    return {name: None if math.isnan(value) else value for name, value in found.items()}
+
+
+def finished() -> list[dict[str, Any]]:
+    """Return the finished runs."""
+    return (
+        [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    )
+
+
+def missing(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    """Yield what is to be run, seed by seed."""
+    done = {(line["method"], line["seed"], line["steps"]) for line in finished()}
+    for seed in options.seeds:
+        for name in options.methods:
+            if (name, seed, options.steps) not in done:
+                yield name, seed
+
+
+def table() -> str:
+    """Return the finished runs as a table in Markdown: means over seeds, in per cent."""
+    lines = ["| method | seeds | CAM, best threshold | prediction | label F1 | s a step | GiB |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for name in ROWS:
+        own = [line for line in finished() if line["method"] == name]
+        if not own:
+            continue
+        cells = [
+            _mean([line["scores"][key] for line in own])
+            for key in ("cam", "prediction", "label_f1")
+        ]
+        seconds = statistics.median(line["step_seconds"] for line in own)
+        memory = max(line["memory_gib"] or 0 for line in own)
+        lines.append(
+            f"| {name} | {len(own)} | {' | '.join(cells)} | {seconds:.2f} | {memory:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.1f}{spread}" if known else "-"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what was asked for; see the exit statuses at the top."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--table", action="store_true", help="print the table")
+    parser.add_argument("--methods", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", default=["0-3"], metavar="A-B")
+    parser.add_argument("--steps", type=int, default=600, help="of both stages together")
+    parser.add_argument("--size", type=int, default=400, help="test scenes to score on")
+    parser.add_argument("--hours", type=float, default=math.inf, help="begin no run after so long")
+    options = parser.parse_args(argv)
+    options.seeds = seeds_of(options.seeds)
+    if options.table:
+        print(table())
+        return 0
+    begun = time.monotonic()
+    for name, seed in missing(options):
+        if time.monotonic() - begun > 3600 * options.hours:
+            break
+        made = run(ROWS[name], seed, options.steps, options.size)
+        here = {**machine(torch.device("cpu")), "threads": torch.get_num_threads()}
+        line = {"method": name, "seed": seed, "steps": options.steps, **made, "machine": here}
+        RESULTS.parent.mkdir(exist_ok=True)
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(f"{name}, seed {seed}: {made['scores']}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
