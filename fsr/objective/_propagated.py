@@ -79,12 +79,14 @@ class PropagatedLabels(PixelLabels):
             radius_mask(grid, self.radius, device=images.device),
         )
         box = step.given("box") if self.source.view == 1 else None
-        refined = []
-        for background in (self.low, self.high):
+
+        def refined(background: float) -> Tensor:
             spread = propagate_with_background(cam, affinity, step.labels, background, mask=near)
-            maps = resize_cam(spread, size)
-            refined.append(refine_in_box(self.refinement, images, maps, step.labels, box))
-        labels = labels_between(*refined, box)
+            return refine_in_box(
+                self.refinement, images, resize_cam(spread, size), step.labels, box
+            )
+
+        labels = labels_between(refined(self.low), refined(self.high), box)
         step.seen |= {"cam": step.cam(self.source, size), "pseudo_labels": labels}
         return labels
 

@@ -23,8 +23,8 @@ from fsr.segmenter import SingleStageSegmenter
 from fsr.train import (
     Config,
     build_learning_rate,
+    build_method,
     build_optimizer,
-    build_preset,
     build_student,
     load_config,
 )
@@ -250,7 +250,7 @@ def _config(name: str, *overrides: str) -> Config:
 @pytest.mark.parametrize(("name", "steps"), [("beco_voc", 52_880), ("beco_coco", 410_400)])
 def test_configurations_have_the_released_constants(name: str, steps: int) -> None:
     config = _config(name)
-    settings: Any = build_preset(config)
+    settings: Any = build_method(config)
     assert (settings.confident_weight, settings.unconfident_weight) == (0.2, 0.0)
     assert (settings.boundary_size, settings.confidence) == (1, 0.95)
     assert (settings.mix_probability, settings.mix_background) == (0.5, False)

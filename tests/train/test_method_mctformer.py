@@ -25,7 +25,7 @@ from fsr.presets import MCTformerPlus, get_method
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train import (
     build_learning_rate,
-    build_preset,
+    build_method,
     build_student,
     load_config,
     read_log,
@@ -242,7 +242,7 @@ def test_a_decay_of_ranks_above_one_is_refused() -> None:
 )
 def test_recipes_hold_the_released_constants(name: str, steps: int, epoch: int) -> None:
     config = load_config(name, overrides=["data.root=somewhere"])
-    preset = build_preset(config)
+    preset = build_method(config)
     assert preset == MCTformerPlus(total_steps=steps, separation_blocks=12, map_blocks=12)
     assert isinstance(preset, MCTformerPlus)
     assert (preset.classification_weight, preset.patch_classification_weight) == (1.0, 1.0)

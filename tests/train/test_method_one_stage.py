@@ -26,7 +26,7 @@ from fsr.pooling import (
 from fsr.presets import OneStage
 from fsr.refine import PAMR, confident_masks, refine_masks
 from fsr.segmenter import SingleStageSegmenter
-from fsr.train import build_learning_rate, build_preset, build_student, load_config, read_log, run
+from fsr.train import build_learning_rate, build_method, build_student, load_config, read_log, run
 
 SMALL = {"hidden_dim": 8, "skip_dim": 4, "dilations": [1, 2]}
 ENCODERS = {
@@ -196,7 +196,7 @@ def test_options_of_the_head_are_checked(options: dict[str, Any], message: str) 
 @pytest.mark.parametrize("name", ["one_stage_voc", "one_stage_coco"])
 def test_options_hold_the_released_constants(name: str) -> None:
     config = load_config(name, overrides=["data.root=somewhere"])
-    preset, optim = build_preset(config), config.optim
+    preset, optim = build_method(config), config.optim
     assert isinstance(preset, OneStage)
     assert (preset.classification_weight, preset.mask_weight, preset.mask_from) == (1.0, 1.0, 0.2)
     assert (preset.gci, preset.gate_rate) == (True, 0.3)

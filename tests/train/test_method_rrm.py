@@ -25,7 +25,7 @@ from fsr.objective import TrainingObjective
 from fsr.presets import RRM
 from fsr.refine import CRF_PRESETS, CRFPool, DenseCRF, reliable_labels
 from fsr.segmenter import SingleStageSegmenter, scaled_size
-from fsr.train import build_learning_rate, build_preset, build_student, load_config, read_log, run
+from fsr.train import build_learning_rate, build_method, build_student, load_config, read_log, run
 
 SMALL = {"feature_dim": 8, "feature_dilation": 1, "classifier_dropout": 0.0}
 ENCODERS = {
@@ -187,7 +187,7 @@ def test_bad_combinations_are_refused_by_name() -> None:
 @pytest.mark.parametrize("name", ["rrm_voc", "rrm_coco"])
 def test_options_hold_the_released_constants(name: str) -> None:
     config = load_config(name, overrides=["data.root=somewhere"])
-    preset, optim = build_preset(config), config.optim
+    preset, optim = build_method(config), config.optim
     assert isinstance(preset, RRM)
     weights = (preset.classification_weight, preset.segmentation_weight, preset.energy_weight)
     assert (*weights, preset.prototype_weight) == (1.0, 1.0, 1.0, 0.0)

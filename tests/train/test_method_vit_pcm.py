@@ -27,8 +27,8 @@ from fsr.presets import ViTPCM, get_method
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train import (
     build_learning_rate,
+    build_method,
     build_optimizer,
-    build_preset,
     build_student,
     load_config,
     read_log,
@@ -290,7 +290,7 @@ def test_recipes_hold_the_released_constants(
     name: str, steps: int, epoch: int, crop_prob: float
 ) -> None:
     config = load_config(name, overrides=["data.root=somewhere"])
-    assert build_preset(config) == ViTPCM(total_steps=steps, view_crop_prob=crop_prob)
+    assert build_method(config) == ViTPCM(total_steps=steps, view_crop_prob=crop_prob)
     preset = ViTPCM()
     assert (preset.classification_weight, preset.equivariance_weight) == (1.0, 1.0)
     assert (preset.penalty_weight, preset.lstm_dim, preset.head_dropout) == (0.01, 192, 0.2)

@@ -177,7 +177,7 @@ def test_labels_are_needed_where_they_are_learned_from(tmp_path: Path) -> None:
         run(load_config("default", "segmentation", overrides=options))
 
 
-RELEASED = {
+RELEASED: dict[str, dict[str, Any]] = {
     "toco_voc": {
         "steps": 20_000,
         "data.batch_size": 4,

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from fsr.losses import output_spread
 from fsr.objective import TeacherTargets, Term
 from fsr.presets import LOSS_TERMS
-from fsr.train import build_student, load_config, run
+from fsr.train import Batch, build_student, load_config, run
 from fsr.train._parts import Parts, build_accelerator, build_parts
 from fsr.train._step import train_step
 from tests.train.test_train import (
@@ -55,17 +55,18 @@ def patch_targets(parts: Parts) -> TeacherTargets:
     return patches
 
 
-def batch_of(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def batch_of(seed: int) -> Batch:
     """Return two views of two images, and their labels."""
     generator = torch.Generator().manual_seed(seed)
     view1, view2 = torch.randn(2, 2, 3, 32, 32, generator=generator)
-    return view1, view2, torch.eye(6)[:2]
+    return Batch(view1, view2, torch.eye(6)[:2], {})
 
 
-def spread_of(parts: Parts, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+def spread_of(parts: Parts, batch: Batch) -> torch.Tensor:
     """Return the spread of the teacher's patch outputs around a centre of 0."""
     with torch.no_grad():
-        outputs: Any = parts.teacher(batch[1], outputs=("projections",))
+        teacher: Any = parts.teacher
+        outputs = teacher(batch.view2, outputs=("projections",))
     return output_spread(outputs.projections[:, 1:])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fsr.objective._labels import PhasedLabels, PixelLabels
 from fsr.objective._propagated import PropagatedLabels
 from fsr.objective._recipe import Recipe, Weighted
@@ -32,7 +34,7 @@ def afa_recipe(
         ('classification', 'affinity', 'segmentation')
     """
     cam, refinement = CAMSource(), PAR(settings.refinement_steps)
-    borders = {"low": settings.pseudo_low, "high": settings.pseudo_high}
+    borders: dict[str, Any] = {"low": settings.pseudo_low, "high": settings.pseudo_high}
     radius = settings.affinity_radius
     plain = PixelLabels(cam, refinement=refinement, **borders)
     spread = PropagatedLabels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,9 @@ class MinPooling(Term):
     def forward(self, step: Step) -> Tensor:
         """Return the loss, scalar."""
         present = step.labels[:, :, None, None]
-        losses = [min_pooling_loss(step.get(each)[:, 1:] * present) for each in self.maps]
+        losses = [
+            min_pooling_loss(step.get(cast(Part, each))[:, 1:] * present) for each in self.maps
+        ]
         return torch.stack(losses).mean()
 
 
@@ -98,7 +101,7 @@ class ViewDifferences(Part):
 
     def forward(self, step: Step) -> tuple[Tensor, Tensor]:
         """Return both differences, scalars."""
-        cam1, revised1, cam2, revised2 = (step.get(each) for each in self.maps)
+        cam1, revised1, cam2, revised2 = (step.get(cast(Part, each)) for each in self.maps)
         return equivariance_losses(cam1, revised1, cam2, revised2, step.labels, self.share)
 
 

@@ -108,11 +108,9 @@ class SegmentationOfFeatures(MethodHead, kind="segmentation_of_features"):
         self.conv = dilated(dim, channels, dilation)
 
     @classmethod
-    def build(
-        cls, backbone: Any, num_classes: int, *, dim: int = 512, dilation: int = 12
-    ) -> SegmentationOfFeatures:
-        """Return the head for a number of classes."""
-        return cls(dim, num_classes + 1, dilation)
+    def build(cls, backbone: Any, num_classes: int, **options: Any) -> SegmentationOfFeatures:
+        """Return the head for a number of classes; its width is 512 unless an option says."""
+        return cls(**{"dim": 512, "channels": num_classes + 1, **options})
 
     def forward(self, read: HeadInput) -> Tensor:
         """Return the logits, background first."""
