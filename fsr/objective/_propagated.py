@@ -84,7 +84,7 @@ class PropagatedLabels(PixelLabels):
             spread = propagate_with_background(cam, affinity, step.labels, background, mask=near)
             maps = resize_cam(spread, size)
             refined.append(refine_in_box(self.refinement, images, maps, step.labels, box))
-        labels = labels_between(*refined, box)
+        labels = labels_between(refined[0], refined[1], box)
         step.seen |= {"cam": step.cam(self.source, size), "pseudo_labels": labels}
         return labels
 
