@@ -79,14 +79,12 @@ class PropagatedLabels(PixelLabels):
             radius_mask(grid, self.radius, device=images.device),
         )
         box = step.given("box") if self.source.view == 1 else None
-
-        def refined(background: float) -> Tensor:
+        refined = []
+        for background in (self.low, self.high):
             spread = propagate_with_background(cam, affinity, step.labels, background, mask=near)
-            return refine_in_box(
-                self.refinement, images, resize_cam(spread, size), step.labels, box
-            )
-
-        labels = labels_between(refined(self.low), refined(self.high), box)
+            maps = resize_cam(spread, size)
+            refined.append(refine_in_box(self.refinement, images, maps, step.labels, box))
+        labels = labels_between(refined[0], refined[1], box)
         step.seen |= {"cam": step.cam(self.source, size), "pseudo_labels": labels}
         return labels
 

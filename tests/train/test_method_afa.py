@@ -29,13 +29,14 @@ from fsr.train import (
     Config,
     _loop,
     build_learning_rate,
-    build_method,
     build_optimizer,
+    build_method,
     build_student,
     load_config,
     read_log,
     run,
 )
+from fsr.train._step import train_step
 
 SIZE = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2, "global_pool": "token"}
 SETTINGS: dict[str, Any] = {
@@ -89,12 +90,11 @@ def resumed(config: Config, cut: Config, monkeypatch: pytest.MonkeyPatch) -> Any
     """Run once whole, and once cut off before step 3 and resumed; return the first's scores."""
     scores = run(config)
     fresh()
-    step = train_step
 
     def stops(parts: Any, number: int, *rest: Any) -> Any:
         if number == 2:
             raise SystemExit
-        return step(parts, number, *rest)
+        return train_step(parts, number, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(_loop, "train_step", stops)
@@ -256,7 +256,7 @@ def _config(name: str, *overrides: str) -> Config:
 
 def test_voc_has_the_released_constants() -> None:
     config = _config("afa_voc")
-    settings = build_method(config)
+    settings: Any = build_method(config)
     assert settings == AFA()
     assert (settings.pseudo_low, settings.pseudo_high) == (0.35, 0.55)
     assert (settings.segmentation_weight, settings.affinity_weight) == (0.1, 0.1)
@@ -283,7 +283,7 @@ def test_voc_has_the_released_constants() -> None:
 
 def test_coco_has_the_released_differences() -> None:
     config = _config("afa_coco")
-    settings = build_method(config)
+    settings: Any = build_method(config)
     assert (config.steps, config.data.image_size, config.data.batch_size) == (80_000, 512, 8)
     assert settings.resolve() == {
         "affinity_from": 5_000,

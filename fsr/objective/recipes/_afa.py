@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fsr.objective._labels import PhasedLabels, PixelLabels
 from fsr.objective._propagated import PropagatedLabels
 from fsr.objective._recipe import Recipe, Weighted
@@ -34,11 +32,10 @@ def afa_recipe(
         ('classification', 'affinity', 'segmentation')
     """
     cam, refinement = CAMSource(), PAR(settings.refinement_steps)
-    borders: dict[str, Any] = {"low": settings.pseudo_low, "high": settings.pseudo_high}
-    radius = settings.affinity_radius
-    plain = PixelLabels(cam, refinement=refinement, **borders)
+    low, high, radius = settings.pseudo_low, settings.pseudo_high, settings.affinity_radius
+    plain = PixelLabels(cam, low=low, high=high, refinement=refinement)
     spread = PropagatedLabels(
-        cam, refinement, radius=radius, scale=settings.affinity_scale, **borders
+        cam, refinement, low=low, high=high, radius=radius, scale=settings.affinity_scale
     )
     labels = PhasedLabels(plain, spread, settings.resolve()["propagated_from"])
     affinity = PairAffinity(labels if settings.propagated_pairs else plain, radius)
