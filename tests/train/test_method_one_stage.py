@@ -16,6 +16,7 @@ for package in ("accelerate", "omegaconf", "tqdm"):
 
 from accelerate.state import AcceleratorState, GradientState
 
+from fsr.errors import ConfigError
 from fsr.losses import classification_loss, self_supervised_mask_loss
 from fsr.objective import TrainingObjective
 from fsr.pooling import (
@@ -231,9 +232,15 @@ def test_the_network_of_the_released_options_can_be_built() -> None:
     assert (decoder.skip[0].out_channels, decoder.join[0].out_channels) == (48, 256)
 
 
+def test_a_constant_rate_has_no_warm_up() -> None:
+    with pytest.raises(ConfigError, match=r"learning_rate_warmup: expected 0 with .*constant"):
+        load_config("default", overrides=["optim.schedule=constant"])
+
+
 def _run(folder: Path, kind: str, *, resume: bool = False) -> dict[str, Any]:
     """Four steps, of which the last two have the mask loss."""
-    more = ["preset.pseudo_lowest=0.0", "preset.mask_from=0.5"]
+    more = ["preset.mask_from=0.5", "preset.pseudo_lowest=0.0"]
+    more += ["preset.pseudo_top=0.99", "preset.pseudo_background_top=0.99"]
     if kind == "stages":
         more += [
             "model.backbone=features:test_resnet",
