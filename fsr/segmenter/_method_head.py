@@ -92,7 +92,7 @@ class MethodHead(TypedModule):
     kind: ClassVar[str] = ""
     request: BackboneRequest = BackboneRequest()
     offers: ClassVar[frozenset[str]] = frozenset()
-    reads: ClassVar[tuple[str, ...]] = ()
+    reads: tuple[str, ...] = ()
     encoders: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, kind: str = "", **options: Any) -> None:

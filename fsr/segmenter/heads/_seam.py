@@ -100,9 +100,10 @@ class RevisedCAM(MethodHead, kind="pixel_correlation"):
         else:
             self.request = BackboneRequest(stages=True)
         pairs = zip(widths, WIDTHS, strict=True)
-        self.projections = nn.ModuleList(nn.Conv2d(one, two, 1, bias=False) for one, two in pairs)
-        for projection in self.projections:
+        projections = [nn.Conv2d(one, two, 1, bias=False) for one, two in pairs]
+        for projection in projections:
             nn.init.kaiming_normal_(projection.weight)
+        self.projections = nn.ModuleList(projections)
         self.correlation = PixelCorrelation(3 + sum(WIDTHS), dim)
 
     @classmethod
