@@ -84,7 +84,8 @@ def test_terms_are_the_functions_on_maps_of_both_sizes(build: Any) -> None:
             for each in (cam, revised)
         ]
         logits.append(made.class_logits)
-    er, ecr = equivariance_losses(*maps, labels=labels, share=0.2)
+    cam1, revised1, cam2, revised2 = maps
+    er, ecr = equivariance_losses(cam1, revised1, cam2, revised2, labels, 0.2)
     present = labels[:, :, None, None]
     lowest = [min_pooling_loss(each[:, 1:] * present) for each in (maps[1], maps[3])]
     expected = {

@@ -148,7 +148,7 @@ def test_labels_are_found_under_the_flat_names_of_an_export(tmp_path: Path) -> N
     config = load_config("default", "segmentation", overrides=[f"data.pseudo={tmp_path}", *TINY])
     drawn = build_drawn(config, "labelled", (0.5,) * 3, (0.5,) * 3, 6)
     sample = Sample(Image.new("RGB", (48, 48)), torch.ones(6), None, "cats/sofa 1")
-    with pytest.raises(DataError, match=r"sofa 1.png: no such file, for the image 'cats/sofa 1'"):
+    with pytest.raises(DataError, match=r"sofa 1\.png: no such file, for the image 'cats/sofa 1'"):
         drawn(sample)
     (tmp_path / "SegmentationClass").mkdir()
     write_label_map(tmp_path / "SegmentationClass" / "cats__sofa_1.png", torch.full((48, 48), 3))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from functools import reduce
+from operator import or_
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +70,7 @@ class MinPooling(Term):
     def forward(self, step: Step) -> Tensor:
         """Return the loss, scalar."""
         present = step.labels[:, :, None, None]
-        losses = [
-            min_pooling_loss(step.get(cast(Part, each))[:, 1:] * present) for each in self.maps
-        ]
+        losses = [min_pooling_loss(step.get(each)[:, 1:] * present) for each in _parts(self.maps)]
         return torch.stack(losses).mean()
 
 
@@ -101,7 +100,7 @@ class ViewDifferences(Part):
 
     def forward(self, step: Step) -> tuple[Tensor, Tensor]:
         """Return both differences, scalars."""
-        cam1, revised1, cam2, revised2 = (step.get(cast(Part, each)) for each in self.maps)
+        cam1, revised1, cam2, revised2 = (step.get(each) for each in _parts(self.maps))
         return equivariance_losses(cam1, revised1, cam2, revised2, step.labels, self.share)
 
 
@@ -150,10 +149,11 @@ class CrossEquivariance(Equivariance):
     place = 1
 
 
-def _needs(parts: nn.ModuleList, number: int) -> Needs:
+def _parts(modules: nn.ModuleList) -> list[Part]:
+    """Return the parts of a list, as such."""
+    return [module for module in modules if isinstance(module, Part)]
+
+
+def _needs(modules: nn.ModuleList, number: int) -> Needs:
     """Return what several parts need."""
-    needs = Needs()
-    for part in parts:
-        if isinstance(part, Part):
-            needs |= part.needs(number)
-    return needs
+    return reduce(or_, (part.needs(number) for part in _parts(modules)), Needs())
