@@ -93,10 +93,10 @@ def parameter_groups(
         check_between("classifier_lr_scale", classifier_lr_scale, 0.0, float("inf"))
         scales["classifier"] = classifier_lr_scale
         owners["classifier"] = set(classifiers)
-    children = [name for name, _ in model.named_children()]
+    modules = [name for name, _ in model.named_modules() if name]
     for part, names in owners.items():
         for name in sorted(names):
-            known = [n for n, _ in model.named_modules()] if "." in name else children
+            known = [other for other in modules if other.count(".") == name.count(".")]
             check_choice("base" if part == "base" else "classifiers", name, known)
     part_of = {name: part for part, names in owners.items() for name in names}
     groups: dict[str, dict[str, Any]] = {}

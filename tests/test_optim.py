@@ -129,6 +129,14 @@ def test_frozen_batch_norms_keep_weights_and_statistics_in_training() -> None:
     assert torch.equal(copied(images), expected)
 
 
+def test_a_part_of_a_child_may_learn_at_the_rate_of_the_base() -> None:
+    inner = nn.Sequential(OrderedDict(encoder=nn.Linear(4, 4), encoder_head=nn.Linear(4, 4)))
+    model = nn.Sequential(OrderedDict(backbone=nn.Linear(4, 4), head=inner))
+    groups = parameter_groups(model, 1.0, base=["backbone", "head.encoder"])
+    assert _names(groups, "base") == {"backbone.weight", "head.encoder.weight"}
+    assert _names(groups, "head") == {"head.encoder_head.weight"}
+
+
 def test_a_weight_shared_by_two_modules_is_listed_once() -> None:
     first = nn.Linear(4, 4)
     shared = nn.Sequential(OrderedDict(backbone=first, head=first))
@@ -140,6 +148,7 @@ def test_a_weight_shared_by_two_modules_is_listed_once() -> None:
     ("options", "message"),
     [
         ({"base": ["backbon"]}, r"base: expected one of 'backbone'.*did you mean 'backbone'"),
+        ({"base": ["backbone.blok"]}, r"base: expected one of 'backbone\.\w+'"),
         ({"lr": -1.0}, r"lr: expected a number in \[0.0, inf\], got -1.0"),
         ({"lr": 1.0, "weight_decay": -0.1}, r"weight_decay: expected a number"),
         ({"lr": 1.0, "head_lr_scale": float("nan")}, r"head_lr_scale: expected a number"),
