@@ -113,7 +113,7 @@ METHODS = (
             "fsr.losses.min_pooling_loss",
             "fsr.backbone.FeatureBackbone",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "BES", "Chen et al. 2020", MULTI, IMAGES, "RN101", "65.7", "",
@@ -145,7 +145,7 @@ METHODS = (
             "fsr.cam.sum_sizes",
             "fsr.backbone.FeatureBackbone",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "URN", "Li et al. 2022b", MULTI, IMAGES, "RN101", "69.5", "40.7",
@@ -157,7 +157,7 @@ METHODS = (
             "fsr.losses.underfit",
             "fsr.refine.DenseCRF",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "ESOL", "Li et al. 2022a", MULTI, IMAGES, "RN101", "69.9", "42.6",
@@ -208,7 +208,7 @@ METHODS = (
             "fsr.masking.class_mix",
             "fsr.losses.CotrainingLoss",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "MCTformer+", "Xu et al. 2023", MULTI, IMAGES, "†RN38", "74.0", "45.2",
@@ -237,7 +237,7 @@ METHODS = (
             "fsr.losses.prototype_loss",
             "fsr.schedules.two_poly",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "1Stage", "Araslanov and Roth 2020", SINGLE, IMAGES, "RN38", "62.7", "",
@@ -253,7 +253,7 @@ METHODS = (
             "fsr.decoder.StochasticGate",
             "fsr.decoder.GlobalCueInjection",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "AFA", "Ru et al. 2022", SINGLE, IMAGES, "†MiT-B1", "66.0", "38.9",
@@ -268,7 +268,7 @@ METHODS = (
             "fsr.refine.refine_in_box",
             "fsr.data.PaddedCrop",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
     Method(
         "ToCo", "Ru et al. 2023", SINGLE, IMAGES, "†ViT-B", "71.1", "42.3",
@@ -282,7 +282,7 @@ METHODS = (
             "fsr.refine.refine_in_box",
             "fsr.data.PaddedCrop",
         ),
-        RECIPE, "parts only",
+        "", "works",
     ),
 )  # fmt: skip
 

@@ -33,7 +33,7 @@ class OneStageSegmentation(MethodHead, kind="one_stage_segmentation"):
     Example:
         >>> import torch
         >>> head = OneStageSegmentation(nn.Conv2d(4, 2, 1))
-        >>> head(HeadInput(*torch.zeros(4, 1, 6, 4), (2, 3), nn.Identity()))[:, 0]
+        >>> head(HeadInput(*torch.zeros(4, 1, 6, 4), (2, 3), nn.Identity()))[:, 0].detach()
         tensor([[[1., 1., 1.],
                  [1., 1., 1.]]])
     """
