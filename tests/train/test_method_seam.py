@@ -23,7 +23,8 @@ from fsr.losses import classification_loss, equivariance_losses, min_pooling_los
 from fsr.objective import TrainingObjective
 from fsr.presets import SEAM
 from fsr.segmenter import SingleStageSegmenter
-from fsr.train import load_config, read_config, read_log, run
+from fsr.train import build_student, load_config, read_config, read_log, run
+from fsr.train._optimizer import build_optimizer
 
 SMALL = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
 TERMS = ("classification", "min_pooling", "equivariance", "cross_equivariance")
@@ -262,3 +263,32 @@ def test_a_run_on_scenes_resumes_to_the_last_bit_and_its_network_gives_maps(tmp_
 def test_a_view_too_small_to_compare_ends_the_run_with_what_to_change(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="smaller view of at least two patches"):
         run(_config(tmp_path / "run", "preset.small_scale=0.2"))
+
+
+def test_new_layers_learn_at_ten_times_the_rate_and_norms_stay_as_they_are() -> None:
+    config = read_config("seam_voc", overrides=["model.pretrained=false"])
+    network = build_student(config, ["cat", "dog"])
+    groups = {group["name"]: group for group in build_optimizer(config, network).param_groups}
+    assert {name: group["lr"] for name, group in groups.items()} == {"base": 0.01, "head": 0.1}
+    assert groups["head"]["parameter_names"] == [
+        "classifier.weight",
+        "heads.revised.projections.0.weight",
+        "heads.revised.projections.1.weight",
+        "heads.revised.correlation.weight",
+    ]
+    assert not any("bn" in name for name in groups["base"]["parameter_names"])
+    assert (network.backbone.patch_size, network.backbone.widths[-3:]) == (
+        (8, 8),
+        (512, 1024, 2048),
+    )
+
+
+def test_options_of_a_transformer_are_not_handed_to_an_encoder_of_feature_maps() -> None:
+    kept = read_config("voc").model.backbone_options
+    assert kept["class_token"] is False
+    other = read_config("voc", overrides=["model.backbone=features:resnet18"])
+    assert other.model.backbone_options == {}
+    back = read_config("seam_voc", overrides=["model.backbone=vit_base_patch16_224"])
+    assert back.model.backbone_options == {}
+    same = read_config("voc", overrides=["model.backbone=vit_base_patch16_224"])
+    assert same.model.backbone_options == kept
