@@ -81,6 +81,11 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCALE",
         help="image scales (default: 1.0 1.25 1.5, of CAMs 1.0 0.5 1.5)",
     )
+    group.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="also write Certainty/NAME.png: 255 where labels hold when scores are scaled (URN)",
+    )
     group.add_argument("--no-flip", action="store_true", help="leave mirrored images out")
     group.add_argument(
         "--max-size",
@@ -131,6 +136,7 @@ def _export(options: argparse.Namespace, stack: ExitStack) -> Sequence[str]:
         high=options.high,
         threshold=options.threshold,
         **scales,
+        uncertainty=options.uncertainty,
         flip=not options.no_flip,
         crf=build_crf(options, stack, "test" if options.source == "prediction" else "labels"),
         max_size=options.max_size or None,

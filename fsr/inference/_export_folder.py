@@ -17,6 +17,7 @@ from fsr.data import Sample, write_label_map
 from fsr.errors import DataError
 
 MASKS, PHOTOGRAPHS, LISTS = "SegmentationClass", "JPEGImages", "ImageSets/Segmentation"
+CERTAINTY = "Certainty"
 ORIENTATION = 0x0112
 
 
@@ -42,11 +43,13 @@ class ExportFolder:
     Args:
         root: the folder.
         images: ``"none"``, ``"link"`` or ``"copy"``.
+        with_certainty: whether a map of how far its labels hold belongs to each mask.
     """
 
-    def __init__(self, root: Path, images: str) -> None:
+    def __init__(self, root: Path, images: str, *, with_certainty: bool = False) -> None:
         self.root = root
         self.images = images
+        self.with_certainty = with_certainty
 
     def mask(self, name: str) -> Path:
         """File of a mask."""
@@ -59,7 +62,20 @@ class ExportFolder:
     def complete(self, name: str) -> bool:
         """Tell whether a sample is done."""
         wanted = self.images == "none" or self.photograph(name).is_file()
+        if self.with_certainty and not self.certainty(name).is_file():
+            return False
         return wanted and self.mask(name).is_file()
+
+    def certainty(self, name: str) -> Path:
+        """Return the file of a sample's certainty."""
+        return self.root / CERTAINTY / f"{name}.png"
+
+    def write_certainty(self, name: str, weights: Tensor) -> None:
+        """Write how far each label holds, ``(h, w)`` uint8."""
+        path = self.certainty(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as draft:
+            Image.fromarray(weights.cpu().numpy()).save(draft, format="PNG")
 
     def write_mask(self, name: str, labels: Tensor) -> None:
         """Write a mask."""

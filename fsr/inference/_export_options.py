@@ -27,6 +27,7 @@ class ExportOptions(LabelRecipe, RunOptions):
     The folder is laid out as VOC 2012::
 
         SegmentationClass/NAME.png           palette PNG, 0 background, c + 1 class c, 255 unknown
+        Certainty/NAME.png                   with uncertainty: 255 where labels hold, 0 where not
         JPEGImages/NAME.jpg                  with images="link" or "copy"
         ImageSets/Segmentation/train.txt     names of the masks, in the order of the data set
         images.csv                           where each image lies, if the data set tells
@@ -46,6 +47,9 @@ class ExportOptions(LabelRecipe, RunOptions):
             images, are written as JPEG either way: readers would not agree on them.
         split: name of the list.
         class_names: C names; those of the model or the data set by default.
+        uncertainty: also write how well each pixel's label holds when scores are scaled, see
+            :func:`fsr.refine.response_scaling_uncertainty`, as URN learns from; of a prediction.
+            A CRF refines between the powers too, once for each present class and power.
         settings: more for ``settings.json``, such as the path of the checkpoint.
         on_error: ``"raise"`` at the first sample that cannot be used or that the CRF refuses, or
             ``"skip"`` it and tell in the result.
@@ -64,6 +68,7 @@ class ExportOptions(LabelRecipe, RunOptions):
     images: ImagePlacement = "none"
     split: str = "train"
     class_names: Sequence[str] | None = None
+    uncertainty: bool = False
     settings: Mapping[str, Any] | None = None
     on_error: OnError = "raise"
 
@@ -72,6 +77,11 @@ class ExportOptions(LabelRecipe, RunOptions):
         check_choice("images", self.images, IMAGES)
         check_choice("on_error", self.on_error, ON_ERROR)
         LabelRecipe.__post_init__(self)
+        if self.uncertainty and self.source != "prediction":
+            raise ValueError(
+                f"uncertainty: expected source 'prediction', whose scores are scaled, "
+                f"got {self.source!r}"
+            )
         if self.confidence is not None and self.source != "prediction" and self.crf is None:
             raise ValueError(
                 f"confidence: source {self.source!r} has no probabilities without a CRF; "
@@ -96,5 +106,6 @@ class ExportChanges(RunChanges, total=False):
     images: ImagePlacement
     split: str
     class_names: Sequence[str] | None
+    uncertainty: bool
     settings: Mapping[str, Any] | None
     on_error: OnError

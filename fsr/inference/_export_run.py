@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn import functional as F
 
 from fsr.data import SampleSource
 from fsr.errors import DataError
@@ -59,7 +60,7 @@ class ExportRun:
                 "images: this data set does not tell where its files are (image_path); "
                 "take images='copy' instead of 'link'"
             )
-        self.target = ExportFolder(folder, options.images)
+        self.target = ExportFolder(folder, options.images, with_certainty=options.uncertainty)
 
     def begin(self) -> None:
         """Record the settings and the names of the classes.
@@ -83,6 +84,7 @@ class ExportRun:
             "class_names": self.class_names,
             "dataset": describe(self.dataset),
             "samples": len(self.dataset),
+            **({"uncertainty": True} if options.uncertainty else {}),
             "split": options.split,
             "weights_sha256": weights_hash(self.network),
             "versions": versions(),
@@ -116,7 +118,14 @@ class ExportRun:
         options = self.options
         runner = SegmenterRunner(self.network, flip=options.flip, autocast=options.autocast)
         if options.source == "prediction":
-            return ProbabilityStage(runner, options.scales, options.reduce)
+            return ProbabilityStage(
+                runner,
+                options.scales,
+                options.reduce,
+                uncertainty=options.uncertainty,
+                # A pool keeps it; the powers of one image are refined in this process.
+                crf=getattr(options.crf, "crf", options.crf),
+            )
         return CamStage(runner, options, self.par, soft=options.crf is not None)
 
     def _write_mask(self, item: Item) -> None:
@@ -126,6 +135,11 @@ class ExportRun:
         if item.probabilities is not None and self.options.crf is not None:
             item = within_labels(item, item.probabilities)
         labels = at_own_size(item, self.options.confidence or 0.0).label_map
+        if item.certainty is not None and item.name is not None:
+            certainty = item.certainty[None, None]
+            if tuple(certainty.shape[2:]) != item.size:
+                certainty = F.interpolate(certainty, item.size, mode="nearest-exact")
+            self.target.write_certainty(item.name, certainty[0, 0])
         if labels is not None and item.name is not None:
             self.target.write_mask(item.name, labels)
 

@@ -42,6 +42,7 @@ class Item(NamedTuple):
         target: true label map at the image's own size.
         probabilities: ``(C + 1, h, w)``.
         label_map: label map ``(h, w)``.
+        certainty: how far its labels hold, ``(h, w)`` uint8, 255 wholly.
         scores: what an evaluation counts.
         kept: whether its result is there already, so that nothing was read.
         error: why there is nothing.
@@ -58,6 +59,7 @@ class Item(NamedTuple):
     target: Tensor | None = None
     probabilities: Tensor | None = None
     label_map: Tensor | None = None
+    certainty: Tensor | None = None
     scores: Scores | None = None
     kept: bool = False
     error: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,12 @@ from fsr.inference._item import Item
 from fsr.inference._label_sources import LabelRecipe, present_label_probabilities
 from fsr.inference._maps import labels_at, restrict_to_labels
 from fsr.inference._runner import SegmenterRunner
-from fsr.refine import PAR, pseudo_labels
+from fsr.refine import (
+    PAR,
+    pseudo_labels,
+    response_scaling_uncertainty,
+    uncertainty_weights,
+)
 from fsr.segmenter import Reduction
 
 
@@ -23,16 +29,40 @@ class ProbabilityStage:
         runner: the network at work.
         scales: factors of the image size.
         reduce: how scales and flips are merged.
+        uncertainty: whether to tell how far labels hold when scores are scaled, too.
+        crf: refines between the powers of that, called as ``crf(image, probabilities)``.
     """
 
-    def __init__(self, runner: SegmenterRunner, scales: Sequence[float], reduce: Reduction) -> None:
+    def __init__(
+        self,
+        runner: SegmenterRunner,
+        scales: Sequence[float],
+        reduce: Reduction,
+        *,
+        uncertainty: bool = False,
+        crf: Callable[[Any, Tensor], Tensor] | None = None,
+    ) -> None:
         self.runner = runner
         self.scales = scales
         self.reduce = reduce
+        self.uncertainty, self.crf = uncertainty, crf
 
     def __call__(self, batch: Sequence[Item]) -> Iterator[Item]:
         """Yield the items of a batch with probabilities."""
-        return _with_maps(batch, self._maps, within_labels)
+        return _with_maps(batch, self._maps, self._finished)
+
+    def _finished(self, item: Item, probabilities: Tensor) -> Item:
+        item = within_labels(item, probabilities)
+        scores, pixels, crf = item.probabilities, item.pixels, self.crf
+        if not self.uncertainty or scores is None or pixels is None:
+            return item
+
+        def refined(maps: Tensor) -> Tensor:
+            image = pixels.permute(1, 2, 0).contiguous()
+            return maps if crf is None else crf(image, maps).to(maps)
+
+        found = response_scaling_uncertainty(scores, refine=refined)
+        return item._replace(certainty=uncertainty_weights(found))
 
     def _maps(self, images: Sequence[Tensor]) -> Iterable[Tensor]:
         return self.runner.probabilities(images, self.scales, self.reduce)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -225,3 +226,34 @@ def test_configs_hold_the_released_constants(name: str) -> None:
     settings = build_method(config)
     assert settings.learning_rate_warmup_steps() == 1500
     assert settings.learning_rate_warmup_ratio == 1e-6  # type: ignore[attr-defined]
+
+
+def test_a_network_tells_where_its_labels_hold_and_urn_learns_from_that(tmp_path: Path) -> None:
+    from fsr.cli import main
+    from fsr.refine import response_scaling_uncertainty, uncertainty_weights
+
+    small = [*SMALL, "run.sheet_images=0", "data.train_size=2", "data.batch_size=1", "steps=1"]
+    run(load_config("default", "urn", overrides=[*small, f"run.output={tmp_path / 'one'}"]))
+    network, sure = tmp_path / "one/student.safetensors", tmp_path / "sure"
+    command = ["export", str(network), "--dataset", "scenes", "--split", "train", "--scenes", "2"]
+    command += ["--scene-size", "48", "--images", "none", "--scales", "1.0", "--no-flip"]
+    command += ["--uncertainty", "--output", str(sure)]
+    assert main(command) == 0
+    assert main([*command[:-3], "--source", "cam", "--threshold", "0.3", *command[-3:]]) != 0
+
+    from fsr.data import SCENE_SEEDS
+
+    model = SingleStageSegmenter.load(network)
+    scene = Scenes(2, seed=SCENE_SEEDS.train, image_size=48)[1]
+    pixels = torch.from_numpy(np.array(scene.image)).permute(2, 0, 1)[None] / 255
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (model.backbone.mean, model.backbone.std))
+    scores = model.predict((pixels - mean) / std, scales=(1.0,), flip=False)[0]
+    scores = scores * torch.cat([torch.ones(1), scene.labels])[:, None, None]  # those not there
+    scores = scores / scores.sum(0)
+    expected = uncertainty_weights(response_scaling_uncertainty(scores))
+    with Image.open(sure / "Certainty" / f"{scene.name}.png") as image:
+        assert np.array_equal(np.array(image), expected.numpy())
+
+    again = [f"data.pseudo={sure / 'SegmentationClass'}", f"data.weights={sure / 'Certainty'}"]
+    run(load_config("default", "urn", overrides=[*small, *again, f"run.output={tmp_path / 'two'}"]))
+    assert len(losses(tmp_path / "two")) == 1
