@@ -298,7 +298,7 @@ def test_a_run_trains_evaluates_saves_and_resumes_to_the_last_bit(
     assert 0 <= scores["prediction_miou"] <= 1
     # The parts of the network have rates of their own in the first half alone. A ResNet's only
     # biases are those of its norms, which are frozen.
-    base, second = (0.01, 7e-4) if kind == "stages" else (1e-4, 5e-4)
+    base, second = (0.01, 7e-4) if kind == "stages" else (5e-4, 5e-4)
     own = (1, 10, 20) if kind == "stages" else (1, 10)
     assert rates[0] == pytest.approx([base * scale for scale in own])
     assert rates[2] == [second]
