@@ -23,7 +23,7 @@ from fsr.inference._pipeline import Pipeline, Stage, on_device
 from fsr.inference._provenance import describe, describe_crf, versions, weights_hash
 from fsr.inference._runner import SegmenterRunner, check_decoder, find_segmenter
 from fsr.inference._writing import record_settings, write_class_names
-from fsr.refine import PAR
+from fsr.refine import PAR, CRFPool
 from fsr.segmenter import SingleStageSegmenter
 
 
@@ -124,7 +124,7 @@ class ExportRun:
                 options.reduce,
                 uncertainty=options.uncertainty,
                 # A pool keeps it; the powers of one image are refined in this process.
-                crf=getattr(options.crf, "crf", options.crf),
+                crf=options.crf.crf if isinstance(options.crf, CRFPool) else options.crf,
             )
         return CamStage(runner, options, self.par, soft=options.crf is not None)
 

@@ -125,7 +125,8 @@ class SingleStageSegmenter(TypedModule):
         dim, aux_dim = self.backbone.embed_dim, self.backbone.width(aux_block)
         self.classifier = nn.Conv2d(dim, num_classes, 1, bias=False)
         own, left = build_heads(heads or {}, self.backbone, num_classes)
-        self.head_names = tuple(name for name in (*HEADS, *own) if name not in left)
+        names = dict.fromkeys((*HEADS, *own))
+        self.head_names = tuple(name for name in names if name not in left)
         without = left | own.keys()
         self.aux_classifier: Any = None
         if "aux_class_logits" not in without:
