@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fsr.data import SampleSource
@@ -23,7 +23,7 @@ from fsr.inference._pipeline import Pipeline, Stage, on_device
 from fsr.inference._provenance import describe, describe_crf, versions, weights_hash
 from fsr.inference._runner import SegmenterRunner, check_decoder, find_segmenter
 from fsr.inference._writing import record_settings, write_class_names
-from fsr.refine import PAR, CRFPool
+from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
 
 
@@ -124,7 +124,7 @@ class ExportRun:
                 options.reduce,
                 uncertainty=options.uncertainty,
                 # A pool keeps it; the powers of one image are refined in this process.
-                crf=options.crf.crf if isinstance(options.crf, CRFPool) else options.crf,
+                crf=_function(options.crf),
             )
         return CamStage(runner, options, self.par, soft=options.crf is not None)
 
@@ -142,6 +142,12 @@ class ExportRun:
             self.target.write_certainty(item.name, certainty[0, 0])
         if labels is not None and item.name is not None:
             self.target.write_mask(item.name, labels)
+
+
+def _function(crf: Any) -> Callable[[Any, Tensor], Tensor] | None:
+    """Return the CRF as a function of one image; a pool keeps one, which it sends to processes."""
+    found: Callable[[Any, Tensor], Tensor] | None = getattr(crf, "crf", crf)
+    return found
 
 
 def _class_names(

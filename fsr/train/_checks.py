@@ -11,6 +11,7 @@ from fsr.errors import ConfigError
 from fsr.presets import VIEWS
 from fsr.train._optimizer import OPTIMIZERS, SCHEDULES, build_learning_rate
 from fsr.train._options import Config
+from fsr.train._preset_options import build_method
 
 DATASETS = ("scenes", "voc", "coco", "folder")
 # Options that only one data set reads.
@@ -44,6 +45,14 @@ AT_MOST = {
     "optim.sgd_momentum": 1.0,
     "eval.cam_threshold": 1.0,
 }
+# What a step is given beside a first view, by the kind of views; nobody needs the box of padding.
+GIVEN: dict[str, frozenset[str]] = {
+    "two": frozenset({"a second view"}),
+    "one": frozenset(),
+    "padded": frozenset(),
+    "padded_and_second": frozenset({"a second view"}),
+    "labelled": frozenset({"label maps"}),
+}
 # What a run may go on with changed, as no step and no score depends on it.
 FREE = {
     "data": ("root", "masks", "cache", "workers", "micro_batch"),
@@ -75,6 +84,17 @@ def check_ranges(config: Config) -> None:
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
     build_learning_rate(config)
+    _check_views(config)
+
+
+def _check_views(config: Config) -> None:
+    """Raise if a step is not given what the method's terms read."""
+    method, kind = build_method(config), config.views.kind
+    if kind is not None and (lacking := GIVEN[method.views] - GIVEN[kind]):
+        raise ConfigError(
+            f"views.kind: {method.name} reads {', '.join(sorted(lacking))}, "
+            f"which {kind!r} does not give"
+        )
 
 
 def check_data(config: Config) -> None:

@@ -178,6 +178,23 @@ def test_labels_are_needed_where_they_are_learned_from(tmp_path: Path) -> None:
         run(load_config("default", "segmentation", overrides=options))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["views.kind=one"], "fast reads a second view, which 'one' does not give"),
+        (["preset.base=toco", "views.kind=padded"], "toco reads a second view"),
+        (["preset.base=segmentation", "views.kind=two"], "segmentation reads label maps"),
+    ],
+)
+def test_views_that_a_method_lacks_are_refused_by_name(options: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"views.kind: {message}"):
+        read_config("default", overrides=options)
+
+
+def test_more_views_than_a_method_reads_are_no_fault() -> None:
+    assert read_config("default", overrides=["views.kind=padded_and_second"]).views.kind
+
+
 RELEASED: dict[str, dict[str, Any]] = {
     "toco_voc": {
         "steps": 20_000,
