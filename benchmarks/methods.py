@@ -100,22 +100,32 @@ def train(folder: Path, steps: int, seed: int, configs: list[str], options: tupl
     return each, json.loads((folder / "results.json").read_text())["peak_memory_gib"]
 
 
-def run(row: Row, seed: int, steps: int, size: int) -> dict[str, Any]:
-    """Train a row of the table and score it."""
+def run(row: Row, seed: int, steps: int, size: int, scenes: int) -> dict[str, Any]:
+    """Train a row of the table on so many scenes and score it on others."""
+    drawn = f"data.train_size={scenes}"
     with tempfile.TemporaryDirectory(prefix="methods-") as scratch:
         first, second, labels = (Path(scratch) / name for name in ("first", "second", "labels"))
-        own, options = steps if row.second is None else steps // 2, row.options
+        own, options = steps if row.second is None else steps // 2, (*row.options, drawn)
         if row.start is not None:
             own //= 2
-            train(Path(scratch) / "start", own, seed, [row.config], row.start)
+            train(Path(scratch) / "start", own, seed, [row.config], (*row.start, drawn))
             options = (*options, f"model.start={Path(scratch) / 'start' / 'student.safetensors'}")
         seconds, memory = train(first, own, seed, [row.config], options)
         found = scores(first / "student.safetensors", size)
         if row.second is not None:
-            made = ("--dataset", "scenes", "--split", "train", "--scenes", 2000, "--images", "none")
+            made = (
+                "--dataset",
+                "scenes",
+                "--split",
+                "train",
+                "--scenes",
+                scenes,
+                "--images",
+                "none",
+            )
             source = ("--source", "cam", *BORDERS, "--output", labels)
             fsr("export", first / "student.safetensors", *made, *source)
-            pseudo = (f"data.pseudo={labels}",)
+            pseudo = (f"data.pseudo={labels}", drawn)
             train(second, steps - steps // 2, seed, ["default", row.second], pseudo)
             found["prediction"] = scores(second / "student.safetensors", size)["prediction"]
         return {"scores": found, "step_seconds": seconds, "memory_gib": memory}
@@ -142,28 +152,28 @@ def scores(path: Path, size: int) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in found.items()}
 
 
-def finished() -> list[dict[str, Any]]:
-    """Return the finished runs."""
-    return (
-        [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    )
+def finished(path: Path) -> list[dict[str, Any]]:
+    """Return the finished runs of a file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def missing(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
     """Yield what is to be run, seed by seed."""
-    done = {(line["method"], line["seed"], line["steps"]) for line in finished()}
+    done = {(line["method"], line["seed"], line["steps"]) for line in finished(options.results)}
     for seed in options.seeds:
         for name in options.methods:
             if (name, seed, options.steps) not in done:
                 yield name, seed
 
 
-def table() -> str:
+def table(path: Path) -> str:
     """Return the finished runs as a table in Markdown: means over seeds, in per cent."""
     lines = ["| method | seeds | CAM, best threshold | prediction | label F1 | s a step | GiB |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for name in ROWS:
-        own = [line for line in finished() if line["method"] == name]
+        own = [line for line in finished(path) if line["method"] == name]
         if not own:
             continue
         cells = [
@@ -192,21 +202,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="+", default=["0-3"], metavar="A-B")
     parser.add_argument("--steps", type=int, default=600, help="of both stages together")
     parser.add_argument("--size", type=int, default=400, help="test scenes to score on")
+    parser.add_argument("--scenes", type=int, default=2000, help="scenes to train on")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     parser.add_argument("--hours", type=float, default=math.inf, help="begin no run after so long")
     options = parser.parse_args(argv)
     options.seeds = seeds_of(options.seeds)
     if options.table:
-        print(table())
+        print(table(options.results))
         return 0
     begun = time.monotonic()
     for name, seed in missing(options):
         if time.monotonic() - begun > 3600 * options.hours:
             break
-        made = run(ROWS[name], seed, options.steps, options.size)
+        made = run(ROWS[name], seed, options.steps, options.size, options.scenes)
         here = {**machine(torch.device("cpu")), "threads": torch.get_num_threads()}
         line = {"method": name, "seed": seed, "steps": options.steps, **made, "machine": here}
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a", encoding="utf-8") as file:
+        options.results.parent.mkdir(exist_ok=True)
+        with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(f"{name}, seed {seed}: {made['scores']}", flush=True)
     return 0

@@ -118,7 +118,7 @@ def test_a_view_that_nobody_makes_is_missed_by_its_number() -> None:
         student(), preset=Recipe("bare", {"small": Weighted(Bare(Half()))})
     )
     with pytest.raises(ValueError, match=r"views: expected one .*got 2; missing \[3\]"):
-        objective(*views(), LABELS, step=0)
+        objective(views()[0], views()[1], LABELS, step=0)
 
 
 def test_heads_that_the_network_lacks_are_refused_at_construction() -> None:
