@@ -179,7 +179,7 @@ def freeze_early_blocks(encoder: Any, trained: int) -> int:
     Example:
         >>> from fsr.backbone import ViTBackbone
         >>> encoder = ViTBackbone("fsr_scenes_tiny", image_size=96)
-        >>> freeze_early_blocks(encoder, 2)
+        >>> frozen = freeze_early_blocks(encoder, 2)
         >>> encoder.model.blocks[-2].mlp.fc1.weight.requires_grad
         True
     """

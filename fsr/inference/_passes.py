@@ -155,8 +155,8 @@ class Passes:
             return self.class_logits(images), cam, aux_cam, scores
         layers = {layer: cam_head(self.network, layer) for layer in LAYERS}
         decodes = "segmentation" in self.network.head_names
-        wanted = ("class_logits", *(["segmentation"] if decodes else []), *layers.values())
-        output = self.network(self._fit(images), outputs=tuple(dict.fromkeys(wanted)))
+        wanted: Any = {"class_logits", *(["segmentation"] if decodes else []), *layers.values()}
+        output = self.network(self._fit(images), outputs=sorted(wanted))
         cams = [
             normalize_cam(
                 resize_cam(cam_of(self.network, output.head(head), layer, output.grid), size)

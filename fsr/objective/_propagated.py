@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,7 +91,8 @@ class PropagatedLabels(PixelLabels):
 
     def _affinity(self, step: Step) -> tuple[Tensor, tuple[int, int]]:
         """Return the affinity of the enlarged view's patches, ``(B, N, N)``, and their grid."""
-        network, grids = step.network, []
+        grids: list[tuple[int, int]] = []
+        network: Any = step.network
 
         def read(images: Tensor) -> Tensor:
             output = network(images, outputs=(self.head,))

@@ -94,7 +94,7 @@ def get_method(method: str | Method, **overrides: Any) -> Method:
     """
     if isinstance(method, str):
         check_choice("preset", method, METHODS)
-        method = METHODS[method]
+        method = PRESETS.get(method, METHODS[method])
     elif not isinstance(method, Method):
         raise TypeError(f"preset: expected a name or settings, got {type(method).__name__}")
     return _changed(method, overrides)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from torch import Tensor
 
@@ -20,7 +20,8 @@ Head = Literal[
 ]
 HEADS: tuple[Head, ...] = get_args(Head)
 # Which heads to compute: all, some, or some for slices of the batch.
-Wanted = Iterable[str] | Mapping[str, slice] | None
+# To a type checker names are those of the standard heads; one of a method's own is a plain string.
+Wanted = Iterable[Head] | Mapping[Head, slice] | None
 
 
 class SegmenterOutput(NamedTuple):
@@ -105,7 +106,11 @@ def slices_by_head(outputs: Wanted, known: Sequence[str] = HEADS) -> dict[str, s
         return dict.fromkeys(known, slice(None))
     if isinstance(outputs, str):
         raise TypeError(f"outputs: expected names of heads in a sequence, got {outputs!r}")
-    wanted = dict(outputs) if isinstance(outputs, Mapping) else dict.fromkeys(outputs, slice(None))
+    asked: Any = outputs  # names of a method's own heads are no literals
+    whole = slice(None)
+    wanted: dict[str, slice] = {
+        name: outputs[name] if isinstance(outputs, Mapping) else whole for name in asked
+    }
     for name, part in wanted.items():
         check_choice("outputs", name, known)
         if not isinstance(part, slice):

@@ -97,7 +97,7 @@ def test_the_printed_config_is_the_run_again(
         (["--config", "voc"], r"data\.root: the data set 'voc' needs a folder"),
         (["--config", "configs/voc.yaml"], r"no file configs/voc\.yaml .*--config voc\?"),
         (["--config", "vocc"], r"no file vocc \(did you mean --config voc\?\)"),
-        (["--config", "zzz"], "no file zzz; the package ships coco, default, dinov2, folder"),
+        (["--config", "zzz"], "no file zzz; the package ships afa, afa_coco, afa_voc, beco"),
     ],
 )
 def test_a_wrong_argument_is_one_line_with_a_way_out(

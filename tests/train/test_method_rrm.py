@@ -288,8 +288,8 @@ def test_a_run_trains_evaluates_saves_and_resumes_to_the_last_bit(
 ) -> None:
     rates: list[list[float]] = []
 
-    def watched(optimizer: Any, lr: float, *, scaled: bool) -> None:
-        set_learning_rate(optimizer, lr, scaled=scaled)
+    def watched(optimizer: Any, lr: float, step: int, *, scaled: bool) -> None:
+        set_learning_rate(optimizer, lr, step, scaled=scaled)
         rates.append(sorted({group["lr"] for group in optimizer.param_groups}))
 
     monkeypatch.setattr(_step, "set_learning_rate", watched)

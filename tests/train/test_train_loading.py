@@ -132,7 +132,7 @@ def test_batches_come_from_workers_that_draw_ahead(
 
     def loader(stream: Any, **given: Any) -> Any:
         options.update(given)
-        return [((torch.zeros(1), torch.ones(1)), torch.ones(1))]
+        return [({"view1": torch.zeros(1), "view2": torch.ones(1)}, torch.ones(1))]
 
     monkeypatch.setattr(_loading, "DataLoader", loader)
     accelerator: Any = SimpleNamespace(
@@ -143,7 +143,8 @@ def test_batches_come_from_workers_that_draw_ahead(
     )
     stream: Any = None
     (batch,) = micro_batches(stream, _config(), accelerator, workers, start=0)
-    assert [part.item() for part in batch] == [0.0, 1.0, 1.0]
+    assert [batch.view1.item(), batch.view2.item(), batch.labels.item()] == [0.0, 1.0, 1.0]
+    assert batch.given == {}
     assert (options["num_workers"], options["prefetch_factor"]) == (workers, 4 if workers else None)
     assert options["pin_memory"] is False
 
