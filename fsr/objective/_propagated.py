@@ -97,7 +97,8 @@ class PropagatedLabels(PixelLabels):
         def read(images: Tensor) -> Tensor:
             output = network(images, outputs=(self.head,))
             grids.append(output.grid)
-            return output.head(self.head)
+            affinity: Tensor = output.head(self.head)
+            return affinity
 
         views = [step.view(self.source.view)]
         with torch.no_grad(), eval_mode(network):
