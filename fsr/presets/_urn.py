@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from fsr.presets._method import Method, Views, register_method
+from fsr.presets._method import register_method
+from fsr.presets._segmentation import Supervised
 
 
 @dataclass(frozen=True)
-class URN(Method):
+class URN(Supervised):
     """Settings of URN: training on pseudo labels that a first training was unsure of in part.
 
     Trained twice: first on pseudo labels alone, under-fitting; then on the same labels with weights
@@ -46,16 +46,6 @@ class URN(Method):
     total_steps: int = 20_000
 
     title: ClassVar[str] = "Uncertainty by Response Scaling (URN; Li et al., AAAI 2022)"
-    views: ClassVar[Views] = "labelled"
-    phases: ClassVar[tuple[str, ...]] = ("learning_rate_warmup",)
-
-    def heads(self) -> Mapping[str, Any]:
-        """Return a segmenter alone: class scores are read off the segmentation."""
-        return {
-            "class_logits": "segmentation_scores",
-            "aux_class_logits": None,
-            "projections": None,
-        }
 
 
 register_method(URN())

@@ -49,7 +49,7 @@ def urn_recipe(
     return _recipe(settings, LabelledSegmentation(trust=settings.trust, ceiling=settings.ceiling))
 
 
-def _recipe(settings: Supervised | URN, term: LabelledSegmentation) -> Recipe:
+def _recipe(settings: Supervised, term: LabelledSegmentation) -> Recipe:
     """Return a recipe of one term."""
     return Recipe(
         name=settings.name,
