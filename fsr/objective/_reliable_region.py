@@ -27,6 +27,7 @@ class ReliableRegion(Part):
 
     Args:
         scales: image sizes of the CAM, relative to the view.
+        crf: the dense CRF; by default that of the method, on the fast backend.
         workers: processes that run the CRFs; 0 runs them in this one.
 
     Attributes:
@@ -34,21 +35,27 @@ class ReliableRegion(Part):
             :meth:`fsr.objective.Step.cam`, which subtracts the minimum.
 
     Raises:
-        ImportError: pydensecrf is not installed (extra ``crf``).
+        ImportError: the fast backend, pydensecrf, is not installed (extra ``crf``).
         ValueError: ``workers`` is below 0.
 
     Source:
         Zhang et al., "Reliability Does Matter", AAAI 2020 (zbf1991/RRM@6d4191c).
 
     Example:
-        >>> ReliableRegion().needs(0).student
+        >>> ReliableRegion(crf=DenseCRF("rrm", backend="torch")).needs(0).student
         {1: ('tokens',)}
     """
 
-    def __init__(self, scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0), *, workers: int = 0) -> None:
+    def __init__(
+        self,
+        scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
+        *,
+        crf: DenseCRF | None = None,
+        workers: int = 0,
+    ) -> None:
         super().__init__()
         self.source = CAMSource(scales=tuple(scales), flip=False)
-        self.pool = CRFPool(DenseCRF("rrm"), workers)
+        self.pool = CRFPool(DenseCRF("rrm") if crf is None else crf, workers)
 
     def needs(self, number: int) -> Needs:
         """Return the tokens that the CAM of the view's own size is read off."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fsr._core.checks import check_between
+from fsr._core.checks import check_between, check_choice
 from fsr.presets._method import Method, Views, register_method
+from fsr.refine import BACKENDS, Backend
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RRM(Method):
         energy_sigma_rgb: colour width of the dense energy's kernel.
         energy_sigma_xy: spatial width of the same in pixels.
         energy_scale: size at which the dense energy is computed, relative to the view.
+        crf_backend: ``"pydensecrf"`` (extra ``crf``), or ``"torch"``, exact, for small images.
         crf_workers: processes that run the dense CRF; 0 runs it in the step itself.
         learning_rate_warmup: fraction of the run of the learning rate's linear warm-up, of those
             schedules that have one.
@@ -57,6 +59,7 @@ class RRM(Method):
     energy_sigma_rgb: float = 15.0
     energy_sigma_xy: float = 100.0
     energy_scale: float = 0.5
+    crf_backend: Backend = "pydensecrf"
     crf_workers: int = 0
     learning_rate_warmup: float = 0.0
     learning_rate_warmup_ratio: float = 1e-6
@@ -69,6 +72,7 @@ class RRM(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("crf_backend", self.crf_backend, BACKENDS)
         check_between("crf_workers", self.crf_workers, 0, float("inf"))
 
     def heads(self) -> Mapping[str, Any]:

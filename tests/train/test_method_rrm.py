@@ -22,6 +22,7 @@ from fsr._core.boxes import outside_box
 from fsr.cam import class_activation_maps, resize_cam, sum_sizes
 from fsr.losses import DenseEnergyLoss, classification_loss, joint_cross_entropy, prototype_loss
 from fsr.objective import TrainingObjective
+from fsr.objective.recipes import rrm_recipe
 from fsr.optim import set_learning_rate
 from fsr.presets import RRM
 from fsr.refine import CRF_PRESETS, CRFPool, DenseCRF, reliable_labels
@@ -319,3 +320,11 @@ def test_a_run_trains_evaluates_saves_and_resumes_to_the_last_bit(
     assert probabilities.shape == (1, network.num_classes + 1, 64, 96)
     final, _ = network.cam(torch.randn(1, 3, 64, 96), scales=(1.0, 0.5))
     assert final.shape == (1, network.num_classes, 64, 96)
+
+
+def test_the_exact_crf_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    recipe: Any = rrm_recipe(RRM(crf_backend="torch"), None)  # type: ignore[arg-type]
+    assert recipe.terms["segmentation"].term.labels.pool.crf.backend == "torch"
+    with pytest.raises(ValueError, match="crf_backend: expected one of 'pydensecrf', 'torch'"):
+        RRM(crf_backend="exact")  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from fsr.objective._reliable_region import ReliableRegion
 from fsr.objective.recipes._build import build_recipe
 from fsr.objective.terms import Classification, DenseEnergy, Prototypes, RegionSegmentation
 from fsr.presets import RRM
+from fsr.refine import DenseCRF
 from fsr.segmenter import SingleStageSegmenter
 from fsr.teacher import EMATeacher
 
@@ -24,16 +25,17 @@ def rrm_recipe(
         teacher: none is read.
 
     Raises:
-        ImportError: pydensecrf is not installed (extra ``crf``).
+        ImportError: the CRF's backend is not installed (extra ``crf``).
 
     Source:
         Zhang et al., AAAI 2020 (zbf1991/RRM@6d4191c).
 
     Example:
-        >>> rrm_recipe(RRM(prototype_weight=0.1), None).names
+        >>> rrm_recipe(RRM(prototype_weight=0.1, crf_backend="torch"), None).names
         ('classification', 'segmentation', 'energy', 'prototypes')
     """
-    labels = ReliableRegion(settings.cam_scales, workers=settings.crf_workers)
+    crf = DenseCRF("rrm", backend=settings.crf_backend)
+    labels = ReliableRegion(settings.cam_scales, crf=crf, workers=settings.crf_workers)
     energy = DenseEnergyLoss(
         sigma_rgb=settings.energy_sigma_rgb,
         sigma_xy=settings.energy_sigma_xy,

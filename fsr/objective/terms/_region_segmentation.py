@@ -21,7 +21,9 @@ class RegionSegmentation(Term):
         Zhang et al., "Reliability Does Matter", AAAI 2020 (zbf1991/RRM@6d4191c).
 
     Example:
-        >>> RegionSegmentation(ReliableRegion()).needs(0).student
+        >>> from fsr.refine import DenseCRF
+        >>> labels = ReliableRegion(crf=DenseCRF("rrm", backend="torch"))
+        >>> RegionSegmentation(labels).needs(0).student
         {1: ('segmentation', 'tokens')}
     """
 
