@@ -5,7 +5,8 @@
 One for each of its claims: `gain.png` (FSR with the paper's targets, and what these say),
 `targets.png` (with standardised ones), `choices.png` (masks, pooling, presets), `thresholds.png`
 (CAMs by threshold) and `bound.png` (beside training with full masks). Beside them `nats.png`, what
-both kinds of targets say in the course of a run, and `photographs.png`. One whose runs have not
+both kinds of targets say in the course of a run, `photographs.png`, and `methods.png`, all methods
+side by side. One whose runs have not
 been made is not drawn.
 """
 
@@ -33,8 +34,12 @@ from _evidence_drawing import (
     plain,
     save,
 )
+from _evidence_methods import side_by_side
+from _methods_tables import finished as methods_run
 from _paired import compare
 from matplotlib import pyplot as plt
+from methods import RESULTS as METHODS_RUN
+from methods import ROWS as METHODS
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "ablation"
@@ -231,6 +236,7 @@ def main(argv: list[str] | None = None) -> None:
     for draw in (small_gain, informative, thresholds, bound, nats, photographs):
         draw(output)
     choices(rows("final"), rows("targets"), output)
+    side_by_side(methods_run(METHODS_RUN), list(METHODS), output / "methods.png")
 
 
 if __name__ == "__main__":

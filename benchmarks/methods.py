@@ -28,9 +28,11 @@ from typing import Any
 import torch
 from _ablation_options import seeds_of
 from _machine import machine
+from _methods_tables import BASELINE, finished, table
 
 from fsr.data import SCENE_SEEDS, Scenes
-from fsr.inference import evaluate
+from fsr.inference import PseudoLabelOptions, evaluate
+from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
 
 RESULTS = Path(__file__).resolve().parent / "results" / "methods.jsonl"
@@ -44,7 +46,8 @@ COMMON = (
     "run.upper_bound=null",
 )
 # The labels that a second stage learns from: maps up to the first are background.
-BORDERS = ("--low", "0.15", "--high", "0.35")
+LOW, HIGH = 0.15, 0.35
+BORDERS = ("--low", LOW, "--high", HIGH)
 PLAIN = "preset.reactivation_weight=0"
 
 
@@ -66,7 +69,7 @@ class Row:
 
 
 ROWS = {
-    "baseline": Row("default", ("preset.uncertain_weight=0", "preset.confident_weight=0")),
+    BASELINE: Row("default", ("preset.uncertain_weight=0", "preset.confident_weight=0")),
     "FSR": Row("default"),
     "FSR, standardised targets": Row("default", ("preset.target=standardised",)),
     "ToCo": Row("toco"),
@@ -140,6 +143,7 @@ def scores(path: Path, size: int) -> dict[str, float | None]:
         cam_threshold=THRESHOLDS,
         cam_scales=(1.0,),
         scales=(1.0,),
+        pseudo=PseudoLabelOptions(PAR(), LOW, HIGH),
         batch_size=16,
     )
     best = max(result.cam_sweep, key=lambda threshold: result.cam_sweep[threshold][0])
@@ -147,16 +151,10 @@ def scores(path: Path, size: int) -> dict[str, float | None]:
         "cam": result.cam_sweep[best][0],
         "threshold": best,
         "prediction": result.prediction_miou,
+        "pseudo": result.pseudo_label.miou if result.pseudo_label else math.nan,
         "label_f1": result.label_f1,
     }
     return {name: None if math.isnan(value) else value for name, value in found.items()}
-
-
-def finished(path: Path) -> list[dict[str, Any]]:
-    """Return the finished runs of a file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def missing(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
@@ -168,47 +166,21 @@ def missing(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
                 yield name, seed
 
 
-def table(path: Path) -> str:
-    """Return the finished runs as a table in Markdown: means over seeds, in per cent."""
-    lines = ["| method | seeds | CAM, best threshold | prediction | label F1 | s a step | GiB |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-    for name in ROWS:
-        own = [line for line in finished(path) if line["method"] == name]
-        if not own:
-            continue
-        cells = [
-            _mean([line["scores"][key] for line in own])
-            for key in ("cam", "prediction", "label_f1")
-        ]
-        seconds = statistics.median(line["step_seconds"] for line in own)
-        memory = max(line["memory_gib"] or 0 for line in own)
-        lines.append(
-            f"| {name} | {len(own)} | {' | '.join(cells)} | {seconds:.2f} | {memory:.1f} |"
-        )
-    return "\n".join(lines)
-
-
-def _mean(values: list[float | None]) -> str:
-    known = [100 * value for value in values if value is not None]
-    spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
-    return f"{statistics.fmean(known):.1f}{spread}" if known else "-"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Do what was asked for; see the exit statuses at the top."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--table", action="store_true", help="print the table")
     parser.add_argument("--methods", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
     parser.add_argument("--seeds", nargs="+", default=["0-3"], metavar="A-B")
-    parser.add_argument("--steps", type=int, default=600, help="of both stages together")
-    parser.add_argument("--size", type=int, default=400, help="test scenes to score on")
+    parser.add_argument("--steps", type=int, default=400, help="of both stages together")
+    parser.add_argument("--size", type=int, default=300, help="test scenes to score on")
     parser.add_argument("--scenes", type=int, default=2000, help="scenes to train on")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     parser.add_argument("--hours", type=float, default=math.inf, help="begin no run after so long")
     options = parser.parse_args(argv)
     options.seeds = seeds_of(options.seeds)
     if options.table:
-        print(table(options.results))
+        print(table(finished(options.results), ROWS))
         return 0
     begun = time.monotonic()
     for name, seed in missing(options):

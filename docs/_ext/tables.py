@@ -4,8 +4,8 @@
 ``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``, ``photograph-table:: NAME
 ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: FILE`` a picture of ``_static``. The text
 inside a directive stands above its table or picture, and is left out with it where nothing was run.
-``method-table`` shows the methods. Numbers of pages are put right while they are read, see
-``prose_numbers``.
+``method-table`` shows the methods, ``method-scores`` and ``method-costs`` what ours scored and
+cost. Numbers of pages are put right while they are read, see ``prose_numbers``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import ablation_rows
+import methods
+import methods_cost
 import photograph_rows
+from _methods_tables import finished, table_rows
 from benchmark_rows import TABLES
 from docutils import nodes
 from method_rows import method_rows
@@ -148,6 +151,23 @@ class MethodTable(Table):
         return [table]
 
 
+class MethodScores(Table):
+    """The methods side by side on the built-in scenes."""
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first."""
+        rows = table_rows(finished(methods.RESULTS), methods.ROWS)
+        return [[_unbroken(cell) for cell in row] for row in rows]
+
+
+class MethodCosts(Table):
+    """What a step of each costs."""
+
+    def rows(self) -> list[list[str]]:
+        """Return the rows, the heading first."""
+        return methods_cost.cost_rows(finished(methods_cost.RESULTS))
+
+
 def _unbroken(cell: str) -> str:
     """Keep an interval, or a mean and its deviation, on one line."""
     return cell.replace(" to ", "\u00a0to\u00a0").replace(" ± ", "\u00a0±\u00a0")
@@ -175,4 +195,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("drawn-figure", DrawnFigure)
     app.connect("source-read", _put_numbers_right)
     app.add_directive("method-table", MethodTable)
+    app.add_directive("method-scores", MethodScores)
+    app.add_directive("method-costs", MethodCosts)
     return {"parallel_read_safe": True}
