@@ -14,7 +14,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fix types docs package coverage lowest ci all clean
+.PHONY: help test lint fix types docs package coverage lowest audit ci all clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ coverage: $(READY) ## run the tests and hold the package's line coverage
 
 lowest: ## run the tests at the lowest versions that pyproject.toml permits
 	TORCH_INDEX="$(TORCH_INDEX)" bash .ci/lowest $(ARGS)
+
+audit: $(READY) ## look whether installed packages have known faults
+	$(RUN) .ci/audit.py
 
 ci: ## run all checks in a fresh environment, with the README's own commands
 	bash .ci/run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
@@ -53,15 +54,20 @@ def requirements() -> list[str]:
     return [name for name in quoted if not name.startswith("fsr-wsss")]
 
 
-@pytest.fixture(scope="module")
-def release() -> ModuleType:
-    """The script that the release workflow runs first."""
-    spec = importlib.util.spec_from_file_location("release", ROOT / ".ci" / "release_version.py")
+def loaded(name: str) -> ModuleType:
+    """A script of the checks as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    """The script that the release workflow runs first."""
+    return loaded("release_version")
 
 
 # -- commands -------------------------------------------------------------------------------------
@@ -117,7 +123,8 @@ def test_the_checks_name_test_files_that_exist() -> None:
 
 def test_the_workflows_run_commands_of_the_makefile() -> None:
     named = {workflow.stem: made("\n".join(commands(workflow))) for workflow in WORKFLOWS}
-    assert set(named["ci"]) == {"lint", "types", "test", "docs", "lowest", "coverage", "package"}
+    every_push = {"lint", "types", "test", "docs", "lowest", "coverage", "package", "audit"}
+    assert set(named["ci"]) == every_push
     assert named["release"] == ["package"]
     assert {target for targets in named.values() for target in targets} <= TARGETS
 
@@ -235,3 +242,29 @@ def test_the_lowest_versions_are_those_of_the_project() -> None:
     lines = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf-8").splitlines()
     pinned = [line for line in lines if line and not line.startswith("#")]
     assert pinned == sorted({name.replace(">=", "==") for name in requirements()})
+
+
+# -- known faults of packages ---------------------------------------------------------------------
+
+
+def test_packages_older_than_their_first_sound_version_are_named() -> None:
+    audit = loaded("audit")
+    version = importlib.metadata.version("numpy")
+    lines = ["# a comment", "", f"numpy {version} X-1 none", "numpy 999.1 X-2 adds up wrongly"]
+    told = f"numpy {version}: adds up wrongly (X-2); take 999.1 or later"
+    assert audit.compare("\n".join([*lines, "no-such-package 1.0 X-3 nothing"])) == [told]
+    assert audit.parsed("2.14.1+cu130") == (2, 14, 1) < audit.parsed("2.14.10")
+    assert audit.parsed("1.0rc1") == (1, 0)
+
+
+def test_the_lowest_versions_have_none_of_the_known_faults() -> None:
+    audit = loaded("audit")
+    lowest = dict(
+        line.split("==")
+        for line in (ROOT / ".ci" / "lowest.txt").read_text("utf-8").splitlines()
+        if "==" in line
+    )
+    for line in (ROOT / ".ci" / "advisories.txt").read_text("utf-8").splitlines():
+        name, sound = (*line.split(), "", "")[:2]
+        if name in lowest:
+            assert audit.parsed(lowest[name]) >= audit.parsed(sound), line

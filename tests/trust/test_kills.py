@@ -1,0 +1,150 @@
+"""Commands killed at random moments and started again: they end as if nothing had been.
+
+``FSR_KILLS=500 pytest tests/trust/test_kills.py`` kills so often in all; ``FSR_SEED`` is the seed
+of the moments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+for package in ("accelerate", "omegaconf", "tqdm"):
+    pytest.importorskip(package)
+
+from fsr.cli import main
+from fsr.segmenter import SingleStageSegmenter
+from tests.processes import FORKED
+from tests.train.test_train import TINY
+
+KILLS = int(os.environ.get("FSR_KILLS", "20"))
+SEED = int(os.environ.get("FSR_SEED", "0"))
+A_ROW = 5  # kills of one run before it may end
+# A checkpoint at every step, so that many kills fall into the writing of one.
+TRAINING = TINY.replace("checkpoint_every: 5", "checkpoint_every: 1, keep_checkpoints: 2")
+
+
+def _run(words: list[str], threads: int) -> None:
+    torch.set_num_threads(threads)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(main(words))
+
+
+def finish(words: list[str]) -> float:
+    """Run a command in a process of its own to its end; return its seconds."""
+    begun = time.monotonic()
+    process = FORKED.Process(target=_run, args=(words, torch.get_num_threads()))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, words
+    return time.monotonic() - begun
+
+
+def killed(words: list[str], seconds: float) -> bool:
+    """Start a command, kill it after so many seconds, and tell whether that came before its end."""
+    process = FORKED.Process(target=_run, args=(words, torch.get_num_threads()))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), words
+    return process.exitcode != 0
+
+
+def contents(folder: Path, *left_out: str) -> dict[str, str]:
+    """Return the digest of every file of a folder by its name in it."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = {str(path.relative_to(folder)): path for path in files if path.name not in left_out}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+
+
+def kill_often(
+    words: Callable[[Path], list[str]],
+    equal: Callable[[Path], object],
+    whole: Path,
+    kills: int,
+    folder: Path,
+) -> None:
+    """Kill a command again and again, let it end, and compare what it leaves with a whole run."""
+    rng = random.Random(f"{SEED} {folder.name}")
+    seconds = finish(words(whole))
+    done = rows = 0
+    while done < kills:
+        place = folder / f"run-{rows}"
+        for _ in range(min(A_ROW, kills - done)):
+            done += killed(words(place), rng.uniform(0.2, 1.0) * seconds)
+        finish(words(place))
+        assert equal(place) == equal(whole), f"row {rows}"
+        rows += 1
+
+
+def test_training(tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TRAINING)
+
+    def words(place: Path) -> list[str]:
+        return ["train", "--config", str(config), f"run.output={place}", "--resume"]
+
+    def equal(place: Path) -> object:
+        log = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
+        steps = [(line["step"], line["total"]) for line in log if line["kind"] == "train"]
+        assert [step for step, _ in steps] == list(range(1, 13))
+        networks = [(place / f"{name}.safetensors").read_bytes() for name in ("student", "teacher")]
+        table = json.loads((place / "results.json").read_text())["table"]
+        # Nothing unfinished, and no checkpoint but the last two.
+        hidden = [path.name for path in place.rglob(".*")]
+        return steps, networks, table, hidden, sorted(os.listdir(place / "checkpoints"))
+
+    kill_often(words, equal, tmp_path / "whole", KILLS // 2, tmp_path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A network, and beside it the folder `photos` with twelve pictures."""
+    torch.manual_seed(0)
+    options = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
+    network = SingleStageSegmenter(
+        "vit_tiny_patch16_224", 2, image_size=32, aux_block=-2, pretrained=False,
+        backbone_options=options, class_names=("cat", "dog"),
+    )  # fmt: skip
+    path = tmp_path / "model.safetensors"
+    network.save(path)
+    (tmp_path / "photos").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 40, 48, 3), dtype=np.uint8)
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{number}.png")
+    return path
+
+
+def test_predicting(model: Path, tmp_path: Path) -> None:
+    photos = str(tmp_path / "photos")
+
+    def words(place: Path) -> list[str]:
+        return ["predict", str(model), photos, "--output", str(place), "--resume"]
+
+    kill_often(words, contents, tmp_path / "whole", KILLS // 4, tmp_path)
+
+
+def test_exporting(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    lines = [f"{number}.png,{'cat' if number % 2 else 'dog'}" for number in range(12)]
+    table.write_text("\n".join(["image,labels", *lines]) + "\n")
+    data = ["--dataset", "folder", "--root", str(tmp_path / "photos"), "--labels", str(table)]
+
+    def words(place: Path) -> list[str]:
+        return ["export", str(model), *data, "--output", str(place)]
+
+    kill_often(words, contents, tmp_path / "whole", KILLS - KILLS // 2 - KILLS // 4, tmp_path)
