@@ -17,6 +17,8 @@ import urllib.request
 from importlib import metadata
 from pathlib import Path
 
+from packaging.version import Version
+
 ADVISORIES = Path(__file__).with_name("advisories.txt")
 INDEX = "https://pypi.org/pypi/torch/2.5.0/json"  # has an advisory
 FREEZE = (sys.executable, "-m", "pip", "freeze", "--exclude-editable")
@@ -53,20 +55,9 @@ def compare(text: str) -> list[str]:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-        if parsed(version) < parsed(sound):
+        if Version(version) < Version(sound):
             found.append(f"{name} {version}: {fault} ({advisory}); take {sound} or later")
     return found
-
-
-def parsed(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version before its first part that is none."""
-    numbers = []
-    for part in version.split("+")[0].split("."):
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        numbers.append(int(digits))
-    return tuple(numbers)
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -253,12 +254,9 @@ def test_packages_older_than_their_first_sound_version_are_named() -> None:
     lines = ["# a comment", "", f"numpy {version} X-1 none", "numpy 999.1 X-2 adds up wrongly"]
     told = f"numpy {version}: adds up wrongly (X-2); take 999.1 or later"
     assert audit.compare("\n".join([*lines, "no-such-package 1.0 X-3 nothing"])) == [told]
-    assert audit.parsed("2.14.1+cu130") == (2, 14, 1) < audit.parsed("2.14.10")
-    assert audit.parsed("1.0rc1") == (1, 0)
 
 
 def test_the_lowest_versions_have_none_of_the_known_faults() -> None:
-    audit = loaded("audit")
     lowest = dict(
         line.split("==")
         for line in (ROOT / ".ci" / "lowest.txt").read_text("utf-8").splitlines()
@@ -267,4 +265,4 @@ def test_the_lowest_versions_have_none_of_the_known_faults() -> None:
     for line in (ROOT / ".ci" / "advisories.txt").read_text("utf-8").splitlines():
         name, sound = (*line.split(), "", "")[:2]
         if name in lowest:
-            assert audit.parsed(lowest[name]) >= audit.parsed(sound), line
+            assert Version(lowest[name]) >= Version(sound), line
