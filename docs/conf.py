@@ -18,9 +18,9 @@ release = version = fsr.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "mathml",
     "tables",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -38,6 +38,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Source"]
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"fsr-wsss {release}"
 html_static_path = ["_static"]
