@@ -106,13 +106,22 @@ def test_dotted_names_in_a_page_exist(page: Path) -> None:
 
 
 def equation_rows() -> list[tuple[str, str, str]]:
-    """Number, function and module of every row of the equation index."""
+    """Number, function and module of every section of the page of equations."""
     text = (DOCS / "equations.md").read_text()
-    return re.findall(r"^\| (\d+) \| .*? \| `([\w.]+)`.* \| `([\w.]+)` \|$", text, re.MULTILINE)
+    kinds = r"\{(?:func|class|meth)\}"
+    pattern = rf"^## Eq\. (\d+): .*?^- Function: {kinds}`([\w.]+)`.*?: {kinds}`([\w.]+)`"
+    return re.findall(pattern, text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_equation_index_holds_every_equation_of_the_paper() -> None:
+def test_the_page_of_equations_holds_every_equation_of_the_paper() -> None:
     assert [int(number) for number, _, _ in equation_rows()] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_test_that_a_page_names_exists(page: Path) -> None:
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text()):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert not name or re.search(rf"^(?:def|class) {name}\b", text, re.MULTILINE), (file, name)
 
 
 def numbers_in(docstring: str) -> set[int]:
