@@ -76,7 +76,8 @@ class COCO2014:
         cache: str | Path | None = None,
         **reading: Unpack[ReadingChanges],
     ) -> None:
-        self.reading = Reading(**{"orient": False, **reading})
+        reading.setdefault("orient", False)
+        self.reading = Reading(**reading)
         self.root = find_coco_root(Path(root).expanduser())
         self.split = split
         self.masks = masks

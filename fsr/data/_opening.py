@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fsr._core.optional import import_extra
 from fsr._core.regular import check_regular
@@ -79,8 +79,8 @@ def _within_limit(path: Path, max_pixels: int | None) -> Image.Image:
     if pixels > max_pixels:
         image.close()
         raise DataError(
-            f"{path}: {image.width} x {image.height} are {pixels} pixels, of more than "
-            f"{max_pixels} none is read unless asked for: shrink the image or cut it into tiles, "
+            f"{path}: {image.width} x {image.height} are {pixels} pixels, more than the "
+            f"{max_pixels} that are read unless asked for: shrink the image or cut it into tiles, "
             f"or allow it with --max-pixels {pixels} (data.max_pixels in training, max_pixels in "
             "Python)"
         )
@@ -91,7 +91,7 @@ def _opened(path: Path) -> Image.Image:
     """Open a file by what it holds, whatever its ending says."""
     try:
         return Image.open(path)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         if _brand(path) not in _HEIC:
             raise
     heif: Any = import_heif()
@@ -117,7 +117,7 @@ def _brand(path: Path) -> bytes:
 
 def _reason(path: Path, error: Exception) -> str:
     """Say why a file cannot be opened as an image, without naming it again."""
-    if not isinstance(error, Image.UnidentifiedImageError):
+    if not isinstance(error, UnidentifiedImageError):
         return str(error) or type(error).__name__
     if path.stat().st_size == 0:
         return "the file is empty"

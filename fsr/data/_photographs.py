@@ -12,7 +12,7 @@ from torch import Tensor
 from fsr._core.checks import check_positive_int
 from fsr.data._colours import Colour, is_plain, to_rgb
 from fsr.data._files import read_label_map
-from fsr.data._opening import open_image
+from fsr.data._opening import decoded, open_image
 from fsr.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
@@ -121,6 +121,22 @@ class Reading:
                 width, height = int(tags[256]), int(tags[257])
             turned = self.orient and _orientation(image) in _LYING
         return (width, height) if turned else (height, width)
+
+    def fault(self, path: Path) -> str:
+        """Return why a file cannot be read, in one line; nothing if it can."""
+        try:
+            with open_image(path, self.max_pixels) as image:
+                # A JPEG is decoded to an eighth: enough to find its end.
+                if image.format in ("JPEG", "MPO") and image.draft("RGB", (64, 64)):
+                    decoded(image, path)
+                    return ""
+        except DataError:
+            pass  # told below, or sound at its own size
+        try:
+            self.image(path)
+        except DataError as error:
+            return str(error)
+        return ""
 
     def target(self, mask: Path, num_classes: int, path: Path, image: Image.Image) -> Tensor:
         """Read the mask of a picture that was read.

@@ -100,7 +100,8 @@ class VOC2012:
         masks: bool = True,
         **reading: Unpack[ReadingChanges],
     ) -> None:
-        self.reading = Reading(**{"orient": False, **reading})
+        reading.setdefault("orient", False)
+        self.reading = Reading(**reading)
         self.root = find_voc_root(Path(root).expanduser())
         self.split = split
         self.names = read_voc_list(self.root / "ImageSets" / "Segmentation", split)

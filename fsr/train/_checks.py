@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fsr._core.checks import check_between, check_choice, check_positive_int
+from fsr.data import Reading
 from fsr.errors import ConfigError
 from fsr.presets import VIEWS
 from fsr.train._optimizer import OPTIMIZERS, SCHEDULES, build_learning_rate
-from fsr.train._options import Config
+from fsr.train._options import Config, reading_options
 from fsr.train._preset_options import build_method
 
 DATASETS = ("scenes", "voc", "coco", "folder")
@@ -55,7 +56,7 @@ GIVEN: dict[str, frozenset[str]] = {
 }
 # What a run may go on with changed, as no step and no score depends on it.
 FREE = {
-    "data": ("root", "masks", "cache", "workers", "micro_batch"),
+    "data": ("root", "masks", "cache", "workers", "micro_batch", "max_pixels"),
     "eval": ("every", "at_start", "batch_size"),
 }
 
@@ -83,6 +84,10 @@ def check_ranges(config: Config) -> None:
             check_choice("optim.mixed_precision", precision, ("no", "fp16", "bf16"))
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
+    try:
+        Reading(**reading_options(config.data))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"data.{error}") from None
     build_learning_rate(config)
     _check_views(config)
 

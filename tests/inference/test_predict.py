@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from fsr.data import image_size, read_photograph
+from fsr.data import read_photograph
 from fsr.data._files import read_label_map
 from fsr.errors import DataError, MissingDataError, SettingsError
 from fsr.inference import (
@@ -224,40 +224,6 @@ def test_every_kind_of_image_is_read_as_rgb(model: SingleStageSegmenter, tmp_pat
     assert {tuple(r.labels.shape) for r in results} == {(16, 24)}
     for name in ("rgb.bmp", "alpha.png", "lossless.WEBP"):
         assert np.array_equal(np.asarray(read_photograph(tmp_path / name)), np.asarray(colour))
-
-
-def test_16_bit_grey_is_scaled_and_floating_point_refused(tmp_path: Path) -> None:
-    values = np.array([[0, 300, 32896, 65535]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "deep.png")
-    read = np.asarray(read_photograph(tmp_path / "deep.png"))
-    assert read.tolist() == [[[v] * 3 for v in (0, 1, 128, 255)]]
-    Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(DataError, match=r"float\.tiff: expected 8 or 16 bits.*floating-point"):
-        read_photograph(tmp_path / "float.tiff")
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_photographs_are_turned_upright_as_viewers_do(tmp_path: Path, orientation: int) -> None:
-    path = tmp_path / "turned.png"
-    stored = noise(3, 5)
-    exif = stored.getexif()
-    exif[ORIENTATION] = orientation
-    stored.save(path, exif=exif)
-    pixels = np.asarray(stored)
-    upright = {
-        1: pixels,
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-        5: pixels.transpose(1, 0, 2),
-        6: pixels[::-1].transpose(1, 0, 2),
-        7: pixels[::-1, ::-1].transpose(1, 0, 2),
-        8: pixels[:, ::-1].transpose(1, 0, 2),
-    }[orientation]
-    assert np.array_equal(np.asarray(read_photograph(path)), upright)
-    assert np.array_equal(np.asarray(read_photograph(path, orient=False)), pixels)
-    assert image_size(path) == upright.shape[:2]
-    assert image_size(path, orient=False) == (3, 5)
 
 
 def test_masks_of_turned_photographs_have_the_size_that_viewers_show(
