@@ -21,6 +21,7 @@ from fsr.errors import DataError
 from fsr.inference import (
     Prediction,
     PredictionWriter,
+    check_apart,
     check_decoder,
     check_own,
     describe,
@@ -123,6 +124,7 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         probabilities=options.probabilities,
         **reading_of(options),
     )
+    check_apart(files, options.output)
     todo = [file for file in files if not (options.resume and writer.complete(file.name))]
     print(f"{len(files)} images, {len(files) - len(todo)} of them done before")
     failed = list(found.failed)

@@ -8,7 +8,7 @@ from fsr.inference._export_folder import MASKS, flat_name
 from fsr.inference._export_options import ExportOptions, ImagePlacement
 from fsr.inference._label_sources import LabelKind, LabelSource
 from fsr.inference._options import OnError, RunOptions
-from fsr.inference._photographs import Found, ImageFile, find_images, search_images
+from fsr.inference._photographs import Found, ImageFile, check_apart, find_images, search_images
 from fsr.inference._prediction import Prediction, predict_paths
 from fsr.inference._prediction_options import PredictionOptions
 from fsr.inference._provenance import describe, file_hash, versions
@@ -34,6 +34,7 @@ __all__ = [
     "PseudoLabelOptions",
     "RunOptions",
     "SegmenterRunner",
+    "check_apart",
     "check_decoder",
     "check_own",
     "describe",

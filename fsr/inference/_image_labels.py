@@ -81,7 +81,9 @@ def _keys(file: ImageFile) -> list[str]:
     parts = Path(os.path.abspath(path)).parts[1:]
     tails = [PurePosixPath(*parts[start:]) for start in range(len(parts))]
     ends = [form.as_posix() for tail in tails for form in (tail, tail.with_suffix(""))]
-    return [str(path), path.as_posix(), with_suffix, file.name, *ends]
+    # The more folders, the less can another file be meant.
+    ends = sorted([*ends, with_suffix, file.name], key=lambda end: -end.count("/"))
+    return [str(path), path.as_posix(), *ends]
 
 
 def _spellings(names: Iterable[str]) -> dict[str, list[str]]:

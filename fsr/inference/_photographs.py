@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from fsr.data import IMAGE_SUFFIXES, image_size, read_photograph
 from fsr.errors import DataError, MissingDataError
-from fsr.inference._photograph_search import FolderSearch
+from fsr.inference._photograph_search import CLASSES, FolderSearch
 
 __all__ = ["IMAGE_SUFFIXES", "Found", "ImageFile", "find_images", "image_size", "read_photograph"]
 
@@ -128,6 +129,32 @@ def search_images(
     names = _distinct_names(list(found.items()))
     files = [ImageFile(path, name) for path, name in zip(found, names, strict=True)]
     return Found(files, search.left_out(), search.failed)
+
+
+def check_apart(files: Sequence[ImageFile], folder: Path) -> None:
+    """Raise if a file system that ignores case would take the results of two images for one.
+
+    Args:
+        files: the images.
+        folder: where the results go; it holds ``classes.txt`` already.
+
+    Raises:
+        DataError: two names differ in the case of their letters or the form of accents alone.
+
+    Example:
+        >>> import tempfile
+        >>> check_apart([ImageFile(Path("A.jpg"), "A")], Path(tempfile.mkdtemp()))
+    """
+    if not (folder / CLASSES.upper()).exists():
+        return
+    first: dict[str, ImageFile] = {}
+    for file in files:
+        other = first.setdefault(unicodedata.normalize("NFC", file.name).casefold(), file)
+        if other is not file:
+            raise DataError(
+                f"{file.path}: its results would replace those of {other.path}, as the names in "
+                f"{folder} do not tell letters by their case: rename one, or write elsewhere"
+            )
 
 
 def _distinct_names(files: Sequence[tuple[Path, Path]]) -> list[str]:

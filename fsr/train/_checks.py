@@ -115,6 +115,8 @@ def check_data(config: Config) -> None:
         raise ConfigError(f"data.root: the data set {data.name!r} needs a folder")
     if data.name == "folder" and data.labels is None:
         raise ConfigError("data.labels: the data set 'folder' needs a table of labels")
+    if data.name == "scenes" and (given := [*reading_options(data)]):
+        raise ConfigError(f"data.{given[0]}: only data sets of files have it, not 'scenes'")
     for name, owner in ONLY.items():
         if getattr(data, name) is not None and data.name != owner:
             raise ConfigError(f"data.{name}: only the data set {owner!r} has it, not {data.name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +44,7 @@ def pixels(path: Path, **reading: Any) -> NDArray[np.uint8]:
 
 
 def png16(path: Path, values: NDArray[Any], kind: int, key: tuple[int, ...] = ()) -> Path:
-    """Write a PNG of 16 bits, which Pillow writes of grey alone: 2 colours, 4 grey, 6 both alpha."""
+    """Write a PNG of 16 bits: kind 0 grey, 2 colours, 4 grey and alpha, 6 colours and alpha."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         body = name + data
@@ -206,7 +207,7 @@ def test_pixels_of_no_known_range_are_refused(
 
 def test_integers_of_more_than_16_bits_need_to_say_so(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1 << 23]], np.int32)).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match="of at most 16 bits, got .*--bits"):
+    with pytest.raises(DataError, match=r"of at most 16 bits, got .*--bits"):
         read_photograph(tmp_path / "a.tif")
     assert pixels(tmp_path / "a.tif", bits=24)[0, :, 0].tolist() == [0, 127]
     with pytest.raises(ValueError, match="at least 0, got -1"):
@@ -284,7 +285,7 @@ def test_files_are_read_by_what_they_hold(tmp_path: Path) -> None:
 def test_heic_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(DataError, match=r"a\.heic: .*HEIC.* needs .*pip install 'fsr-wsss\[heic\]"):
         read_photograph(path)
     path.with_suffix(".jpg").write_bytes(path.read_bytes())  # as telephones name them at times
@@ -297,7 +298,7 @@ def test_heic_is_read_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.write_bytes(b"\0\0\0\x18ftypmif1" + b"\0" * 40)
     made = Image.fromarray(noise(3, 4))
     stand_in = SimpleNamespace(HeifImageFile=lambda name: made if name == str(path) else None)
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", stand_in)
+    monkeypatch.setitem(sys.modules, "pillow_heif", stand_in)
     assert np.array_equal(pixels(path), np.asarray(made))
 
 
