@@ -21,13 +21,12 @@ from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
 from fsr.data._noisy_labels import NoisyLabels
 from fsr.data._photographs import (
     IMAGE_SUFFIXES,
-    Reading,
-    ReadingChanges,
     image_size,
     read_image,
     read_photograph,
     shows_its_pixels,
 )
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._rescale_crop import CropDraw, PaddedCrop, RandomRescaleCrop, padded_crop
 from fsr.data._sample import Sample
 from fsr.data._sbd import VOC_IMAGES, build_train_aug

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fsr.data._coco_annotations import read_coco_annotations
 from fsr.data._coco_cache import MaskCache
-from fsr.data._photographs import Reading, ReadingChanges
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
 

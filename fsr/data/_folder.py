@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from fsr.data._label_table import LabelRow, read_labels
-from fsr.data._photographs import IMAGE_SUFFIXES, Reading, ReadingChanges
+from fsr.data._photographs import IMAGE_SUFFIXES
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from fsr._core.checks import check_choice
 from fsr.cam import BACKGROUND, IGNORE
 from fsr.data._files import read_label_map
-from fsr.data._photographs import Reading, ReadingChanges
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
 
@@ -68,8 +68,7 @@ class VOC2012:
         split: name of a list in ``ImageSets/Segmentation``: "train", "val", "trainval", "test",
             "train_aug" or one of your own.
         masks: read masks; ``False`` for training, which needs labels only.
-        reading: fields of :class:`fsr.data.Reading`; ``orient`` is False by default, as VOC's
-            masks fit the pixels as they are stored.
+        reading: fields of :class:`fsr.data.Reading`; ``orient`` is False, as masks are, by default.
 
     Attributes:
         class_names: names of the 20 classes, background not among them.
@@ -127,8 +126,7 @@ class VOC2012:
             DataError: a file of the sample cannot be used.
         """
         name = self.names[index]
-        path = self.image_path(index)
-        image = self.reading.image(path)
+        image = self.reading.image(path := self.image_path(index))
         target = None
         if self.masks and (mask := self._existing_mask(name)) is not None:
             target = self.reading.target(mask, len(VOC_CLASSES), path, image)
@@ -152,8 +150,7 @@ class VOC2012:
             return _multi_hot(_read_annotations(annotations))
         mask = self._mask_path(name)
         if mask is not None and mask.is_file():
-            limit = self.reading.max_pixels
-            target = read_label_map(mask, len(VOC_CLASSES), max_pixels=limit)
+            target = read_label_map(mask, len(VOC_CLASSES), max_pixels=self.reading.max_pixels)
             present = set(np.unique(target.numpy()).tolist()) - {BACKGROUND, IGNORE}
             return _multi_hot([label - 1 for label in present])
         if self.split == "test":

@@ -96,6 +96,14 @@ def search_images(
     Raises:
         MissingDataError: a path does not exist.
         DataError: there is no image, or no path is given.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("a.jpg", "notes.txt"):
+        ...     _ = (folder / name).write_bytes(b"")
+        >>> search_images(folder).left_out
+        ['1 files that do not end like an image (.txt)']
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     if not given:

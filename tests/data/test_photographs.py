@@ -224,8 +224,8 @@ def test_formats_that_tell_their_range_are_read_by_it(tmp_path: Path) -> None:
 
 def test_colours_of_print_and_of_cielab_are_converted(tmp_path: Path) -> None:
     red = Image.new("RGB", (4, 4), (200, 30, 30))
-    profiles = [ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
-    lab = ImageCms.profileToProfile(red, *profiles, outputMode="LAB")
+    of_rgb, of_lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(red, of_rgb, of_lab, outputMode="LAB")
     assert lab is not None
     lab.save(tmp_path / "lab.tif")
     assert np.abs(pixels(tmp_path / "lab.tif").astype(int) - np.asarray(red)).max() <= 2
