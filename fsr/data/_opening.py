@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,26 @@ def decoded(image: Image.Image, path: Path) -> Image.Image:
     return image
 
 
+@contextmanager
+def without_limit(pixels: int | None = None) -> Iterator[None]:
+    """Lift Pillow's limit for a moment: it cuts no part out of an image that is larger, either.
+
+    Args:
+        pixels: of a picture that was read; the limit stays for one that is within it.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    if pixels is not None and (limit is None or pixels <= 2 * limit):
+        yield
+        return
+    # Pillow knows its limit as a variable of its module alone.
+    with _LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
 def _within_limit(path: Path, max_pixels: int | None) -> Image.Image:
     """Open an image of at most so many pixels."""
     if max_pixels is None:
@@ -68,13 +90,8 @@ def _within_limit(path: Path, max_pixels: int | None) -> Image.Image:
             return _opened(path)
         except Image.DecompressionBombError:
             max_pixels = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    # Pillow knows its limit as a variable of its module alone.
-    with _LIMIT:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = _opened(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+    with without_limit():
+        image = _opened(path)
     pixels = image.width * image.height
     if pixels > max_pixels:
         image.close()

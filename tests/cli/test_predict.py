@@ -13,7 +13,8 @@ from PIL import Image
 
 from fsr.cli import main
 from fsr.data._files import read_label_map
-from fsr.inference import PredictionWriter, predict_paths
+from fsr.errors import DataError
+from fsr.inference import PredictionWriter, file_hash, predict_paths
 from fsr.refine import DenseCRF
 from fsr.segmenter import SingleStageSegmenter
 from tests.cli.helpers import noise, tiny_network, write_images
@@ -232,6 +233,20 @@ def test_files_that_are_no_whole_image_are_named_one_line_each(
     names = ("cut.png", "empty.jpg", "loop.jpg", "phone.heic", "pipe.jpg")
     assert [line.split(": ")[2] for line in errors] == [str(folder / name) for name in names]
     assert "a named pipe" in errors[-1]
+
+
+def test_pipes_in_place_of_files_end_it_in_one_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", [(16, 16)])
+    pipe, out = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    for arguments in ((pipe, tmp_path / "in"), (checkpoint, tmp_path / "in", "--labels", pipe)):
+        assert predict(*arguments, "--output", out) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"fsr predict: error: {pipe}: expected a file, this is a named pipe")
+    with pytest.raises(DataError, match="a named pipe"):
+        file_hash(pipe)
 
 
 def test_pictures_are_read_as_the_options_say(

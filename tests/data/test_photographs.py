@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from fsr.data import (
     Reading,
+    TwoViews,
     image_size,
     labels_from_coco,
     labels_from_masks,
@@ -363,6 +365,17 @@ def test_large_images_are_refused_unless_asked_for(
     # A program that has lifted Pillow's own limit meets none.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert read_photograph(path).size == (50, 30)
+
+
+def test_views_are_cut_out_of_large_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(noise(40, 60))
+    views = TwoViews(8, mean=(0.0,) * 3, std=(1.0,) * 3, jitter_prob=0.0, scale=(0.9, 1.0))
+    torch.manual_seed(0)
+    expected = views(image)[0].image
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    torch.manual_seed(0)
+    assert torch.equal(views(image)[0].image, expected)
+    assert Image.MAX_IMAGE_PIXELS == 500
 
 
 @pytest.mark.parametrize(
