@@ -31,6 +31,7 @@ LAZY = [
     "accelerate",
     "matplotlib",
     "omegaconf",
+    "pillow_heif",
     "pycocotools",
     "pydensecrf",
     "skimage",

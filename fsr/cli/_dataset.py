@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fsr.cli._photographs import add_photograph_arguments, reading_of
 from fsr.cli._types import positive_int
 from fsr.data import COCO2014, SCENE_SEEDS, VOC2012, FolderDataset, Scenes
 from fsr.errors import DataError
@@ -56,6 +57,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="side of a scene, data.image_size of the training (default: 96)",
     )
+    add_photograph_arguments(parser, usual="of a folder, not of voc and coco")
 
 
 def build_dataset(
@@ -77,14 +79,19 @@ def build_dataset(
         return Scenes(options.scenes, seed=seed, image_size=options.scene_size, masks=masks)
     if options.root is None:
         raise DataError(f"--root: expected the folder of --dataset {name}, got none")
+    reading = reading_of(options)
     if name == "voc":
-        return VOC2012(options.root, split, masks=masks)
+        return VOC2012(options.root, split, masks=masks, **reading)
     if name == "coco":
-        return COCO2014(options.root, split, masks=masks)
+        return COCO2014(options.root, split, masks=masks, **reading)
     if options.labels is None:
         raise DataError("--labels: expected the table of --dataset folder, got none")
     return FolderDataset(
-        options.root, options.labels, options.masks if masks else None, class_names=class_names
+        options.root,
+        options.labels,
+        options.masks if masks else None,
+        class_names=class_names,
+        **reading,
     )
 
 

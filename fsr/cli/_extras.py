@@ -21,6 +21,7 @@ EXTRAS = {
     "voc": Extra(("scipy",), "fsr prepare voc"),
     "coco": Extra(("pycocotools",), "fsr prepare coco, --dataset coco, data.name=coco"),
     "viz": Extra(("matplotlib",), "the plot of fsr evaluate --sweep, figures of fsr.visualize"),
+    "heic": Extra(("pillow_heif",), "photographs of telephones that end in .heic"),
     "edge": Extra(("skimage",), "preset.mask_strategy=edge, UncertainMasker(strategy='edge')"),
 }
 

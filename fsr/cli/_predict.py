@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,20 +12,23 @@ from typing import Any
 from fsr.cli._crf import add_crf_arguments, build_crf
 from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
 from fsr.cli._parser import Parser
+from fsr.cli._photographs import add_photograph_arguments, reading_of
 from fsr.cli._progress import Progress
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
 from fsr.cli._types import count, positive_float
-from fsr.data import read_labels
+from fsr.data import Reading, read_labels
 from fsr.errors import DataError
 from fsr.inference import (
     Prediction,
     PredictionWriter,
+    check_apart,
     check_decoder,
+    check_own,
     describe,
     file_hash,
-    find_images,
     predict_paths,
     record_settings,
+    search_images,
     versions,
 )
 from fsr.segmenter import SingleStageSegmenter
@@ -37,9 +41,10 @@ NOTES = """
 The output folder gets masks/NAME.png (label indices in VOC's colours) and classes.txt (label n in
 line n + 1); with --overlay also overlays/NAME.jpg, with --probabilities also
 probabilities/NAME.npz. NAME is the path inside the folder given, less the suffix. Photographs are
-turned upright as their EXIF data say. Files of an earlier run with the same settings are replaced,
-or kept with --resume, so that only what is missing is done; a folder with results of other
-settings is refused.
+turned upright as their EXIF data say, what is transparent is white, and of an animation the first
+image is taken. Results of this command are never taken for images. Files of an earlier run with the
+same settings are replaced, or kept with --resume, so that only what is missing is done; a folder
+with results of other settings is refused.
 """
 
 
@@ -76,7 +81,7 @@ def build_parser(prog: str) -> Parser:
         help="longer side that larger images are shrunk to for the network, 0 for never "
         "(default: 1024); masks have the image's own size all the same",
     )
-    parser.add_argument("--as-stored", action="store_true", help="ignore the EXIF rotation")
+    add_photograph_arguments(parser, usual="they are")
     add_crf_arguments(parser)
     add_running_arguments(parser)
     return parser
@@ -101,7 +106,11 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
     model = SingleStageSegmenter.load(options.checkpoint)
     check_decoder(model)  # before anything is written
     names = model.class_names or tuple(f"class{i}" for i in range(1, model.num_classes + 1))
-    files = find_images(options.paths)
+    check_own(options.output)
+    found = search_images(options.paths, output=options.output)
+    files = found.files
+    for line in found.left_out:
+        print(f"left out: {line}")
     labels = None
     if options.labels is not None:
         table = read_labels(options.labels, class_names=names)
@@ -113,12 +122,14 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         names,
         overlays=options.overlay,
         probabilities=options.probabilities,
-        orient=not options.as_stored,
+        **reading_of(options),
     )
+    check_apart(files, options.output)
     todo = [file for file in files if not (options.resume and writer.complete(file.name))]
     print(f"{len(files)} images, {len(files) - len(todo)} of them done before")
+    failed = list(found.failed)
     if not todo:
-        return []
+        return failed
     results = predict_paths(
         model,
         todo,
@@ -131,8 +142,8 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         device=device_of(options),
         autocast=AUTOCAST[options.autocast],
         **_arguments(options),
+        **reading_of(options),
     )
-    failed = []
     with Progress(len(todo)) as progress:
         for result in results:
             error = result.error
@@ -141,7 +152,8 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
             if error is not None:
                 failed.append(error)
             progress.update()
-    print(f"{len(todo) - len(failed)} images segmented into {options.output}")
+    done = len(todo) - len(failed) + len(found.failed)
+    print(f"{done} images segmented into {options.output}")
     return failed
 
 
@@ -149,27 +161,35 @@ def _written(writer: PredictionWriter, result: Prediction) -> str | None:
     """Write the files of one result; return what went wrong, if anything: the others go on."""
     try:
         writer.write(result)
-    except (DataError, OSError) as error:
+    except DataError as error:
         return str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "; give the image a shorter name" if error.errno == errno.ENAMETOOLONG else ""
+        return f"{result.path}: its result cannot be written to {error.filename}: {reason}{hint}"
     return None
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what both the function and the record of the settings are given."""
+    """Return what both the function and the record of the settings are given, but the reading."""
     return {
         "scales": options.scales,
         "flip": not options.no_flip,
         "max_size": options.max_size or None,
-        "orient": not options.as_stored,
     }
 
 
 def _record(options: argparse.Namespace, crf: Any) -> None:
     """Write what changes a result beside the results, or raise if the folder has others."""
+    reading = Reading(**reading_of(options))
     record_settings(
         options.output,
         {
             **_arguments(options),
+            "orient": reading.orient,
+            # Folders of earlier releases have no such settings.
+            **({"background": reading.background} if reading.background != "white" else {}),
+            **({"bits": reading.bits} if reading.bits is not None else {}),
             "labels": None if options.labels is None else file_hash(options.labels),
             "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
             "autocast": options.autocast,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fsr.cli._outcome import DONE, guarded
 from fsr.cli._parser import Parser
+from fsr.cli._photographs import add_max_pixels
 from fsr.cli._types import count
 from fsr.data import (
     FORMS,
@@ -65,6 +66,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--seed", type=count, default=0, metavar="N", help="of the split (default: 0)"
     )
+    add_max_pixels(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace tables that exist")
     return parser
 
@@ -84,7 +86,7 @@ def main(argv: Sequence[str], prog: str) -> int:
 
 def _make(options: argparse.Namespace) -> int:
     """Make the table, or two of them, and say what they hold."""
-    table = _build(options.source, options.path.expanduser(), options.classes)
+    table = _build(options, options.path.expanduser())
     output = options.output.expanduser()
     tables = {output: table}
     if options.val is not None:
@@ -100,15 +102,16 @@ def _make(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _build(source: str, path: Path, classes: list[str] | None) -> LabelTable:
+def _build(options: argparse.Namespace, path: Path) -> LabelTable:
     """Make the table from its source."""
+    source, classes = options.source, options.classes
     if source == "folders":
         return labels_from_folders(path)
     if source == "coco-json":
         return labels_from_coco(path, classes)
     if source == "voc-xml":
         return labels_from_voc(path, classes)
-    return labels_from_masks(path, classes or ())
+    return labels_from_masks(path, classes or (), max_pixels=options.max_pixels)
 
 
 def _describe(path: Path, table: LabelTable) -> str:

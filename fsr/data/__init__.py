@@ -8,7 +8,7 @@ from fsr.data._coco_prepare import (
     missing_images,
     write_masks,
 )
-from fsr.data._files import read_image, read_label_map, write_label_map
+from fsr.data._files import read_label_map, write_label_map
 from fsr.data._folder import FolderDataset
 from fsr.data._label_builders import (
     labels_from_coco,
@@ -19,7 +19,14 @@ from fsr.data._label_builders import (
 from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
 from fsr.data._noisy_labels import NoisyLabels
-from fsr.data._photographs import IMAGE_SUFFIXES, image_size, read_photograph
+from fsr.data._photographs import (
+    IMAGE_SUFFIXES,
+    image_size,
+    read_image,
+    read_photograph,
+    shows_its_pixels,
+)
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._rescale_crop import CropDraw, PaddedCrop, RandomRescaleCrop, padded_crop
 from fsr.data._sample import Sample
 from fsr.data._sbd import VOC_IMAGES, build_train_aug
@@ -43,6 +50,8 @@ __all__ = [
     "NoisyLabels",
     "PaddedCrop",
     "RandomRescaleCrop",
+    "Reading",
+    "ReadingChanges",
     "Sample",
     "SampleSource",
     "Scenes",
@@ -68,6 +77,7 @@ __all__ = [
     "read_label_map",
     "read_labels",
     "read_photograph",
+    "shows_its_pixels",
     "split_table",
     "write_label_map",
     "write_labels",

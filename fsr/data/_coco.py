@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fsr.data._coco_annotations import read_coco_annotations
 from fsr.data._coco_cache import MaskCache
-from fsr.data._files import read_image
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class COCO2014:
@@ -40,6 +44,8 @@ class COCO2014:
         masks: draw masks; ``False`` for training, which needs labels only.
         cache: folder to keep drawn masks in as palette PNGs, in a folder inside it per split; None
             draws them each time. Several processes may fill it at once.
+        reading: fields of :class:`fsr.data.Reading`; ``orient`` is False by default, as COCO's
+            annotations fit the pixels as they are stored.
 
     Attributes:
         class_names: names of the C classes, background not among them.
@@ -68,7 +74,10 @@ class COCO2014:
         *,
         masks: bool = True,
         cache: str | Path | None = None,
+        **reading: Unpack[ReadingChanges],
     ) -> None:
+        reading.setdefault("orient", False)
+        self.reading = Reading(**reading)
         self.root = find_coco_root(Path(root).expanduser())
         self.split = split
         self.masks = masks
@@ -106,13 +115,15 @@ class COCO2014:
             DataError: its image cannot be used, or has another size than its annotations.
         """
         name = self.names[index]
-        image = read_image(self.image_path(index))
+        path = self.image_path(index)
+        image = self.reading.image(path)
         target = self.load_target(index)
         if target is not None and tuple(target.shape) != (image.height, image.width):
+            way = "unpack it again, or read without masks: masks=False"
+            hint = self.reading.hint(path, (target.shape[0], target.shape[1])) or way
             raise DataError(
-                f"{self.image_path(index)}: expected {target.shape[1]} x {target.shape[0]} pixels "
-                f"as in {self.annotations_path}, got {image.width} x {image.height}; unpack it "
-                "again, or read without masks: masks=False"
+                f"{path}: expected {target.shape[1]} x {target.shape[0]} pixels "
+                f"as in {self.annotations_path}, got {image.width} x {image.height}; {hint}"
             )
         return Sample(image, self.load_labels(index), target, name)
 
@@ -150,7 +161,8 @@ class COCO2014:
         return target
 
     def __repr__(self) -> str:
-        return f"COCO2014({str(self.root)!r}, split={self.split!r}, {len(self)} images)"
+        changed = self.reading.changed(orient=False)
+        return f"COCO2014({str(self.root)!r}, split={self.split!r}, {len(self)} images{changed})"
 
 
 def find_coco_root(root: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fsr._core.regular import check_regular
 from fsr.data._files import read_label_map, write_label_map
 from fsr.errors import DataError
 
@@ -86,6 +87,7 @@ def _hash(path: Path) -> str:
 
 
 def _read_stamp(path: Path) -> Any:
+    check_regular(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,45 +10,37 @@ from PIL import Image
 from torch import Tensor
 
 from fsr._core.checks import check_shape
+from fsr._core.files import whole_file
 from fsr._core.palette import voc_palette
 from fsr.cam import IGNORE
-from fsr.errors import DataError, MissingDataError
+from fsr.data._opening import decoded, open_image
+from fsr.errors import DataError
 
 
-def read_image(path: Path) -> Image.Image:
-    """Read a photograph as RGB, completely: a truncated file is found here and not later.
-
-    Args:
-        path: image file.
-
-    Returns:
-        RGB image as stored; an EXIF rotation is left alone, as masks know nothing of it.
-
-    Raises:
-        MissingDataError: there is no such file.
-        DataError: the file is no image or is damaged.
-    """
-    with _open(path) as image:
-        return _decoded(image, path).convert("RGB")
-
-
-def read_label_map(path: Path, num_classes: int, size: tuple[int, int] | None = None) -> Tensor:
+def read_label_map(
+    path: Path,
+    num_classes: int,
+    size: tuple[int, int] | None = None,
+    *,
+    max_pixels: int | None = None,
+) -> Tensor:
     """Read a mask of class indices: a palette or greyscale PNG.
 
     Args:
         path: mask file.
         num_classes: number of foreground classes C; labels are 0..C or 255 (ignore).
         size: width and height that the mask must have, those of its image.
+        max_pixels: pixels that a mask may have, see :class:`fsr.data.Reading`.
 
     Returns:
         ``(height, width)`` int64.
 
     Raises:
         MissingDataError: there is no such file.
-        DataError: the file is no image, is damaged, holds colours instead of indices, has
-            another size, or holds other labels.
+        DataError: the file is no image, is damaged, is too large, holds colours instead of
+            indices, has another size, or holds other labels.
     """
-    with _open(path) as image:
+    with open_image(path, max_pixels) as image:
         if len(image.getbands()) != 1:
             raise DataError(
                 f"{path}: expected a mask of class indices (palette or greyscale PNG), got colours "
@@ -60,7 +51,7 @@ def read_label_map(path: Path, num_classes: int, size: tuple[int, int] | None = 
                 f"{path}: expected the size of its image, {size[0]} x {size[1]} pixels, "
                 f"got {image.size[0]} x {image.size[1]}"
             )
-        target = np.asarray(_decoded(image, path)).astype(np.int64)
+        target = np.asarray(decoded(image, path)).astype(np.int64)
     wrong = sorted(set(np.unique(target).tolist()) - {*range(num_classes + 1), IGNORE})
     if wrong:
         listed = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
@@ -72,7 +63,7 @@ def write_label_map(path: Path, labels: Tensor) -> None:
     """Write a label map as a palette PNG in VOC's colours; it appears whole or not at all.
 
     Args:
-        path: file to write, ending in ``.png``; its folder must exist.
+        path: file to write, ending in ``.png``; its folder is made.
         labels: ``(height, width)`` integers in 0..255.
 
     Raises:
@@ -92,27 +83,5 @@ def write_label_map(path: Path, labels: Tensor) -> None:
         raise ValueError(f"labels: expected 0..255, got {values.min()}..{values.max()}")
     image = Image.fromarray(values.astype(np.uint8)).convert("P")
     image.putpalette(voc_palette().tobytes())
-    # A name of this process alone: several may write masks into one folder.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    image.save(unfinished, format="PNG")
-    unfinished.replace(path)
-
-
-def _open(path: Path) -> Image.Image:
-    """Open an image file without decoding it."""
-    try:
-        return Image.open(path)
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: no such file") from error
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
-
-
-def _decoded(image: Image.Image, path: Path) -> Image.Image:
-    """Decode all of an opened image."""
-    try:
-        image.load()
-    # Some releases of Pillow report a damaged PNG as SyntaxError or ValueError.
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: the image is damaged ({error})") from error
-    return image
+    with whole_file(path) as draft:
+        image.save(draft, format="PNG")

@@ -7,15 +7,19 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from fsr.data._files import read_label_map
 from fsr.data._label_table import LabelRow, read_labels
-from fsr.data._photographs import IMAGE_SUFFIXES, image_size, read_photograph
+from fsr.data._photographs import IMAGE_SUFFIXES
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class FolderDataset:
@@ -38,8 +42,9 @@ class FolderDataset:
             without.
         class_names: names of the C classes in order, to use one table's order for another. By
             default the columns in their order, or the names in the column ``labels``, sorted.
-        orient: turn photographs upright as their EXIF data say, as viewers and most drawing tools
-            do; False if the masks fit the pixels as they are stored.
+        reading: fields of :class:`fsr.data.Reading`. Photographs are turned upright as their EXIF
+            data say, as viewers and most drawing tools do; ``orient=False`` if the masks fit the
+            pixels as they are stored.
 
     Attributes:
         class_names: names of the C classes, background not among them.
@@ -68,14 +73,14 @@ class FolderDataset:
         masks: str | Path | None = None,
         *,
         class_names: Sequence[str] | None = None,
-        orient: bool = True,
+        **reading: Unpack[ReadingChanges],
     ) -> None:
+        self.reading = Reading(**reading)
         self.images = _folder("images", images)
         self.masks = None if masks is None else _folder("masks", masks)
         self.labels_csv = Path(labels_csv).expanduser()
         table = read_labels(self.labels_csv, class_names=class_names)
         self.class_names = table.class_names
-        self.orient = orient
         self._index = {name: number for number, name in enumerate(table.class_names)}
         self._rows = table.rows
         present = _list_files(self.images)
@@ -104,20 +109,17 @@ class FolderDataset:
         """
         name = self.names[index]
         path = self.image_path(index)
-        image = read_photograph(path, orient=self.orient)
+        image = self.reading.image(path)
         target = None
         if self.masks is not None:
             mask = self.masks / f"{name}.png"
-            try:
-                target = read_label_map(mask, len(self.class_names), image.size)
-            except DataError as error:
-                if image_size(path) == image_size(path, orient=False):
-                    raise
-                raise DataError(
-                    f"{error}; {path} is stored lying on its side: orient=True turns it upright, "
-                    f"orient=False does not, this was orient={self.orient}"
-                ) from error
+            target = self.reading.target(mask, len(self.class_names), path, image)
         return Sample(image, self.load_labels(index), target, name)
+
+    @property
+    def orient(self) -> bool:
+        """Whether photographs are turned upright."""
+        return self.reading.orient
 
     def image_path(self, index: int) -> Path:
         """Return the file of one image."""
@@ -132,7 +134,7 @@ class FolderDataset:
     def __repr__(self) -> str:
         return (
             f"FolderDataset({str(self.images)!r}, {str(self.labels_csv)!r}, {len(self)} images, "
-            f"{len(self.class_names)} classes)"
+            f"{len(self.class_names)} classes{self.reading.changed()})"
         )
 
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from fsr._core.regular import check_regular
 from fsr.cam import BACKGROUND, IGNORE
 from fsr.data._class_names import check_class_names
 from fsr.data._files import read_label_map
@@ -86,6 +87,7 @@ def labels_from_voc(
     annotations = _existing(annotations)
     found: dict[str, list[str]] = {}
     for path in _files(annotations, ".xml"):
+        check_regular(path)
         try:
             objects = ElementTree.parse(path).getroot().findall("object")
         # An unknown encoding is a LookupError.
@@ -129,6 +131,7 @@ def labels_from_coco(
         LabelTable(class_names=('dog', 'cat'), rows=(LabelRow(image='a.jpg', labels=('dog',), ...
     """
     annotations = Path(annotations).expanduser()
+    check_regular(annotations)
     try:
         content: Any = json.loads(annotations.read_text(encoding="utf-8"))
         categories = sorted((int(c["id"]), str(c["name"]).strip()) for c in content["categories"])
@@ -154,12 +157,15 @@ def labels_from_coco(
     return _table(annotations, found, every if class_names is None else class_names)
 
 
-def labels_from_masks(masks: str | Path, class_names: Sequence[str]) -> LabelTable:
+def labels_from_masks(
+    masks: str | Path, class_names: Sequence[str], *, max_pixels: int | None = None
+) -> LabelTable:
     """Labels of images with masks: the classes that a mask holds.
 
     Args:
         masks: folder of PNGs: 0 = background, c + 1 = class c, 255 = ignore.
         class_names: names of the classes, in order.
+        max_pixels: pixels that a mask may have, see :class:`fsr.data.Reading`.
 
     Returns:
         One row per mask; an image has the name of its mask, without extension.
@@ -180,7 +186,7 @@ def labels_from_masks(masks: str | Path, class_names: Sequence[str]) -> LabelTab
     names = check_class_names("class_names", class_names)
     rows = []
     for path in _files(masks, ".png"):
-        present = np.unique(read_label_map(path, len(names)).numpy())
+        present = np.unique(read_label_map(path, len(names), max_pixels=max_pixels).numpy())
         labels = tuple(names[c - 1] for c in present if c not in (BACKGROUND, IGNORE))
         rows.append(LabelRow(path.relative_to(masks).with_suffix("").as_posix(), labels))
     if not rows:

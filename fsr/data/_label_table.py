@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import difflib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fsr._core.checks import check_choice
+from fsr._core.files import draft_path
+from fsr._core.regular import check_regular
 from fsr.data._class_names import IMAGE, LABELS, SEPARATOR, check_class_names, is_text
 from fsr.errors import DataError, MissingDataError
 
@@ -121,7 +122,7 @@ def write_labels(
         _check_writable(row, path)
         _check_known(path, row.line, row.labels, names)
     # A name of this process alone: the table must never be seen half written.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = draft_path(path)
     with unfinished.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([IMAGE, *(names if form == "onehot" else (LABELS,))])
@@ -133,6 +134,7 @@ def write_labels(
 
 def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
     """Read all lines that hold anything, with their numbers."""
+    check_regular(path)
     try:
         # A byte-order mark, as spreadsheets write it, would become part of the first name.
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,20 +1,27 @@
-"""People's own photographs, read as viewers show them: upright, in 8 bits."""
+"""People's own photographs, read as viewers show them: upright, in 8 bits, nothing transparent."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from fsr.data._files import read_image
-from fsr.errors import DataError, MissingDataError
+from fsr.data._colours import is_plain
+from fsr.data._opening import open_image
+from fsr.data._reading import Reading, ReadingChanges, orientation
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # What files in a folder are taken for images; files that are named themselves may end in anything.
 IMAGE_SUFFIXES = (
     ".avif",
     ".bmp",
     ".gif",
+    ".heic",
+    ".heif",
+    ".hif",
     ".jfif",
     ".jp2",
     ".jpeg",
@@ -27,75 +34,91 @@ IMAGE_SUFFIXES = (
     ".tiff",
     ".webp",
 )
-_ORIENTATION = 0x0112
 
 
-def image_size(path: Path, *, orient: bool = True) -> tuple[int, int]:
+def image_size(path: Path, **reading: Unpack[ReadingChanges]) -> tuple[int, int]:
     """Height and width of an image from the head of its file, without decoding it.
 
     Args:
         path: image file.
-        orient: of the upright image, see :func:`read_photograph`.
+        reading: fields of :class:`Reading`, such as ``orient``: whether of the upright image.
 
     Raises:
         MissingDataError: there is no such file.
-        DataError: the file is no image.
+        DataError: the file is no image, or is too large.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.png"
+        >>> Image.new("RGB", (4, 3)).save(path)
+        >>> image_size(path)
+        (3, 4)
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = orient and _orientation(image) in (5, 6, 7, 8)
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: no such file") from error
-    # A damaged head shows as many kinds of error, too many pixels as one of Pillow's own.
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
-    return (width, height) if turned else (height, width)
+    return Reading(**reading).size(path)
 
 
-def read_photograph(path: Path, *, orient: bool = True) -> Image.Image:
-    """Read an image file as 8-bit RGB, upright, as viewers show it.
+def read_photograph(path: Path, **reading: Unpack[ReadingChanges]) -> Image.Image:
+    """Read an image file as 8-bit RGB, as viewers show it.
 
     Cameras store photographs as the sensor lies and note in the EXIF data how to turn them;
     viewers do, and so does :class:`fsr.data.FolderDataset`. PASCAL VOC and MS COCO are read as
     stored, since their masks fit the stored pixels.
-    Grey, palette and CMYK images are converted, an alpha channel is dropped, 16-bit grey is scaled
-    to 8 bits. Of an animation the first image is taken.
+    What is transparent shows a plain colour. Grey, palette, CMYK, YCbCr and CIELAB images are
+    converted; profiles of colour are not applied. Pixels of more than 8 bits are brought to 8 by
+    the range that they truly have, floating-point ones too. Of an animation, or of a TIFF of
+    several pages, the first image is taken. HEIC needs the extra ``heic``.
 
     Args:
         path: image file.
-        orient: turn the image as its EXIF data say; False leaves it as stored.
+        reading: fields of :class:`Reading`, such as ``orient=False`` or ``background="black"``.
 
     Returns:
         RGB image.
 
     Raises:
         MissingDataError: there is no such file.
-        DataError: the file is no image, is damaged, or holds floating-point pixels.
+        DataError: the file is no image, is damaged, is too large, needs a package that is not
+            there, or holds pixels of no known range.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "cut out.png"
+        >>> Image.new("LA", (4, 3), (90, 0)).save(path)
+        >>> read_photograph(path).getpixel((0, 0))
+        (255, 255, 255)
     """
-    try:
-        with Image.open(path) as opened:
-            mode = opened.mode
-            orientation = _orientation(opened) if orient else 1
-            deep = np.asarray(opened) if mode == "I" or mode.startswith("I;16") else None
-    except Exception:
-        # The reader of the data sets says what is wrong.
-        return read_image(path)
-    if mode == "F":
-        raise DataError(f"{path}: expected 8 or 16 bits a channel, got floating-point pixels")
-    if deep is None:
-        image = read_image(path)
-    else:
-        # Pillow would cut values above 255 off.
-        image = Image.fromarray((deep.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
-    image.getexif()[_ORIENTATION] = orientation
-    return ImageOps.exif_transpose(image)
+    return Reading(**reading).image(path)
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return how EXIF data say an opened image is to be turned, 1 where they say nothing."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    # What some programs write there cannot be parsed; the image itself may be sound.
-    except Exception:
-        return 1
+def read_image(path: Path) -> Image.Image:
+    """Read a photograph as RGB, completely: a truncated file is found here and not later.
+
+    Args:
+        path: image file.
+
+    Returns:
+        RGB image as stored; an EXIF rotation is left alone, as masks know nothing of it.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: the file is no image or is damaged.
+    """
+    return Reading(orient=False).image(path)
+
+
+def shows_its_pixels(path: Path) -> bool:
+    """Tell whether every reader sees the same in an image file: no EXIF rotation, 8 bits, opaque.
+
+    Args:
+        path: a sound image file, of any size.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for mode in ("RGB", "RGBA"):
+        ...     Image.new(mode, (4, 3)).save(folder / f"{mode}.png")
+        >>> shows_its_pixels(folder / "RGB.png"), shows_its_pixels(folder / "RGBA.png")
+        (True, False)
+    """
+    with open_image(path, max_pixels=1 << 62) as image:
+        return is_plain(image) and orientation(image) == 1

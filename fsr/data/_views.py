@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop, v2
 from torchvision.transforms.v2 import functional as TF
 
 from fsr._core.checks import check_between, check_choice, check_positive_int
+from fsr.data._opening import without_limit
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -173,9 +174,10 @@ class TwoViews:
         """Draw one view."""
         top, left, height, width = RandomResizedCrop.get_params(image, self.scale, self.ratio)
         size = [self.image_size, self.image_size]
-        crop: Any = TF.resized_crop(
-            image, top, left, height, width, size, interpolation=InterpolationMode.BICUBIC
-        )
+        with without_limit(height * width):  # of a picture that was allowed to be so large
+            crop: Any = TF.resized_crop(
+                image, top, left, height, width, size, interpolation=InterpolationMode.BICUBIC
+            )
         flipped = bool(torch.rand(()) < self.flip)
         if flipped:
             crop = TF.horizontal_flip(crop)

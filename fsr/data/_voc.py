@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,9 +14,13 @@ from torch import Tensor
 
 from fsr._core.checks import check_choice
 from fsr.cam import BACKGROUND, IGNORE
-from fsr.data._files import read_image, read_label_map
+from fsr.data._files import read_label_map
+from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 VOC_CLASSES = (
     "aeroplane",
@@ -63,6 +68,7 @@ class VOC2012:
         split: name of a list in ``ImageSets/Segmentation``: "train", "val", "trainval", "test",
             "train_aug" or one of your own.
         masks: read masks; ``False`` for training, which needs labels only.
+        reading: fields of :class:`fsr.data.Reading`; ``orient`` is False, as masks are, by default.
 
     Attributes:
         class_names: names of the 20 classes, background not among them.
@@ -85,7 +91,16 @@ class VOC2012:
 
     class_names: tuple[str, ...] = VOC_CLASSES
 
-    def __init__(self, root: str | Path, split: str = "train_aug", *, masks: bool = True) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train_aug",
+        *,
+        masks: bool = True,
+        **reading: Unpack[ReadingChanges],
+    ) -> None:
+        reading.setdefault("orient", False)
+        self.reading = Reading(**reading)
         self.root = find_voc_root(Path(root).expanduser())
         self.split = split
         self.names = read_voc_list(self.root / "ImageSets" / "Segmentation", split)
@@ -111,8 +126,10 @@ class VOC2012:
             DataError: a file of the sample cannot be used.
         """
         name = self.names[index]
-        image = read_image(self.image_path(index))
-        target = self._load_target(name, image.size) if self.masks else None
+        image = self.reading.image(path := self.image_path(index))
+        target = None
+        if self.masks and (mask := self._existing_mask(name)) is not None:
+            target = self.reading.target(mask, len(VOC_CLASSES), path, image)
         return Sample(image, self.load_labels(index), target, name)
 
     def image_path(self, index: int) -> Path:
@@ -133,7 +150,7 @@ class VOC2012:
             return _multi_hot(_read_annotations(annotations))
         mask = self._mask_path(name)
         if mask is not None and mask.is_file():
-            target = read_label_map(mask, len(VOC_CLASSES))
+            target = read_label_map(mask, len(VOC_CLASSES), max_pixels=self.reading.max_pixels)
             present = set(np.unique(target.numpy()).tolist()) - {BACKGROUND, IGNORE}
             return _multi_hot([label - 1 for label in present])
         if self.split == "test":
@@ -145,14 +162,15 @@ class VOC2012:
         )
 
     def __repr__(self) -> str:
-        return f"VOC2012({str(self.root)!r}, split={self.split!r}, {len(self)} images)"
+        changed = self.reading.changed(orient=False)
+        return f"VOC2012({str(self.root)!r}, split={self.split!r}, {len(self)} images{changed})"
 
     def _mask_path(self, name: str) -> Path | None:
         """Return where the mask of an image belongs, None if the split has no masks."""
         return self._mask_folder / f"{name}.png" if self._mask_folder else None
 
-    def _load_target(self, name: str, size: tuple[int, int]) -> Tensor | None:
-        """Read the mask of an image, None where it need not exist."""
+    def _existing_mask(self, name: str) -> Path | None:
+        """Return the mask of an image, None where it need not exist."""
         path = self._mask_path(name)
         if path is None:
             return None
@@ -162,7 +180,7 @@ class VOC2012:
             raise MissingDataError(
                 f"{path}: no such mask; complete the folder, or read without masks: masks=False"
             )
-        return read_label_map(path, len(VOC_CLASSES), size)
+        return path
 
 
 def find_voc_root(root: Path) -> Path:

@@ -8,13 +8,13 @@ from fsr.inference._export_folder import MASKS, flat_name
 from fsr.inference._export_options import ExportOptions, ImagePlacement
 from fsr.inference._label_sources import LabelKind, LabelSource
 from fsr.inference._options import OnError, RunOptions
-from fsr.inference._photographs import ImageFile, find_images
+from fsr.inference._photographs import Found, ImageFile, check_apart, find_images, search_images
 from fsr.inference._prediction import Prediction, predict_paths
 from fsr.inference._prediction_options import PredictionOptions
 from fsr.inference._provenance import describe, file_hash, versions
 from fsr.inference._report import result_table, result_to_dict
 from fsr.inference._runner import SegmenterRunner, check_decoder
-from fsr.inference._writing import PredictionWriter, record_settings
+from fsr.inference._writing import PredictionWriter, check_own, record_settings
 
 __all__ = [
     "MASKS",
@@ -22,6 +22,7 @@ __all__ = [
     "EvaluationResult",
     "ExportOptions",
     "ExportResult",
+    "Found",
     "ImageFile",
     "ImagePlacement",
     "LabelKind",
@@ -33,7 +34,9 @@ __all__ = [
     "PseudoLabelOptions",
     "RunOptions",
     "SegmenterRunner",
+    "check_apart",
     "check_decoder",
+    "check_own",
     "describe",
     "evaluate",
     "export_pseudo_labels",
@@ -44,5 +47,6 @@ __all__ = [
     "record_settings",
     "result_table",
     "result_to_dict",
+    "search_images",
     "versions",
 ]

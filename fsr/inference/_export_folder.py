@@ -13,12 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from fsr._core.files import whole_file
-from fsr.data import Sample, write_label_map
+from fsr.data import Sample, shows_its_pixels, write_label_map
 from fsr.errors import DataError
 
 MASKS, PHOTOGRAPHS, LISTS = "SegmentationClass", "JPEGImages", "ImageSets/Segmentation"
 CERTAINTY = "Certainty"
-ORIENTATION = 0x0112
 
 
 class Done(NamedTuple):
@@ -87,7 +86,7 @@ class ExportFolder:
         """Link, copy or write the image of a sample."""
         if self.images == "none":
             return
-        same = path is not None and _shows_its_pixels(path)
+        same = path is not None and shows_its_pixels(path)
         with whole_file(self.photograph(name)) as draft:
             if self.images == "link" and path is not None and same:
                 draft.unlink(missing_ok=True)
@@ -148,9 +147,3 @@ def image_path(dataset: Any, index: int) -> Path | None:
     """File of an image, None if the data set does not tell."""
     find = getattr(dataset, "image_path", None)
     return None if find is None else Path(find(index))
-
-
-def _shows_its_pixels(path: Path) -> bool:
-    """Tell whether every reader sees the same in an image file: no EXIF rotation, 8 bits."""
-    with Image.open(path) as image:
-        return image.getexif().get(ORIENTATION, 1) == 1 and not image.mode.startswith("I")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ class ExportRun:
         done = []
         with on_device(network, options.device):
             for item in Pipeline(read, self._stage(), options).items(batches, total=len(share)):
-                self._write_mask(item)
+                item = self._written(item)
                 done.append(Done(item.number, item.name, item.kept, item.error))
         return done
 
@@ -127,6 +128,17 @@ class ExportRun:
                 crf=_function(options.crf),
             )
         return CamStage(runner, options, self.par, soft=options.crf is not None)
+
+    def _written(self, item: Item) -> Item:
+        """Write the mask of a sample; return what became of it."""
+        try:
+            self._write_mask(item)
+        except OSError as error:
+            # Another name may do; nothing else that the system refuses is of one sample alone.
+            if error.errno != errno.ENAMETOOLONG or self.options.on_error == "raise":
+                raise
+            return item.refused(f"its mask's name is too long for a file: {error.filename}", error)
+        return item
 
     def _write_mask(self, item: Item) -> None:
         """Write the mask of a sample, unless it is there already or cannot be made."""

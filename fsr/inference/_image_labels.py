@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+import os
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -23,8 +25,11 @@ def labels_of_files(
 
     Args:
         files: the files.
-        labels: class names or multi-hot ``(C,)`` by path, name of the result, file name, or file
-            name without suffix; the first of these that there is counts. None: nothing is known.
+        labels: class names or multi-hot ``(C,)`` by path, name of the result, or the end of the
+            path, such as ``cat/1.jpg``, the longest first, down to the file name, each with or
+            without suffix; the first of these that there is counts, whatever the form of its
+            accents, or the case of its letters where only one entry can be meant. None: nothing is
+            known.
         class_names: names of the C classes.
         num_classes: number C of classes.
 
@@ -53,8 +58,9 @@ def labels_of_files(
     }
     found: list[Tensor | str] = []
     owners: dict[str, ImageFile] = {}
+    spelled = _spellings(vectors)
     for file in files:
-        key = next((key for key in _keys(file) if key in vectors), None)
+        key = _entry(_keys(file), vectors, spelled)
         if key is None:
             found.append("no image-level labels under its path or name")
             continue
@@ -71,7 +77,37 @@ def _keys(file: ImageFile) -> list[str]:
     """What a user may call a file, the most certain first."""
     name, path = PurePosixPath(file.name), file.path
     with_suffix = file.name if name.name == path.name else file.name + path.suffix
-    return [str(path), path.as_posix(), with_suffix, file.name, path.name, path.stem]
+    # Of a file that is named itself the table may know the folders, which its name has not.
+    parts = Path(os.path.abspath(path)).parts[1:]
+    tails = [PurePosixPath(*parts[start:]) for start in range(len(parts))]
+    ends = [form.as_posix() for tail in tails for form in (tail, tail.with_suffix(""))]
+    # The more folders, the less can another file be meant.
+    ends = sorted([*ends, with_suffix, file.name], key=lambda end: -end.count("/"))
+    return [str(path), path.as_posix(), *ends]
+
+
+def _spellings(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names behind each way of spelling them: accents composed, and in small letters."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        composed = unicodedata.normalize("NFC", name)
+        for form in dict.fromkeys((composed, composed.casefold())):
+            found.setdefault(form, []).append(name)
+    return found
+
+
+def _entry(
+    keys: Sequence[str], names: Collection[str], spelled: Mapping[str, list[str]]
+) -> str | None:
+    """Return the entry that is meant by the first of the keys that there is."""
+    exact = next((key for key in keys if key in names), None)
+    if exact is not None:
+        return exact
+    composed = [unicodedata.normalize("NFC", key) for key in keys]
+    for form in (*composed, *(key.casefold() for key in composed)):
+        if len(meant := spelled.get(form, [])) == 1:
+            return meant[0]
+    return None
 
 
 def _multi_hot(key: str, value: Any, class_names: Sequence[str] | None, num_classes: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fsr.data import image_size, read_photograph
+from fsr.data import Reading
 from fsr.errors import DataError
 from fsr.inference._item import Item
 from fsr.inference._maps import fitted, fitted_size
@@ -27,21 +27,21 @@ class Photographs:
         labels: their image-level labels ``(C,)``, or why there are none; None if not known.
         patch: ``(height, width)`` of a patch in pixels.
         max_size: longer side that larger images are shrunk to, None for never.
-        orient: whether to turn them as their EXIF data say.
+        reading: how the files become pictures.
     """
 
     files: Sequence[ImageFile]
     labels: Sequence[Tensor | str] | None
     patch: tuple[int, int]
     max_size: int | None
-    orient: bool
+    reading: Reading
 
     def __call__(self, number: int) -> Item:
         """Read one file; what cannot be used comes as an item that says why."""
         file = self.files[number]
         item = Item(number, str(file.path), file.name)
         try:
-            image = read_photograph(file.path, orient=self.orient)
+            image = self.reading.image(file.path)
             pixels = fitted(image, self.patch, self.max_size)
         except DataError as error:
             # Its message begins with the path.
@@ -77,7 +77,7 @@ class Photographs:
     def _sizes(self, number: int, scales: Sequence[float]) -> tuple[tuple[int, int], ...]:
         """Sizes that the network sees of a file; none if it cannot be read."""
         try:
-            size = image_size(self.files[number].path, orient=self.orient)
+            size = self.reading.size(self.files[number].path)
         except DataError:
             return ()
         seen = fitted_size(size, self.patch, self.max_size)

@@ -111,7 +111,7 @@ def _photographs(
     names = network.class_names if options.class_names is None else options.class_names
     labels = labels_of_files(files, options.labels, names, network.num_classes)
     patch = network.backbone.patch_size
-    return Photographs(files, labels, patch, options.max_size, options.orient)
+    return Photographs(files, labels, patch, options.max_size, options.reading())
 
 
 def _predictions(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fsr._core.checks import check_choice
+from fsr.data import Reading, ReadingChanges
 from fsr.inference._options import RunChanges, RunOptions
 from fsr.segmenter import REDUCTIONS, Reduction, check_scales
 
@@ -21,9 +22,10 @@ class PredictionOptions(RunOptions):
     the refined in order.
 
     Args:
-        labels: image-level labels where they are known, by path, name of the result, file name, or
-            file name without suffix: class names, or multi-hot ``(C,)``. Classes that an image does
-            not show cannot win a pixel. An image without an entry is an error of that image.
+        labels: image-level labels where they are known, by path, name of the result, or the end of
+            the path with or without suffix (``cat/1.jpg``, ``1``): class names, or multi-hot
+            ``(C,)``. Classes that an image does not show cannot win a pixel. An image without an
+            entry is an error of that image.
         class_names: C names for ``labels``; those of the model by default.
         scales: factors of the image size.
         reduce: how scales and flips are merged, see :meth:`fsr.SingleStageSegmenter.predict`.
@@ -31,6 +33,10 @@ class PredictionOptions(RunOptions):
         max_size: longer side in pixels that larger images are shrunk to for the network and the
             CRF; results are at the image's own size all the same. None: never.
         orient: turn photographs as their EXIF data say, as viewers do; False: as stored.
+        background: colour under transparent pixels.
+        max_pixels: pixels that an image may have, None for Pillow's limit.
+        bits: bits of pixels that have more than 8, None for what the image tells; see
+            :class:`fsr.data.Reading` for these four.
 
     Raises:
         TypeError: an option has the wrong type.
@@ -48,14 +54,27 @@ class PredictionOptions(RunOptions):
     probabilities: bool = False
     max_size: int | None = 1024
     orient: bool = True
+    background: str = "white"
+    max_pixels: int | None = None
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("reduce", self.reduce, REDUCTIONS)
         check_scales("scales", self.scales)
+        self.reading()  # checks its fields
+
+    def reading(self) -> Reading:
+        """Return how the files become pictures."""
+        return Reading(
+            orient=self.orient,
+            background=self.background,
+            max_pixels=self.max_pixels,
+            bits=self.bits,
+        )
 
 
-class PredictionChanges(RunChanges, total=False):
+class PredictionChanges(RunChanges, ReadingChanges, total=False):
     """The fields of :class:`PredictionOptions` as keywords."""
 
     labels: Mapping[str, Sequence[str] | Tensor] | None
@@ -64,4 +83,3 @@ class PredictionChanges(RunChanges, total=False):
     reduce: Reduction
     probabilities: bool
     max_size: int | None
-    orient: bool

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fsr._core.regular import check_regular
 from fsr._core.version import __version__
 
 
@@ -30,7 +31,9 @@ def file_hash(path: Path) -> str:
 
     Raises:
         FileNotFoundError: there is no such file.
+        DataError: it is a named pipe, a device or a socket.
     """
+    check_regular(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
 from fsr._core.files import whole_file
-from fsr.data import write_label_map
-from fsr.errors import SettingsError
-from fsr.inference._photographs import read_photograph
+from fsr.data import Reading, ReadingChanges, write_label_map
+from fsr.errors import DataError, SettingsError
+from fsr.inference._photograph_search import holds_classes
 from fsr.inference._prediction import Prediction
 from fsr.visualize import legend, overlay
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 SETTINGS = "settings.json"
 # What may differ between the runs that fill one folder.
@@ -35,8 +38,8 @@ class PredictionWriter:
         class_names: names of the C classes.
         overlays: write overlays.
         probabilities: write probabilities.
-        orient: whether photographs were read upright, see
-            :func:`fsr.data.read_photograph`.
+        reading: how the photographs of overlays are read, fields of :class:`fsr.data.Reading`;
+            as they were for the prediction.
 
     Example:
         >>> import tempfile, torch
@@ -56,12 +59,12 @@ class PredictionWriter:
         *,
         overlays: bool = False,
         probabilities: bool = False,
-        orient: bool = True,
+        **reading: Unpack[ReadingChanges],
     ) -> None:
         self.folder = Path(folder)
         self.overlays = overlays
         self.probabilities = probabilities
-        self.orient = orient
+        self.reading = Reading(**reading)
         write_class_names(self.folder / "classes.txt", class_names)
         if overlays:
             with whole_file(self.folder / "overlays" / "legend.png") as draft:
@@ -69,7 +72,10 @@ class PredictionWriter:
 
     def complete(self, name: str) -> bool:
         """Tell whether all files of a result are there."""
-        return all(path.is_file() for path in self._paths(name).values())
+        try:
+            return all(path.is_file() for path in self._paths(name).values())
+        except OSError:  # no file can have such a name
+            return False
 
     def write(self, prediction: Prediction) -> None:
         """Write the files of one result; the mask comes last.
@@ -91,10 +97,9 @@ class PredictionWriter:
                 )
             write_probabilities(paths["probabilities"], prediction.probabilities)
         if self.overlays:
-            image = read_photograph(prediction.path, orient=self.orient)
+            image = self.reading.image(prediction.path)
             with whole_file(paths["overlays"]) as draft:
                 overlay(image, labels).save(draft, format="JPEG", quality=90)
-        paths["masks"].parent.mkdir(parents=True, exist_ok=True)
         write_label_map(paths["masks"], labels)
 
     def _paths(self, name: str) -> dict[str, Path]:
@@ -105,6 +110,37 @@ class PredictionWriter:
         if self.probabilities:
             suffixes["probabilities"] = ".npz"
         return {kind: self.folder / kind / f"{name}{end}" for kind, end in suffixes.items()}
+
+
+def check_own(folder: Path) -> None:
+    """Raise if the folders that results go to hold files that no prediction wrote.
+
+    Args:
+        folder: the folder that they are in.
+
+    Raises:
+        DataError: they do; nobody's own masks are replaced.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> check_own(folder)
+        >>> (folder / "masks").mkdir()
+        >>> _ = (folder / "masks/a.png").write_bytes(b"drawn by hand")
+        >>> check_own(folder)
+        Traceback (most recent call last):
+            ...
+        fsr.errors.DataError: .../masks: holds files that no prediction wrote; ...
+    """
+    if (folder / SETTINGS).is_file() or holds_classes(folder):
+        return
+    for name in ("masks", "overlays", "probabilities"):
+        inside = folder / name
+        if inside.is_dir() and next(inside.iterdir(), None) is not None:
+            raise DataError(
+                f"{inside}: holds files that no prediction wrote; write to another folder, so that "
+                "none of them is replaced"
+            )
 
 
 def write_probabilities(path: Path, probabilities: Tensor) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fsr._core.files import whole_file
+from fsr._core.regular import check_regular
 from fsr._core.version import __version__
 
 KEY = "fsr_wsss"
@@ -117,7 +118,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no safetensors file, was not saved by this package, or by a later
-            version of it, or its header is damaged.
+            version of it, its header is damaged, or it is a named pipe, a device or a socket.
 
     Example:
         >>> import tempfile
@@ -129,6 +130,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         ({'num_classes': 3}, torch.Size([2]))
     """
     path = Path(path)
+    check_regular(path)
     if not path.is_file():
         raise FileNotFoundError(f"path: no file {str(path)!r}")
     try:

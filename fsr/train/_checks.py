@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fsr._core.checks import check_between, check_choice, check_positive_int
+from fsr.data import Reading
 from fsr.errors import ConfigError
 from fsr.presets import VIEWS
 from fsr.train._optimizer import OPTIMIZERS, SCHEDULES, build_learning_rate
-from fsr.train._options import Config
+from fsr.train._options import Config, reading_options
 from fsr.train._preset_options import build_method
 
 DATASETS = ("scenes", "voc", "coco", "folder")
@@ -55,7 +56,7 @@ GIVEN: dict[str, frozenset[str]] = {
 }
 # What a run may go on with changed, as no step and no score depends on it.
 FREE = {
-    "data": ("root", "masks", "cache", "workers", "micro_batch"),
+    "data": ("root", "masks", "cache", "workers", "micro_batch", "max_pixels"),
     "eval": ("every", "at_start", "batch_size"),
 }
 
@@ -83,6 +84,10 @@ def check_ranges(config: Config) -> None:
             check_choice("optim.mixed_precision", precision, ("no", "fp16", "bf16"))
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
+    try:
+        Reading(**reading_options(config.data))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"data.{error}") from None
     build_learning_rate(config)
     _check_views(config)
 
@@ -110,6 +115,8 @@ def check_data(config: Config) -> None:
         raise ConfigError(f"data.root: the data set {data.name!r} needs a folder")
     if data.name == "folder" and data.labels is None:
         raise ConfigError("data.labels: the data set 'folder' needs a table of labels")
+    if data.name == "scenes" and (given := [*reading_options(data)]):
+        raise ConfigError(f"data.{given[0]}: only data sets of files have it, not 'scenes'")
     for name, owner in ONLY.items():
         if getattr(data, name) is not None and data.name != owner:
             raise ConfigError(f"data.{name}: only the data set {owner!r} has it, not {data.name!r}")

@@ -15,7 +15,7 @@ from fsr.data import (
     Scenes,
 )
 from fsr.errors import ConfigError, DataError
-from fsr.train._options import Config, DataConfig
+from fsr.train._options import Config, DataConfig, reading_options
 from fsr.train._preset_options import build_method
 
 
@@ -97,19 +97,22 @@ def wants_masks(config: Config) -> bool:
 
 
 def _voc(data: DataConfig, root: str, masks: bool) -> tuple[Any, Any]:
-    return VOC2012(root, data.train_split, masks=masks), VOC2012(root, data.eval_split)
+    reading = reading_options(data)
+    train = VOC2012(root, data.train_split, masks=masks, **reading)
+    return train, VOC2012(root, data.eval_split, **reading)
 
 
 def _coco(data: DataConfig, root: str, masks: bool) -> tuple[Any, Any]:
-    train = COCO2014(root, data.train_split, masks=masks)
-    return train, COCO2014(root, data.eval_split, cache=data.cache)
+    reading = reading_options(data)
+    train = COCO2014(root, data.train_split, masks=masks, **reading)
+    return train, COCO2014(root, data.eval_split, cache=data.cache, **reading)
 
 
 def _folder(data: DataConfig, root: str, masks: bool) -> tuple[Any, Any]:
-    labels = data.labels or ""
-    train = FolderDataset(root, labels, data.masks if masks else None)
-    names = train.class_names
-    return train, FolderDataset(root, data.eval_labels or labels, data.masks, class_names=names)
+    labels, reading = data.labels or "", reading_options(data)
+    train = FolderDataset(root, labels, data.masks if masks else None, **reading)
+    names, held_out = train.class_names, data.eval_labels or labels
+    return train, FolderDataset(root, held_out, data.masks, class_names=names, **reading)
 
 
 def _scenes(config: Config, *, train: bool, masks: bool) -> Scenes:

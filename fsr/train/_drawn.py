@@ -104,7 +104,10 @@ class Drawn:
         """Return a map ``(h, w)`` cut as its image is."""
         size = (sample.image.height, sample.image.width)
         if tuple(values.shape) != size:
-            raise DataError(f"{sample.name}: expected a map of {size}, got {tuple(values.shape)}")
+            hint = "; was it made with another data.orient?" if values.shape == size[::-1] else ""
+            raise DataError(
+                f"{sample.name}: expected a map of {size}, got {tuple(values.shape)}{hint}"
+            )
         cut: Tensor = self.crop.apply(values[None], draw, fill=fill, labels=True).image
         return cut[0]
 

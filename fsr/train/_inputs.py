@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from fsr.data import FolderDataset, read_image
-from fsr.errors import ConfigError, DataError, InputError
+from fsr.data import FolderDataset, Reading
+from fsr.errors import ConfigError, InputError
 from fsr.train._loading import usable_cores
 
 NAMED = 10  # broken images; beyond, their number is told
@@ -49,7 +47,8 @@ def check_images(train: Any, evaluation: Any) -> str:
         One line that names the broken files and says whether any is trained on; empty if none is.
     """
     trained, held_out = _files(train), _files(evaluation)
-    broken = broken_images(dict.fromkeys([*trained, *held_out]))
+    reading = getattr(getattr(train, "dataset", train), "reading", Reading())
+    broken = broken_images(dict.fromkeys([*trained, *held_out]), reading)
     if not broken:
         return ""
     where = "all of them in data.eval_labels alone" if not broken.keys() & set(trained) else ""
@@ -61,25 +60,12 @@ def check_images(train: Any, evaluation: Any) -> str:
     return f"{counted}: {named}{more}"
 
 
-def broken_images(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the files that hold no whole image, each with the reader's words for it."""
+def broken_images(paths: Iterable[Path], reading: Reading) -> dict[Path, str]:
+    """Return the files that cannot be read as they will be, each with the reader's words for it."""
     paths = list(paths)
     with ThreadPoolExecutor(min(8, usable_cores())) as pool:
-        found = pool.map(_fault, paths)
+        found = pool.map(reading.fault, paths)
     return {path: fault for path, fault in zip(paths, found, strict=True) if fault}
-
-
-def _fault(path: Path) -> str:
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (64, 64))  # a JPEG is decoded to an eighth: enough to find its end
-            image.load()
-    except Exception:  # Pillow's readers raise any kind; the data set's own words are told
-        try:
-            read_image(path)
-        except DataError as error:
-            return str(error)
-    return ""
 
 
 def _files(dataset: Any) -> list[Path]:

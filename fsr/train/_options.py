@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from fsr.data import ReadingChanges
 from fsr.train._field import option
 from fsr.train._preset_options import PresetConfig
 
@@ -21,6 +22,16 @@ class DataConfig:
     eval_labels: str | None = option(None, "folder: CSV of the images evaluated on; null = labels")
     masks: str | None = option(None, "folder: folder of masks to score against; null = no masks")
     cache: str | None = option(None, "coco: folder for the drawn masks; null = drawn every time")
+    orient: bool | None = option(
+        None, "turn photographs upright as EXIF data say; null = of folder, not of voc and coco"
+    )
+    background: str | None = option(None, "colour under transparent pixels; null = white")
+    bits: int | None = option(
+        None, "bits of pixels that have more than 8; null = as the image tells"
+    )
+    max_pixels: int | None = option(
+        None, "pixels that an image may have; null = Pillow's limit, 178956970"
+    )
     train_size: int | None = option(None, "train on the first so many images; null = all")
     eval_size: int | None = option(None, "evaluate on the first so many images; null = all")
     pseudo: str | None = option(
@@ -146,3 +157,22 @@ class Config:
     optim: OptimConfig = option(OptimConfig, "the optimiser")
     eval: EvalConfig = option(EvalConfig, "how networks are measured")
     run: RunConfig = option(RunConfig, "what a run writes")
+
+
+def reading_options(data: DataConfig) -> ReadingChanges:
+    """Return how image files become pictures, where an option says so.
+
+    Example:
+        >>> reading_options(DataConfig(orient=False))
+        {'orient': False}
+    """
+    found: ReadingChanges = {}
+    if data.orient is not None:
+        found["orient"] = data.orient
+    if data.background is not None:
+        found["background"] = data.background
+    if data.bits is not None:
+        found["bits"] = data.bits
+    if data.max_pixels is not None:
+        found["max_pixels"] = data.max_pixels
+    return found

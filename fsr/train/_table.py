@@ -36,7 +36,7 @@ def upper_bound(config: Config) -> dict[str, Any] | None:
         return None
     path = BOUNDS / f"{config.run.upper_bound}.json"
     path = path if path.exists() else Path(config.run.upper_bound)
-    if not path.exists():
+    if not path.is_file():  # a pipe is never opened
         return None
     bound: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     options = asdict(config)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fsr._core.files import whole_file
+from fsr._core.files import draft_path, whole_file
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -64,3 +64,16 @@ def test_nothing_written_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "file.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hidden_names_of_files_with_long_names_fit(tmp_path: Path) -> None:
+    # Letters of three bytes: 83 of them and the ending are 253 bytes.
+    for name in ("n" * 251 + ".png", "漢" * 83 + ".png", "n" * 240):
+        with whole_file(tmp_path / name) as draft:
+            assert len(os.fsencode(draft.name)) <= 255
+            assert draft.name.startswith(f".{name[:60]}")
+            draft.write_text("whole")
+        assert (tmp_path / name).read_text() == "whole"
+    first, second = (draft_path(tmp_path / ("n" * 250 + end)) for end in ("a", "b"))
+    assert first != second
+    assert draft_path(tmp_path / "a.png").name == f".a.png.{os.getpid()}"

@@ -96,6 +96,24 @@ def test_a_broken_photograph_stops_it_or_is_named(
     assert content["images"] == 3
 
 
+def test_masks_of_stored_pixels_are_scored_as_stored(
+    tmp_path: Path, checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "images" / "photo 0.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, exif=exif)
+    assert main(["evaluate", str(checkpoint), *folder, *FAST]) == 1
+    assert "as they are stored: --as-stored (data.orient=false in" in capsys.readouterr().err
+    output = ["--output", str(tmp_path / "results")]
+    assert main(["evaluate", str(checkpoint), *folder, *FAST, "--as-stored", *output]) == 0
+    content = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert (content["images"], content["without_mask"]) == (4, 0)
+    assert "orient=False" in content["data"]
+
+
 def test_what_cannot_be_evaluated_is_one_line(
     tmp_path: Path, checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fsr.cli import main
 from fsr.data._files import read_label_map
-from fsr.inference import PredictionWriter, predict_paths
+from fsr.errors import DataError
+from fsr.inference import PredictionWriter, file_hash, predict_paths
 from fsr.refine import DenseCRF
 from fsr.segmenter import SingleStageSegmenter
 from tests.cli.helpers import noise, tiny_network, write_images
@@ -154,3 +158,164 @@ def test_an_overlay_that_cannot_be_written_is_named_and_the_rest_goes_on(
     assert "01.jpg" in said.err
     assert f"2 images segmented into {out}" in said.out
     assert sorted(path.stem for path in (out / "masks").iterdir()) == ["00", "02"]
+
+
+def test_long_names_have_masks_and_what_is_too_long_is_named(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 248 letters, and 83 of three bytes: their masks have names that fit, as hidden names must.
+    names = ["n" * 248 + ".png", "漢" * 83 + ".png", "z.png"]
+    for name in names:
+        noise(16, 16).save(tmp_path / "x.png")
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "x.png").rename(tmp_path / "in" / name)
+    # 255 bytes and no ending: no name is left for its mask.
+    bare = tmp_path / ("b" * 255)
+    noise(16, 16).save(tmp_path / "x.png")
+    (tmp_path / "x.png").rename(bare)
+    out = tmp_path / "out"
+    fixed = ("--output", out, "--scales", 1, "--no-flip", "--device", "cpu")
+    assert predict(checkpoint, tmp_path / "in", bare, *fixed) == 1
+    said = capsys.readouterr()
+    assert sorted(path.name for path in (out / "masks").iterdir()) == sorted(names)
+    assert "3 images segmented" in said.out
+    (line,) = [line for line in said.err.splitlines() if "error" in line]
+    assert line.startswith(f"fsr predict: error: {bare}: its result cannot be written to ")
+    assert line.endswith(": File name too long; give the image a shorter name")
+    assert predict(checkpoint, tmp_path / "in", bare, *fixed, "--resume") == 1
+    assert "4 images, 3 of them done before" in capsys.readouterr().out
+
+
+def test_the_same_command_again_does_the_same(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", [(16, 16), (16, 16)])
+    out = tmp_path / "in" / "predicted"
+    fixed = ("--output", out, "--overlay", "--scales", 1, "--no-flip", "--device", "cpu")
+    for left_out in (False, True):
+        assert predict(checkpoint, tmp_path / "in", *fixed) == 0
+        said = capsys.readouterr().out
+        assert "2 images segmented" in said
+        assert (f"left out: {out}: results of an earlier run (masks, overlays)" in said) == left_out
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["00.png", "01.png"]
+
+
+def test_masks_of_ones_own_are_not_replaced(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", [(16, 16)])
+    (mask,) = write_images(tmp_path / "in" / "masks", [(16, 16)])
+    before = mask.read_bytes()
+    assert predict(checkpoint, tmp_path / "in", "--output", tmp_path / "in") == 1
+    assert "masks: holds files that no prediction wrote; write to an" in capsys.readouterr().err
+    assert mask.read_bytes() == before
+    assert not (tmp_path / "in" / "settings.json").exists()
+
+
+def test_files_that_are_no_whole_image_are_named_one_line_each(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (whole,) = write_images(tmp_path / "in", [(40, 40)])
+    folder = tmp_path / "in"
+    (folder / "cut.png").write_bytes(whole.read_bytes()[:-900])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    (folder / "notes.txt").write_text("")
+    out = tmp_path / "out"
+    status = predict(checkpoint, folder, "--output", out, "--scales", 1, "--no-flip")
+    said = capsys.readouterr()
+    assert status == 1
+    assert "1 images segmented" in said.out
+    assert "left out: 1 files that do not end like an image (.txt)" in said.out
+    errors = [line for line in said.err.splitlines() if "error:" in line]
+    names = ("cut.png", "empty.jpg", "loop.jpg", "phone.heic", "pipe.jpg")
+    assert [line.split(": ")[2] for line in errors] == [str(folder / name) for name in names]
+    assert "a named pipe" in errors[-1]
+
+
+def test_pipes_in_place_of_files_end_it_in_one_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", [(16, 16)])
+    pipe, out = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    for arguments in ((pipe, tmp_path / "in"), (checkpoint, tmp_path / "in", "--labels", pipe)):
+        assert predict(*arguments, "--output", out) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"fsr predict: error: {pipe}: expected a file, this is a named pipe")
+    with pytest.raises(DataError, match="a named pipe"):
+        file_hash(pipe)
+
+
+def test_pictures_are_read_as_the_options_say(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = Image.new("RGBA", (24, 16), (0, 0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    cut.save(tmp_path / "cut.png", exif=exif)
+    fixed = (checkpoint, tmp_path / "cut.png", "--overlay", "--scales", 1, "--no-flip", "--output")
+    assert predict(*fixed, tmp_path / "white") == 0
+    options = ("--background", "black", "--as-stored", "--bits", 12)
+    assert predict(*fixed, tmp_path / "black", *options) == 0
+    masks = []
+    for name, size in (("white", (16, 24)), ("black", (24, 16))):
+        with Image.open(tmp_path / name / "overlays" / "cut.jpg") as overlay:
+            assert overlay.size == size
+        with Image.open(tmp_path / name / "masks" / "cut.png") as mask:
+            assert mask.size == size
+            masks.append(np.asarray(mask))
+        settings = json.loads((tmp_path / name / "settings.json").read_text())
+        assert settings["orient"] == (name == "white")
+        assert settings.get("background") == (None if name == "white" else "black")
+        assert settings.get("bits") == (None if name == "white" else 12)
+    model = SingleStageSegmenter.load(checkpoint)
+    for expected, colour in zip(masks, ("white", "black"), strict=True):
+        Image.new("RGB", expected.shape[::-1], colour).save(tmp_path / f"{colour}.png")
+        (result,) = predict_paths(model, tmp_path / f"{colour}.png", **ONCE)
+        assert np.array_equal(result.labels, expected)
+    capsys.readouterr()
+    assert predict(*fixed, tmp_path / "white", "--background", "black") == 1
+    assert "background was None, now 'black'" in capsys.readouterr().err
+
+
+def test_a_large_image_is_done_when_it_is_asked_for(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (path,) = write_images(tmp_path / "in", [(30, 50)])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    fixed = (
+        checkpoint,
+        path,
+        "--overlay",
+        "--scales",
+        1,
+        "--no-flip",
+        "--output",
+        tmp_path / "out",
+    )
+    assert predict(*fixed) == 1
+    assert "allow it with --max-pixels 1500" in capsys.readouterr().err
+    assert predict(*fixed, "--max-pixels", 1500) == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--background", "whit", "expected a colour such as white or #808080, got 'whit'"),
+        ("--bits", "40", "expected at most 32, got 40"),
+        ("--max-pixels", "0", "expected at least 1, got 0"),
+        ("--upright", "--as-stored", "not allowed with argument --upright"),
+    ],
+)
+def test_wrong_options_of_reading_end_it_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        predict("none", tmp_path, "--output", tmp_path / "out", option, value)
+    assert message in capsys.readouterr().err

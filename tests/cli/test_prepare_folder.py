@@ -133,3 +133,14 @@ def test_wrong_options_end_with_status_two(
         main([*COMMAND, "--output", "labels.csv", *arguments])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_large_masks_are_read_when_that_is_asked_for(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    arguments = ["masks", str(photos / "masks"), "--classes", "cat", "dog"]
+    arguments += ["--output", str(photos / "made.csv")]
+    assert main([*COMMAND, *arguments]) == 1
+    assert "allow it with --max-pixels 24" in capsys.readouterr().err
+    assert main([*COMMAND, *arguments, "--max-pixels", "24"]) == 0

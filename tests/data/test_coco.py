@@ -417,6 +417,20 @@ def test_what_cannot_be_used_is_named_with_the_file(
     assert "\n" not in str(caught.value)
 
 
+def test_photographs_lie_as_they_are_stored_unless_asked_for(coco: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = COCO2014(coco).image_path(0)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(path, exif=exif)
+    assert COCO2014(coco)[0].image.size == (WIDTH, HEIGHT)
+    with pytest.raises(DataError, match="fits its pixels as they are stored: --as-stored"):
+        COCO2014(coco, orient=True)[0]
+    Image.new("RGB", (HEIGHT, WIDTH)).save(path, exif=exif)
+    with pytest.raises(DataError, match=r"but this fits it upright: --upright \(data\.orient=true"):
+        COCO2014(coco)[0]
+    assert COCO2014(coco, orient=True)[0].image.size == (WIDTH, HEIGHT)
+
+
 def test_harmed_images_are_named_with_the_way_out(coco: Path) -> None:
     dataset = COCO2014(coco)
     path = dataset.image_path(0)

@@ -176,12 +176,28 @@ def test_photographs_are_turned_upright_and_their_masks_with_them(photos: Path) 
     assert read(photos, orient=False)[0].image.size == (WIDTH, HEIGHT)
     masks = photos / "masks"
     assert read(photos, masks=masks, orient=False)[0].target is not None
-    with pytest.raises(DataError, match=r"expected the size .* 8 x 12 .* lying .*orient=False doe"):
+    text = r"expected the size .* 8 x 12 .* fits its pixels as they are stored: --as-stored \(data"
+    with pytest.raises(DataError, match=text):
         read(photos, masks=masks)[0]
     Image.new("L", (HEIGHT, WIDTH)).save(masks / "a.png")
     target = read(photos, masks=masks)[0].target
     assert target is not None
     assert target.shape == (WIDTH, HEIGHT)
+
+
+def test_options_of_reading_are_those_of_photographs(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGBA", (WIDTH, HEIGHT)).save(photos / "photos" / "cut.png")
+    write_table(photos, "image,labels\ncut,cat\n")
+    assert read(photos)[0].image.getpixel((0, 0)) == (255, 255, 255)
+    black = read(photos, background="black", max_pixels=500)
+    assert black[0].image.getpixel((0, 0)) == (0, 0, 0)
+    assert repr(black).endswith(" classes, background='black')")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert black[0].image.size == (WIDTH, HEIGHT)
+    with pytest.raises(DataError, match="--max-pixels 96"):
+        read(photos)[0]
 
 
 def test_images_that_are_not_listed_are_counted(photos: Path) -> None:

@@ -212,6 +212,39 @@ def test_greyscale_photographs_become_rgb(voc: Path) -> None:
     assert VOC2012(voc, "train")[0].image.mode == "RGB"
 
 
+def test_photographs_lie_as_they_are_stored_unless_asked_for(voc: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = voc / "JPEGImages" / "c.jpg"
+    Image.new("RGB", (WIDTH, HEIGHT)).save(path, exif=exif)
+    assert VOC2012(voc, "val")[0].image.size == (WIDTH, HEIGHT)
+    with pytest.raises(DataError, match=r"c\.jpg was turned upright, .*: --as-stored"):
+        VOC2012(voc, "val", orient=True)[0]
+    mask = voc / "SegmentationClass" / "c.png"
+    Image.new("L", (HEIGHT, WIDTH), 12).save(mask)
+    with pytest.raises(DataError, match=r"c\.jpg was read as it is stored, .* upright: --upright"):
+        VOC2012(voc, "val")[0]
+    upright = VOC2012(voc, "val", orient=True)
+    assert upright[0].image.size == (HEIGHT, WIDTH)
+    assert repr(upright).endswith("1 images, orient=True)")
+    Image.new("L", (3, 3)).save(mask)
+    with pytest.raises(DataError, match=r"expected the size of its image, .* got 3 x 3$"):
+        VOC2012(voc, "val")[0]
+
+
+def test_large_images_and_masks_are_read_when_that_is_asked_for(
+    voc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(DataError, match="--max-pixels 96"):
+        VOC2012(voc, "val")[0]
+    large = VOC2012(voc, "val", max_pixels=96)
+    assert large[0].target is not None
+    assert repr(large).endswith("1 images)")
+    (voc / "Annotations" / "c.xml").unlink()
+    assert present(large[0].labels) == {"dog", "person"}
+
+
 def test_a_missing_root_names_what_was_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"root: expected .* got .*nowhere, which is no fo"):
         VOC2012(tmp_path / "nowhere", "train")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.datasets import VOCSegmentation
 
 from fsr.cam import cam_to_labels
-from fsr.data import VOC2012, Sample
+from fsr.data import VOC2012, FolderDataset, Sample
 from fsr.data._files import read_label_map
 from fsr.data._voc import VOC_CLASSES
 from fsr.errors import DataError, SettingsError
@@ -327,6 +327,39 @@ def test_names_stay_in_the_folder(model: SingleStageSegmenter, tmp_path: Path) -
     for name in ("../up", "", "a/../../b"):
         with pytest.raises(DataError, match="expected a file name without extension"):
             flat_name(name)
+
+
+def test_a_name_too_long_for_a_file_is_told_and_the_others_done(
+    model: SingleStageSegmenter, tmp_path: Path
+) -> None:
+    data = samples()
+    data[0] = data[0]._replace(name="n" * 251)  # as long as may be, with its ending
+    data[1] = data[1]._replace(name="cats/" + "n" * 251)
+    result = export_pseudo_labels(model, data, tmp_path, on_error="skip", **ONCE)
+    assert (result.written, len(result.failed)) == (3, 1)
+    assert result.failed[0].startswith("dataset: sample 1 ('cats__n")
+    assert (tmp_path / "SegmentationClass" / ("n" * 251 + ".png")).is_file()
+    with pytest.raises(OSError, match="File name too long"):
+        export_pseudo_labels(model, data[1:], tmp_path / "b", **ONCE)
+
+
+def test_what_readers_would_not_agree_on_is_written_as_jpeg(
+    model: SingleStageSegmenter, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    cut = Image.new("RGBA", (32, 24), (0, 0, 0, 0))
+    cut.save(tmp_path / "in/a.png")
+    cut.convert("RGB").save(tmp_path / "in/b.png")
+    rows = "".join(f"{name},{VOC_CLASSES[0]}\n" for name in "ab")
+    (tmp_path / "labels.csv").write_text("image,labels\n" + rows)
+    data = FolderDataset(tmp_path / "in", tmp_path / "labels.csv", class_names=VOC_CLASSES)
+    export_pseudo_labels(
+        model, data, tmp_path / "out", images="link", class_names=VOC_CLASSES, **ONCE
+    )
+    placed = tmp_path / "out/JPEGImages"
+    assert ((placed / "a.jpg").is_symlink(), (placed / "b.jpg").is_symlink()) == (False, True)
+    with Image.open(placed / "a.jpg") as image:
+        assert image.getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_settings_hold_what_changes_a_label(model: SingleStageSegmenter, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from fsr.data import image_size, read_photograph
+from fsr.data import read_photograph
 from fsr.data._files import read_label_map
 from fsr.errors import DataError, MissingDataError, SettingsError
 from fsr.inference import (
@@ -23,10 +23,13 @@ from fsr.inference import (
     Prediction,
     PredictionWriter,
     SegmenterRunner,
+    check_apart,
     find_images,
     predict_paths,
     record_settings,
+    search_images,
 )
+from fsr.inference._image_labels import labels_of_files
 from fsr.inference._maps import labels_at, resize_maps, restrict_to_labels
 from fsr.refine import CRFPool, DenseCRF
 from fsr.segmenter import SingleStageSegmenter
@@ -226,40 +229,6 @@ def test_every_kind_of_image_is_read_as_rgb(model: SingleStageSegmenter, tmp_pat
         assert np.array_equal(np.asarray(read_photograph(tmp_path / name)), np.asarray(colour))
 
 
-def test_16_bit_grey_is_scaled_and_floating_point_refused(tmp_path: Path) -> None:
-    values = np.array([[0, 300, 32896, 65535]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "deep.png")
-    read = np.asarray(read_photograph(tmp_path / "deep.png"))
-    assert read.tolist() == [[[v] * 3 for v in (0, 1, 128, 255)]]
-    Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(DataError, match=r"float\.tiff: expected 8 or 16 bits.*floating-point"):
-        read_photograph(tmp_path / "float.tiff")
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_photographs_are_turned_upright_as_viewers_do(tmp_path: Path, orientation: int) -> None:
-    path = tmp_path / "turned.png"
-    stored = noise(3, 5)
-    exif = stored.getexif()
-    exif[ORIENTATION] = orientation
-    stored.save(path, exif=exif)
-    pixels = np.asarray(stored)
-    upright = {
-        1: pixels,
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-        5: pixels.transpose(1, 0, 2),
-        6: pixels[::-1].transpose(1, 0, 2),
-        7: pixels[::-1, ::-1].transpose(1, 0, 2),
-        8: pixels[:, ::-1].transpose(1, 0, 2),
-    }[orientation]
-    assert np.array_equal(np.asarray(read_photograph(path)), upright)
-    assert np.array_equal(np.asarray(read_photograph(path, orient=False)), pixels)
-    assert image_size(path) == upright.shape[:2]
-    assert image_size(path, orient=False) == (3, 5)
-
-
 def test_masks_of_turned_photographs_have_the_size_that_viewers_show(
     model: SingleStageSegmenter, tmp_path: Path
 ) -> None:
@@ -344,6 +313,70 @@ def test_names_keep_folders_and_cannot_collide(tmp_path: Path) -> None:
     assert len(find_images([files[0], tmp_path / "in", files[0]])) == 6
 
 
+def test_results_are_never_taken_for_images(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.jpg", "in/out/classes.txt", "in/out/masks/a.png", "in/out/overlays/a.jpg")
+    touch(tmp_path, "in/out/overlays/legend.png", "in/old/masks/a.png", "in/old/masks/sub/b.png")
+    touch(tmp_path, "in/old/own.jpg", "in/set/masks/kept.png")
+    (tmp_path / "in/old/classes.txt").write_text("background\ncat\n")
+    kept = {"in/a.jpg": "a", "in/old/own.jpg": "old/own", "in/set/masks/kept.png": "set/masks/kept"}
+    out = tmp_path / "in" / "out"
+    found = search_images(tmp_path / "in", output=out)
+    assert {f.path.relative_to(tmp_path).as_posix(): f.name for f in found.files} == kept
+    assert found.left_out == [
+        f"{tmp_path / 'in/old'}: results of an earlier run (masks)",
+        f"{out}: results of an earlier run (masks, overlays)",
+        "2 files that do not end like an image (.txt)",
+    ]
+    # As a shell names all that is in the folder, the second time: names stay what they were.
+    every = sorted((tmp_path / "in").iterdir())
+    again = search_images([path for path in every if path.name != "set"], output=out)
+    assert [f.name for f in again.files] == ["a", "own"]
+    # A result that is named itself is none either, unless it goes elsewhere.
+    one = out / "masks" / "a.png"
+    assert [f.name for f in search_images([tmp_path / "in/a.jpg", one], output=out).files] == ["a"]
+    with pytest.raises(DataError, match="expected image files, got nothing but results of earlier"):
+        search_images([one, out / "overlays"], output=out)
+    assert [f.name for f in find_images(one)] == ["a"]
+    # Written into the folder itself.
+    touch(tmp_path, "own/a.jpg", "own/masks/a.png")
+    own = tmp_path / "own"
+    assert [f.name for f in search_images(own, output=own).files] == ["a"]
+
+
+def test_links_to_folders_are_told_and_loops_do_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "in/a.jpg", "other/b.jpg")
+    (tmp_path / "in/loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in/other").symlink_to(tmp_path / "other")
+    found = search_images(tmp_path / "in")
+    assert [f.name for f in found.files] == ["a"]
+    link = tmp_path / "in/loop"
+    told = f"{link} and 1 more links: a link to a folder is searched if it is named itself"
+    assert (found.left_out, found.failed) == ([told], [])
+    assert [f.name for f in find_images(tmp_path / "in" / "other")] == ["b"]
+    scan = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    (tmp_path / "in/shut").mkdir()
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = search_images(tmp_path / "in")
+    assert found.failed == [f"{tmp_path / 'in/shut'}: cannot be read (Permission denied)"]
+
+
+def test_results_that_a_file_system_takes_for_one_are_refused(tmp_path: Path) -> None:
+    files = [ImageFile(Path("in/A.jpg"), "A"), ImageFile(Path("in/a.png"), "a")]
+    check_apart(files, tmp_path)
+    (tmp_path / "CLASSES.TXT").write_text("")  # as where case is ignored
+    with pytest.raises(DataError, match=r"^in/a\.png: its results would .* those of in/A\.jpg"):
+        check_apart(files, tmp_path)
+    check_apart(files[:1], tmp_path)
+
+
 @given(
     st.lists(
         st.tuples(
@@ -409,6 +442,42 @@ def test_known_labels_keep_other_classes_out(model: SingleStageSegmenter, tmp_pa
 def test_a_pixel_of_which_nothing_is_left_is_background() -> None:
     probabilities = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1)
     assert restrict_to_labels(probabilities, torch.tensor([1, 0])).flatten().tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("key", ["cat/1.jpg", "cat/1", "in/cat/1.jpg", "Cat/1.JPG", "cat\u0301/1"])
+def test_labels_of_a_file_are_found_by_the_end_of_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    folder = "c\u00e1t" if key == "cat\u0301/1" else "cat"
+    key = "ca\u0301t/1" if folder != "cat" else key
+    touch(tmp_path, f"in/{folder}/1.jpg", "in/dog/1.jpg")
+    labels = {key: ["dog"], "dog/1.jpg": ["cow"]}
+    found = labels_of_files(find_images(tmp_path / "in" / folder / "1.jpg"), labels, NAMES, 3)
+    assert [each.tolist() for each in found] == [[0, 1, 0]]
+    # From within its folder, too.
+    monkeypatch.chdir(tmp_path / "in" / folder)
+    assert labels_of_files(find_images("1.jpg"), labels, NAMES, 3)[0].tolist() == [0, 1, 0]
+    both = find_images([tmp_path / "in" / name / "1.jpg" for name in (folder, "dog")])
+    assert [each.tolist() for each in labels_of_files(both, labels, NAMES, 3)] == [
+        [0, 1, 0],
+        [0, 0, 1],
+    ]
+
+
+def test_the_longest_end_of_a_path_names_its_labels(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.jpg")
+    files = find_images(tmp_path / "cat/1.jpg")
+    named = {"1.jpg": ["cow"], "cat/1.jpg": ["cat"]}
+    assert labels_of_files(files, {"cat/2.jpg": ["cat"]}, NAMES, 3) == [
+        "no image-level labels under its path or name"
+    ]
+    assert labels_of_files(files, {"CAT/1": ["cat"], "Cat/1": ["dog"]}, NAMES, 3) == [
+        "no image-level labels under its path or name"  # either may be meant
+    ]
+    assert labels_of_files(files, named, NAMES, 3)[0].tolist() == [1, 0, 0]
+    files = [ImageFile(tmp_path / "cat/1.jpg", "made/up/name")]
+    named["up/name"], named["made/up/name"] = ["cat"], ["dog"]
+    assert labels_of_files(files, named, NAMES, 3)[0].tolist() == [0, 1, 0]
 
 
 def test_an_image_without_labels_is_an_error_of_that_image(

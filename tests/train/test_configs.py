@@ -308,6 +308,29 @@ def test_a_folder_needs_images_and_a_table_of_labels() -> None:
     assert (config.data.eval_labels, config.data.masks) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.background=whit", r"data\.background: expected a colour such as white"),
+        ("data.bits=40", r"data\.bits: expected at most 32, got 40"),
+        ("data.max_pixels=0", r"data\.max_pixels: expected a positive integer, got 0"),
+        ("data.orient=false", r"data\.orient: only data sets of files have it, not 'scenes'"),
+    ],
+)
+def test_options_of_reading_are_checked(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _default(override)
+
+
+def test_runs_from_before_the_options_of_reading_go_on() -> None:
+    earlier = asdict(_voc())
+    for option in ("orient", "background", "bits", "max_pixels"):
+        del earlier["data"][option]
+    check_same_run(_voc("data.max_pixels=9"), earlier)
+    with pytest.raises(ConfigError, match=r"data\.orient: the run was started with None"):
+        check_same_run(_voc("data.orient=true"), earlier)
+
+
 def test_a_run_goes_on_where_its_data_were_moved_to_but_not_with_other_labels() -> None:
     check_same_run(_coco("data.cache=b", "data.root=elsewhere"), asdict(_coco("data.cache=a")))
     options = ("data.name=folder", "data.root=images", "data.labels=a.csv")

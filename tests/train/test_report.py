@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from PIL import Image
 for package in ("accelerate", "omegaconf"):
     pytest.importorskip(package)
 
-from fsr.data import FolderDataset
+from fsr.data import FolderDataset, Reading
 from fsr.errors import InputError
-from fsr.train import load_config, run
+from fsr.train import build_datasets, load_config, run
 from fsr.train._data import First
 from fsr.train._drawing import CAPTION, GAP, LINE, TITLE, arrange
 from fsr.train._inputs import check_images, readable
@@ -136,6 +137,41 @@ def test_broken_images_are_told_together_and_where_they_are_held_out(tmp_path: P
     _cut(train, 0)
     text = check_images(First(train, None), First(held_out, None))
     assert text.startswith("3 images cannot be read: ")
+
+
+def test_images_are_looked_at_as_they_will_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = _photographs(tmp_path, "one", "two")
+    os.unlink(dataset.image_path(1))
+    os.mkfifo(dataset.image_path(1))
+    assert "two.jpg: expected a file, this is a named pipe" in check_images(dataset, dataset)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    one = First(dataset, 1)
+    assert "data.max_pixels in training" in check_images(one, one)
+    files = (dataset.images, dataset.labels_csv)
+    large = First(FolderDataset(*files, max_pixels=1600), 1)
+    assert check_images(large, large) == ""
+
+
+def test_the_options_of_a_run_say_how_photographs_are_read(tmp_path: Path) -> None:
+    dataset = _photographs(tmp_path, "one")
+    options = [
+        "data.name=folder",
+        f"data.root={dataset.images}",
+        f"data.labels={dataset.labels_csv}",
+    ]
+    options += [
+        "data.orient=false",
+        "data.background=black",
+        "data.bits=12",
+        "data.max_pixels=7000",
+    ]
+    reading = Reading(orient=False, background="black", bits=12, max_pixels=7000)
+    for built in build_datasets(load_config(overrides=options)):
+        assert built.dataset.reading == reading
+    for built in build_datasets(load_config(overrides=options[:3])):
+        assert built.dataset.reading == Reading()
 
 
 def test_many_broken_images_are_counted(tmp_path: Path) -> None:
