@@ -323,8 +323,13 @@ def remove_all_labels(root: Path) -> None:
         (four_channel_mask, DataError, r"a.png: expected a mask of .* colours \(mode RGBA\)"),
         (mislabel_mask, DataError, r"a.png: expected labels in 0..20 or 255, got 21, 254$"),
         (scatter_mask, DataError, r"got 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, \.\.\."),
-        (misname_class, ValueError, r"a.xml: object name: .* got 'dogg' \(did you mean 'dog'\?\)"),
-        (omit_class, ValueError, r"a.xml: object name: .* got ''"),
+        (
+            misname_class,
+            DataError,
+            r"a.xml: object name: .* got 'dogg' \(did you mean 'dog'\?\); list other classes in "
+            r".*VOC2012/classes.txt, background first$",
+        ),
+        (omit_class, DataError, r"a.xml: expected a name in every object, got none$"),
         (garble_xml, DataError, r"a.xml: cannot be read as XML \("),
         (
             remove_all_labels,
