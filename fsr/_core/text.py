@@ -40,9 +40,7 @@ def read_text(path: Path) -> str:
         'one\ntwo\n'
     """
     content = _read_bytes(path)
-    mark, encoding = next(
-        (pair for pair in _MARKS if content.startswith(pair[0])), (b"", "utf-8")
-    )
+    mark, encoding = next((pair for pair in _MARKS if content.startswith(pair[0])), (b"", "utf-8"))
     try:
         text = content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:

@@ -42,7 +42,7 @@ def check_class_names(where: str | Path, names: Sequence[str]) -> tuple[str, ...
                 f"{where}: {name!r} cannot name a class: expected a name without {SEPARATOR!r} and "
                 f"without spaces around it, other than {IMAGE!r} and {LABELS!r}"
             )
-        if is_background(name):
+        if name.lower() == "background":
             raise DataError(
                 f"{where}: {name!r} is no class: it is what no class covers; leave it out"
             )
@@ -50,16 +50,6 @@ def check_class_names(where: str | Path, names: Sequence[str]) -> tuple[str, ...
     if twice:
         raise DataError(f"{where}: expected each class once, got {twice[0]!r} twice")
     return names
-
-
-def is_background(name: str) -> bool:
-    """Tell whether a name means what no class covers, as annotation tools spell it.
-
-    Example:
-        >>> [is_background(name) for name in ("Background", "_background_", "back")]
-        [True, True, False]
-    """
-    return name.strip().strip("_").lower() == "background"
 
 
 def is_text(name: str) -> bool:

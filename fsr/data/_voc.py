@@ -215,11 +215,8 @@ def find_voc_root(root: Path) -> Path:
     for candidate in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
         if (candidate / "JPEGImages").is_dir():
             return candidate
-    if root.is_dir():
-        found = f"{root}, which holds {_held(root)}"
-    else:
-        found = f"{root}, which is no folder"
+    found = f"which holds {_held(root)}" if root.is_dir() else "which is no folder"
     raise MissingDataError(
         "root: expected a folder that holds JPEGImages, VOC2012/JPEGImages or "
-        f"VOCdevkit/VOC2012/JPEGImages, got {found}"
+        f"VOCdevkit/VOC2012/JPEGImages, got {root}, {found}"
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fsr._core.text import read_text
-from fsr.data._class_names import check_class_names, is_background
+from fsr.data._background import is_background
+from fsr.data._class_names import check_class_names
 from fsr.errors import DataError
 
 VOC_CLASSES = (
@@ -61,7 +62,7 @@ class _Entry(NamedTuple):
 
 
 def read_class_list(folder: Path) -> VocClasses | None:
-    """Read the list of class names that lies in a folder.
+    r"""Read the list of class names that lies in a folder.
 
     ``classes.txt`` and ``class_names.txt`` name label n in line n + 1, background first, as this
     package and the converter of labelme write them; without background the first line is label 1.
@@ -79,7 +80,7 @@ def read_class_list(folder: Path) -> VocClasses | None:
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "classes.txt").write_text("background\\ncat\\ndog\\n")
+        >>> _ = (folder / "classes.txt").write_text("background\ncat\ndog\n")
         >>> read_class_list(folder).names
         ('cat', 'dog')
     """

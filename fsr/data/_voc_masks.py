@@ -1,4 +1,4 @@
-"""Masks of a folder in VOC's layout: class indices, or the colours that its list of classes tells."""
+"""Masks in VOC's layout: class indices, or the colours that a list of classes tells."""
 
 from __future__ import annotations
 
