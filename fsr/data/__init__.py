@@ -23,6 +23,7 @@ from fsr.data._scenes import SCENE_SEEDS, Scenes
 from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
 from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
+from fsr.data._voc_classes import check_class_list
 from fsr.data._voc_download import download_archives
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "View",
     "ViewStream",
     "build_train_aug",
+    "check_class_list",
     "coco_splits",
     "derive_seed",
     "download_archives",

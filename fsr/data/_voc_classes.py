@@ -121,6 +121,32 @@ def voc_classes(folder: Path, asked: Sequence[str] | None = None) -> VocClasses:
     return listed or VocClasses(names)
 
 
+def check_class_list(masks: Path, names: Sequence[str]) -> None:
+    """Raise if the list that lies with a folder of masks, in it or above, names other classes.
+
+    Lists without background first are of other tools and other numbers, and say nothing of masks.
+
+    Args:
+        masks: folder of masks of class indices.
+        names: names of the classes that they are taken for.
+
+    Raises:
+        DataError: it names others, or in another order.
+    """
+    for folder in (masks, masks.parent):
+        for path in (folder / name for name in CLASS_LISTS[:2]):
+            try:
+                listed = read_text(path).rstrip().split("\n")
+            except DataError:
+                continue
+            first, *others = (line.strip() for line in listed)
+            if is_background(first) and others != list(names):
+                raise DataError(
+                    f"{path}: the masks in {masks} are of {', '.join(others) or 'no classes'}, "
+                    f"expected {', '.join(names)}; take masks of these classes"
+                )
+
+
 def _name(classes: VocClasses) -> str:
     return classes.source.name if classes.source else "VOC"
 

@@ -94,7 +94,8 @@ def results_table(rows: list[dict[str, Any]], bound: dict[str, Any] | None) -> s
     else:
         lines.append(f"({BOUND}: {bound['source']})")
         share = next(r for r in rows if r["name"] == "this run, student")["prediction_miou"]
-        lines.append(f"prediction: {share / bound['prediction_miou']:.0%} of that bound")
+        if known(share):
+            lines.append(f"prediction: {share / bound['prediction_miou']:.0%} of that bound")
     return "\n".join(lines)
 
 
