@@ -104,7 +104,8 @@ def _open(path: Path) -> Image.Image:
         return Image.open(path)
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: no such file") from error
-    except (OSError, Image.DecompressionBombError) as error:
+    # A damaged head shows as many kinds of error.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
 
 

@@ -122,7 +122,7 @@ def voc_classes(folder: Path, asked: Sequence[str] | None = None) -> VocClasses:
 
 
 def check_class_list(masks: Path, names: Sequence[str]) -> None:
-    """Raise if the list that lies with a folder of masks, in it or above, names other classes.
+    r"""Raise if the list that lies with a folder of masks, in it or above, names other classes.
 
     Lists without background first are of other tools and other numbers, and say nothing of masks.
 
@@ -132,6 +132,16 @@ def check_class_list(masks: Path, names: Sequence[str]) -> None:
 
     Raises:
         DataError: it names others, or in another order.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "classes.txt").write_text("background\ncat\ndog\n")
+        >>> check_class_list(folder, ["cat", "dog"])
+        >>> check_class_list(folder, ["dog", "cat"])
+        Traceback (most recent call last):
+            ...
+        fsr.errors.DataError: .../classes.txt: the masks in ... are of cat, dog, expected dog, ...
     """
     for folder in (masks, masks.parent):
         for path in (folder / name for name in CLASS_LISTS[:2]):

@@ -275,6 +275,7 @@ def test_labels_load_without_the_image(photos: Path) -> None:
         ('image,labels\n"a,cat\n', r"labels\.csv: cannot be read as CSV in UTF-8"),
         ("image,labels\n../a,cat\n", r"line 2: expected a path relative to .*, got '\.\./a'"),
         ("image,labels\n/etc/a.jpg,cat\n", r"line 2: expected a path relative to .* inside it"),
+        ("image,labels\n..\\a.jpg,cat\n", r"line 2: expected a path relative to .* inside it"),
     ],
 )
 def test_faults_of_the_table_are_named_with_their_line(
@@ -292,7 +293,6 @@ def test_faults_of_the_table_are_named_with_their_line(
     [
         ("image,labels\na.jpeg,cat\n", r"line 2: no image 'a\.jpeg' in .*; did you mean 'a\.jpg'"),
         ("image,labels\nzoo\\c.web,cat\n", r"no image .* did you mean 'zoo/c\.webp'\?"),
-        ("image,labels\n..\\a.jpg,cat\n", r"line 2: expected a path relative to .* inside it"),
         (
             "image,labels\na,cat\nx1,\nx2,\n",
             r"line 3: no image 'x1' in .* \(2 such lines\); put it",

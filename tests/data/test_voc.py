@@ -351,8 +351,10 @@ def test_damage_anywhere_in_a_file_raises_no_other_error(tmp_path: Path) -> None
     noise = Image.effect_noise((64, 64), 80)
     noise.save(path)
     data = path.read_bytes()
-    for start in (10, 20, 40, 60, 200, len(data) - 30):
-        path.write_bytes(data[:start] + b"\x00" * 8 + data[start + 8 :])
+    harmed = [data[:s] + b"\0" * 8 + data[s + 8 :] for s in (10, 20, 40, 60, 200, len(data) - 30)]
+    # A head that says it is shorter than it must be.
+    for content in (*harmed, data[:11] + b"\x05" + data[12:]):
+        path.write_bytes(content)
         for read in (read_image, lambda p: read_label_map(p, 255)):
             with contextlib.suppress(DataError):
                 read(path)
