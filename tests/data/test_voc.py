@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from fsr.data import VOC2012, Sample, read_image
 from fsr.data._files import read_label_map
-from fsr.data._voc import VOC_CLASSES
+from fsr.data._voc_classes import VOC_CLASSES
 from fsr.errors import DataError, MissingDataError
 
 WIDTH, HEIGHT = 12, 8
