@@ -99,6 +99,9 @@ def _look_over(options: argparse.Namespace, root: Path, split: str) -> int:
     print(f"{split:8}{images:>9,} images with annotations ({note})")
     print(f"{'':8}{dataset.without_annotations:>9,} without, left out")
     print(f"{'':8}{len(dataset.class_names):>9,} classes")
+    if dataset.unused_categories:
+        listed = ", ".join(map(repr, dataset.unused_categories))
+        print(f"{'':18}left out {listed}, which no annotation has and which stands for no class")
     if missing:
         print(f"{'':8}{len(missing):>9,} image files are not there, the first: {missing[0]}")
     if wants_masks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ With --val 0.2 a fifth of the images, drawn with --seed, goes to a second table 
 labels-val.csv.
 """
 SOURCES = ("folders", "voc-xml", "coco-json", "masks")
+# Options that one source alone has.
+ONLY = {"filename": "voc-xml", "merge": "coco-json", "strip_folders": "coco-json"}
 
 
 def build_parser(prog: str) -> Parser:
@@ -67,6 +70,21 @@ def build_parser(prog: str) -> Parser:
         "--seed", type=count, default=0, metavar="N", help="of the split (default: 0)"
     )
     add_max_pixels(parser)
+    parser.add_argument(
+        "--filename",
+        action="store_true",
+        help="voc-xml: take the image that <filename> names (default: the name of the XML)",
+    )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="coco-json: take categories of one name for one class (default: refuse them)",
+    )
+    parser.add_argument(
+        "--strip-folders",
+        action="store_true",
+        help="coco-json: take the last part of each file_name (default: all of its path)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace tables that exist")
     return parser
 
@@ -79,14 +97,17 @@ def main(argv: Sequence[str], prog: str) -> int:
         parser.error("masks: expected --classes NAME ..., the names of labels 1, 2, ...")
     if options.classes and options.source == "folders":
         parser.error("--classes: the folders name the classes")
+    for name, source in ONLY.items():
+        if getattr(options, name) and options.source != source:
+            parser.error(f"--{name.replace('_', '-')}: only for {source}, got {options.source}")
     if options.val is not None and not 0 < options.val < 1:
         parser.error(f"--val: expected a number between 0 and 1, got {options.val}")
-    return guarded(prog, lambda: _make(options))
+    return guarded(prog, lambda: _make(options, prog))
 
 
-def _make(options: argparse.Namespace) -> int:
+def _make(options: argparse.Namespace, prog: str) -> int:
     """Make the table, or two of them, and say what they hold."""
-    table = _build(options, options.path.expanduser())
+    table = _build(options)
     output = options.output.expanduser()
     tables = {output: table}
     if options.val is not None:
@@ -99,18 +120,22 @@ def _make(options: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_labels(path, each.rows, each.class_names, form=options.form)
         print(_describe(path, each))
+    for note in table.notes:
+        print(f"{prog}: note: {note}", file=sys.stderr)
     return DONE
 
 
-def _build(options: argparse.Namespace, path: Path) -> LabelTable:
+def _build(options: argparse.Namespace) -> LabelTable:
     """Make the table from its source."""
-    source, classes = options.source, options.classes
-    if source == "folders":
+    path, classes = options.path.expanduser(), options.classes
+    if options.source == "folders":
         return labels_from_folders(path)
-    if source == "coco-json":
-        return labels_from_coco(path, classes)
-    if source == "voc-xml":
-        return labels_from_voc(path, classes)
+    if options.source == "coco-json":
+        return labels_from_coco(
+            path, classes, merge=options.merge, strip_folders=options.strip_folders
+        )
+    if options.source == "voc-xml":
+        return labels_from_voc(path, classes, filename=options.filename)
     return labels_from_masks(path, classes or (), max_pixels=options.max_pixels)
 
 

@@ -1,5 +1,6 @@
 """Data sets and training views."""
 
+from fsr.data._annotation_labels import labels_from_coco, labels_from_voc
 from fsr.data._coco import COCO2014, coco_splits, find_coco_root
 from fsr.data._coco_prepare import (
     COCO_IMAGES,
@@ -10,12 +11,7 @@ from fsr.data._coco_prepare import (
 )
 from fsr.data._files import read_label_map, write_label_map
 from fsr.data._folder import FolderDataset
-from fsr.data._label_builders import (
-    labels_from_coco,
-    labels_from_folders,
-    labels_from_masks,
-    labels_from_voc,
-)
+from fsr.data._label_builders import labels_from_folders, labels_from_masks
 from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
 from fsr.data._noisy_labels import NoisyLabels
@@ -34,6 +30,7 @@ from fsr.data._scenes import SCENE_SEEDS, Scenes
 from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
 from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
+from fsr.data._voc_classes import check_class_list
 from fsr.data._voc_download import download_archives
 
 __all__ = [
@@ -60,6 +57,7 @@ __all__ = [
     "View",
     "ViewStream",
     "build_train_aug",
+    "check_class_list",
     "coco_splits",
     "derive_seed",
     "download_archives",

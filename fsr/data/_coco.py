@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +24,8 @@ class COCO2014:
 
     ``root`` holds ``annotations/instances_SPLIT2014.json`` and the images in ``SPLIT2014`` or
     ``images/SPLIT2014``. Any annotation file of that name and format will do: classes are its
-    categories in the order of their ids, whose gaps close (official ids 1..90 become 0..79).
+    categories in the order of their ids, whose gaps close (official ids 1..90 become 0..79). Paths
+    in it may not leave the folder of images; slashes of Windows are turned.
 
     Image-level labels are the categories of all annotations of an image, crowd regions included, as
     in the label files that papers use; a class may be there as a crowd alone, and an image too.
@@ -50,6 +51,9 @@ class COCO2014:
     Attributes:
         class_names: names of the C classes, background not among them.
         names: file names of the images without extension.
+        images: folder of the split's images.
+        unused_categories: names of categories that stand for no class and were left out: a
+            background that no annotation has, and a parent of all others.
         without_annotations: number of images that were left out.
 
     Raises:
@@ -88,10 +92,11 @@ class COCO2014:
                 f"split: expected a file instances_SPLIT2014.json in {self.root / 'annotations'} "
                 f"(available: {available}), got {split!r}"
             )
-        self._images = _find_images(self.root, split)
-        self._annotations = read_coco_annotations(self.annotations_path, masks=masks)
+        self.images = _find_images(self.root, split)
+        self._annotations = read_coco_annotations(self.annotations_path, self.images, masks=masks)
         self.class_names = self._annotations.class_names
-        self.names = tuple(Path(file).stem for file in self._annotations.files)
+        self.unused_categories = self._annotations.unused
+        self.names = tuple(PurePosixPath(file).stem for file in self._annotations.files)
         self.without_annotations = self._annotations.without_annotations
         self.cache: MaskCache | None = None
         if cache is not None and masks:
@@ -117,19 +122,20 @@ class COCO2014:
         name = self.names[index]
         path = self.image_path(index)
         image = self.reading.image(path)
-        target = self.load_target(index)
-        if target is not None and tuple(target.shape) != (image.height, image.width):
+        shapes = self._annotations.shapes
+        # Before a mask of that size is drawn, which may be any.
+        if shapes is not None and tuple(shapes.sizes[index].tolist()) != image.size:
+            width, height = shapes.sizes[index].tolist()
             way = "unpack it again, or read without masks: masks=False"
-            hint = self.reading.hint(path, (target.shape[0], target.shape[1])) or way
             raise DataError(
-                f"{path}: expected {target.shape[1]} x {target.shape[0]} pixels "
-                f"as in {self.annotations_path}, got {image.width} x {image.height}; {hint}"
+                f"{path}: expected {width} x {height} pixels as in {self.annotations_path}, got "
+                f"{image.width} x {image.height}; {self.reading.hint(path, (height, width)) or way}"
             )
-        return Sample(image, self.load_labels(index), target, name)
+        return Sample(image, self.load_labels(index), self.load_target(index), name)
 
     def image_path(self, index: int) -> Path:
         """Return the file of one image."""
-        return self._images / self._annotations.files[index]
+        return self.images / self._annotations.files[index]
 
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without decoding its image."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fsr._core.optional import import_extra
+from fsr.data._class_names import check_class_names
+from fsr.data._coco_json import CocoJson, place_of, read_coco_json
 from fsr.data._coco_shapes import Shapes, collect_shapes
+from fsr.data._relative import check_inside, turned
 from fsr.errors import DataError
 
-# Labels are bytes: 0 is background, 255 is ignore.
-_MOST_CLASSES = 254
+# A label map takes 8 bytes a pixel: what a file says is not taken for more than a machine has.
+_MOST_PIXELS = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,27 @@ class CocoAnnotations:
 
     Attributes:
         class_names: names of the C categories in the order of their ids.
-        files: file name of each image.
+        unused: names of categories that stand for no class and were left out.
+        files: path of each image inside the folder of images.
         labels: image-level labels, ``(N, C)`` boolean.
         without_annotations: number of images that were left out.
         shapes: sizes and segmentations, None if they were not read.
     """
 
     class_names: tuple[str, ...]
+    unused: tuple[str, ...]
     files: tuple[str, ...]
     labels: NDArray[np.bool_]
     without_annotations: int
     shapes: Shapes | None
 
 
-def read_coco_annotations(path: Path, *, masks: bool = True) -> CocoAnnotations:
+def read_coco_annotations(path: Path, images: Path, *, masks: bool = True) -> CocoAnnotations:
     """Read an annotation file in COCO's format for instances.
 
     Args:
         path: the JSON file.
+        images: folder of the images, to tell names with a backslash from paths of Windows.
         masks: read the segmentations too.
 
     Returns:
@@ -51,102 +56,96 @@ def read_coco_annotations(path: Path, *, masks: bool = True) -> CocoAnnotations:
 
     Raises:
         ImportError: pycocotools is not installed (extra ``coco``).
+        MissingDataError: there is no such file.
         DataError: the file cannot be read, is no such file, or holds something that cannot be used.
     """
-    coco = _load(path)
-    try:
-        class_names, class_of = _categories(coco.dataset["categories"])
-        images = _images(coco.dataset["images"])
-        _check_references(coco.dataset["annotations"], images, class_of)
-        kept = [number for number in images if coco.imgToAnns.get(number)]
-        if not kept:
-            raise ValueError(f"expected annotations, none of its {len(images)} images has one")
-        labels = np.zeros((len(kept), len(class_names)), dtype=np.bool_)
-        for row, number in enumerate(kept):
-            labels[row, [class_of[a["category_id"]] for a in coco.imgToAnns[number]]] = True
-        drawn = ((_size(images[number]), coco.imgToAnns[number]) for number in kept)
-        shapes = collect_shapes(drawn, class_of) if masks else None
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    import_extra("pycocotools.mask", "coco", "reading MS COCO")
+    coco = read_coco_json(path)
+    class_names, class_of = _categories(coco)
+    files = _files(coco, images)
+    found: dict[int, list[Mapping[str, Any]]] = {number: [] for number in coco.images}
+    for item in coco.annotations:
+        found[item["image_id"]].append(item)
+    kept = [number for number, items in found.items() if items]
+    if not kept:
         raise DataError(
-            f"{path}: expected COCO's annotations of instances, which have images, annotations and "
-            f"categories ({type(error).__name__}: {error})"
-        ) from error
+            f"{path}: expected annotations, none of its {len(coco.images)} images has one"
+        )
+    labels = np.zeros((len(kept), len(class_names)), dtype=np.bool_)
+    for row, number in enumerate(kept):
+        labels[row, [class_of[item["category_id"]] for item in found[number]]] = True
     return CocoAnnotations(
         class_names=class_names,
-        files=tuple(images[number]["file_name"] for number in kept),
+        unused=coco.unused,
+        files=tuple(files[number] for number in kept),
         labels=labels,
-        without_annotations=len(images) - len(kept),
-        shapes=shapes,
+        without_annotations=len(coco.images) - len(kept),
+        shapes=_shapes(coco, kept, found, class_of) if masks else None,
     )
 
 
-def _load(path: Path) -> Any:
-    """Read the file with pycocotools, which tells its progress on stdout."""
-    module = import_extra("pycocotools.coco", "coco", "reading MS COCO")
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            return module.COCO(str(path))
-    except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
-        raise DataError(
-            f"{path}: cannot be read as COCO's annotations of instances; unpack it again from the "
-            f"official archive ({type(error).__name__}: {error})"
-        ) from error
-
-
-def _categories(categories: Sequence[Any]) -> tuple[tuple[str, ...], dict[int, int]]:
+def _categories(coco: CocoJson) -> tuple[tuple[str, ...], dict[int, int]]:
     """Return the names in order of id, and the class index of each id."""
-    names = {_id(category): str(category["name"]) for category in sorted(categories, key=_id)}
-    if len(names) != len(categories) or len(set(names.values())) != len(categories):
-        raise ValueError("expected categories with an id and a name of their own, some share one")
-    if not 1 <= len(names) <= _MOST_CLASSES:
-        raise ValueError(f"expected 1 to {_MOST_CLASSES} categories, got {len(names)}")
-    return tuple(names.values()), {number: index for index, number in enumerate(names)}
-
-
-def _images(images: Sequence[Any]) -> dict[int, Any]:
-    """Return the images by id, in order."""
-    found = {_id(image): image for image in sorted(images, key=_id)}
-    if len(found) != len(images):
-        raise ValueError("expected every image to have an id of its own, some share one")
     first: dict[str, int] = {}
-    for number, image in found.items():
-        name = Path(image["file_name"]).stem
+    for number, name in coco.categories.items():
         if name in first:
-            raise ValueError(
-                f"images {first[name]} and {number} are both named {name!r}; a name stands for one "
-                "image"
+            raise DataError(
+                f"{coco.path}: categories {first[name]} and {number} are both named {name!r}; "
+                "rename one, or give the annotations of both one id"
             )
         first[name] = number
-    return found
+    names = check_class_names(coco.path, list(first))
+    return names, {number: index for index, number in enumerate(coco.categories)}
 
 
-def _id(item: Any) -> int:
-    number = item["id"]
-    if not isinstance(number, int):
-        raise TypeError(f"expected an integer id, got {number!r}")
-    return number
-
-
-def _check_references(
-    annotations: Sequence[Any], images: dict[int, Any], class_of: dict[int, int]
-) -> None:
-    """Raise for an annotation of an image or a category that the file does not have."""
-    for item in annotations:
-        if item["category_id"] not in class_of:
-            known = ", ".join(map(str, class_of))
-            raise ValueError(
-                f"annotation {item['id']}: unknown category {item['category_id']}; the file has "
-                f"{known}"
+def _files(coco: CocoJson, folder: Path) -> dict[int, str]:
+    """Return the file of each image; raise if two have one name."""
+    files: dict[int, str] = {}
+    first: dict[str, int] = {}
+    for number, image in coco.images.items():
+        file = check_inside(f"{coco.path}: image {number}: 'file_name'", image["file_name"])
+        # A name may hold a backslash elsewhere than on Windows.
+        if "\\" in file and not os.path.isfile(folder / file):
+            file = turned(file)
+        files[number] = file
+        name = PurePosixPath(file).stem
+        if name in first:
+            raise DataError(
+                f"{coco.path}: images {first[name]} and {number} are both named {name!r}; a name "
+                "stands for one image"
             )
-        if item["image_id"] not in images:
-            raise ValueError(f"annotation {item['id']}: unknown image {item['image_id']}")
+        first[name] = number
+    return files
 
 
-def _size(image: Any) -> tuple[int, int]:
+def _shapes(
+    coco: CocoJson,
+    kept: list[int],
+    found: Mapping[int, list[Mapping[str, Any]]],
+    class_of: Mapping[int, int],
+) -> Shapes:
+    """Return the segmentations of the images that have any."""
+    for index, item in enumerate(coco.annotations):
+        number = item.get("id")
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise DataError(
+                f"{coco.path}: {place_of(item, index)}: expected an integer in 'id', got {number!r}"
+            )
+    try:
+        drawn = ((_size(coco.images[number], number), found[number]) for number in kept)
+        return collect_shapes(drawn, class_of)
+    except ValueError as error:
+        raise DataError(f"{coco.path}: {error}") from error
+
+
+def _size(image: Mapping[str, Any], number: int) -> tuple[int, int]:
     """Return width and height."""
-    width, height = image["width"], image["height"]
-    if not all(isinstance(side, int) and side > 0 for side in (width, height)):
-        raise ValueError(f"image {image['id']}: expected a size, got {width!r} x {height!r}")
-    return width, height
+    width, height = image.get("width"), image.get("height")
+    sides = [side for side in (width, height) if type(side) is int and side > 0]
+    if len(sides) < 2:
+        raise ValueError(f"image {number}: expected a size, got {width!r} x {height!r}")
+    if sides[0] * sides[1] > _MOST_PIXELS:
+        raise ValueError(
+            f"image {number}: expected at most {_MOST_PIXELS} pixels, got {width} x {height}"
+        )
+    return sides[0], sides[1]

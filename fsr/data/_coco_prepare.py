@@ -82,7 +82,7 @@ def label_table(dataset: COCO2014) -> LabelTable:
     rows = []
     for index in range(len(dataset)):
         present = dataset.load_labels(index).nonzero().flatten().tolist()
-        image = dataset.image_path(index).name
+        image = dataset.image_path(index).relative_to(dataset.images).as_posix()
         rows.append(LabelRow(image, tuple(names[c] for c in present)))
     return LabelTable(names, tuple(rows))
 

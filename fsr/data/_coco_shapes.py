@@ -95,15 +95,15 @@ def collect_shapes(
         class_of: class index of each category id.
 
     Raises:
-        KeyError: an annotation lacks a field.
-        ValueError: a segmentation cannot be drawn; the message has the annotation's id.
+        ValueError: a segmentation cannot be drawn, or an annotation has no area; the message has
+            the annotation's id.
     """
     sizes: list[tuple[int, int]] = []
     first, first_part, first_value = array("q", [0]), array("q", [0]), array("q", [0])
     classes, crowd, polygons, values = array("B"), array("B"), array("B"), array("d")
     for size, found in images:
         # Crowds last; of two equal areas the later id on top.
-        for item in sorted(found, key=lambda a: (_is_crowd(a), -a["area"], a["id"])):
+        for item in sorted(found, key=lambda a: (_is_crowd(a), -_area(a), a["id"])):
             try:
                 drawn, parts = _parts(item.get("segmentation"), *size)
             except ValueError as error:
@@ -130,7 +130,32 @@ def collect_shapes(
 
 
 def _is_crowd(annotation: Any) -> bool:
-    return bool(annotation.get("iscrowd", 0))
+    value = annotation.get("iscrowd") or 0
+    if value not in (0, 1):
+        raise ValueError(
+            f"annotation {annotation['id']}: expected 0 or 1 in 'iscrowd', got {value!r}"
+        )
+    return bool(value)
+
+
+def _area(annotation: Any) -> float:
+    """Return the area of an annotation, which tells what lies above what."""
+    value = annotation.get("area")
+    # Among NaN no order is right, and sorting would take any.
+    if type(value) not in (int, float) or not _is_finite([value]):
+        raise ValueError(
+            f"annotation {annotation['id']}: expected a finite number in 'area', got {value!r}"
+        )
+    return float(value)
+
+
+def _is_finite(values: list[Any]) -> bool:
+    """Tell whether all values are numbers and finite; JSON may hold anything."""
+    try:
+        return math.isfinite(sum(values))
+    # Something else, or an integer of hundreds of digits.
+    except (TypeError, OverflowError):
+        return False
 
 
 def _parts(segmentation: Any, width: int, height: int) -> tuple[bool, list[Any]]:
@@ -153,7 +178,7 @@ def _parts(segmentation: Any, width: int, height: int) -> tuple[bool, list[Any]]
     if isinstance(counts, str):
         counts = _run_lengths(counts)
     # pycocotools would leave the pixels that run lengths do not reach as they are in memory.
-    if not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != width * height:
+    if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != width * height:
         raise ValueError(
             f"expected run lengths that add up to {width} x {height} = {width * height} pixels"
         )
@@ -170,7 +195,8 @@ def _run_lengths(text: str) -> list[int]:
     value = shift = 0
     for character in text:
         code = ord(character) - ord("0")
-        if not 0 <= code < 64:
+        # No run is longer than the machine's integers; more would take ever longer to read.
+        if not 0 <= code < 64 or shift > 60:
             raise ValueError(f"expected run lengths as pycocotools writes them, got {character!r}")
         value |= (code & 31) << shift
         shift += 5
@@ -192,9 +218,11 @@ def _check_polygon(polygon: Any, width: int, height: int) -> None:
         raise ValueError(
             f"expected polygons of at least 3 points (x, y), got one of {shown}; take it out"
         )
+    if not _is_finite(polygon):
+        raise ValueError("expected polygons of finite numbers, got one that holds something else")
     reach = max(width, height)
     lowest, highest = min(polygon), max(polygon)
-    if not math.isfinite(sum(polygon)) or lowest < -reach or highest > 2 * reach:
+    if lowest < -reach or highest > 2 * reach:
         raise ValueError(
             f"expected a polygon inside its image of {width} x {height} pixels, got coordinates "
             f"from {lowest} to {highest}"

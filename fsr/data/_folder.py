@@ -15,7 +15,9 @@ from torch import Tensor
 from fsr.data._label_table import LabelRow, read_labels
 from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.data._reading import Reading, ReadingChanges
+from fsr.data._relative import turned
 from fsr.data._sample import Sample
+from fsr.data._voc_classes import check_class_list
 from fsr.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ class FolderDataset:
 
     Raises:
         MissingDataError: a folder, the table, an image in it or a mask is not there.
-        DataError: the table cannot be used; the message has the line.
+        DataError: the table cannot be used; the message has the line. Or a ``classes.txt`` with the
+            masks lists other classes, background first, as exports and predictions do.
 
     Example:
         >>> import tempfile
@@ -90,6 +93,7 @@ class FolderDataset:
         self.unlisted = len(set(filter(_is_image, present)) - set(self._paths))
         if self.masks is not None:
             _check_masks(self.masks, self.names)
+            check_class_list(self.masks, self.class_names)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -179,18 +183,23 @@ def _find_images(
         by_stem.setdefault(_key(_stem(path)), []).append(path)
     found, missing = [], []
     for row in rows:
-        pure = PurePosixPath(row.image)
-        if pure.is_absolute() or ".." in pure.parts:
-            raise DataError(
-                f"{table}: line {row.line}: expected a path relative to {folder} and inside it, "
-                f"got {row.image!r}"
-            )
-        key = _key(str(pure))
-        candidates = [by_path[key]] if key in by_path else by_stem.get(key, [])
-        # Two names may differ in the spelling of an accent alone. Folders behind symbolic links are
-        # not searched, but may be named.
-        if str(pure) in exact or (not candidates and (folder / pure).is_file()):
-            candidates = [str(pure)]
+        candidates: list[str] = []
+        # Tables made on Windows; elsewhere a name may hold a backslash.
+        for spelled in dict.fromkeys((row.image, turned(row.image))):
+            pure = PurePosixPath(spelled)
+            if pure.is_absolute() or ".." in pure.parts:
+                raise DataError(
+                    f"{table}: line {row.line}: expected a path relative to {folder} and inside "
+                    f"it, got {row.image!r}"
+                )
+            key = _key(str(pure))
+            candidates = [by_path[key]] if key in by_path else by_stem.get(key, [])
+            # Two names may differ in the spelling of an accent alone. Folders behind symbolic links
+            # are not searched, but may be named.
+            if str(pure) in exact or (not candidates and (folder / pure).is_file()):
+                candidates = [str(pure)]
+            if candidates:
+                break
         if len(candidates) > 1:
             raise DataError(
                 f"{table}: line {row.line}: {row.image!r} may be any of {', '.join(candidates)} in "

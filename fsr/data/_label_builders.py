@@ -1,20 +1,16 @@
-"""Tables of image-level labels from what people have: class folders, boxes, COCO JSON or masks."""
+"""Tables of image-level labels from what people have: folders of a class each, or masks."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from fsr._core.regular import check_regular
 from fsr.cam import BACKGROUND, IGNORE
 from fsr.data._class_names import check_class_names
 from fsr.data._files import read_label_map
+from fsr.data._folders import existing_folder, files_below
 from fsr.data._label_table import LabelRow, LabelTable
 from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.errors import DataError, MissingDataError
@@ -44,9 +40,9 @@ def labels_from_folders(root: str | Path) -> LabelTable:
         >>> labels_from_folders(root).rows
         (LabelRow(image='cat/one.jpg', labels=('cat',), line=0),)
     """
-    root = _existing(root)
+    root = existing_folder(root)
     rows, names = [], []
-    for path in _files(root, IMAGE_SUFFIXES):
+    for path in files_below(root, IMAGE_SUFFIXES):
         relative = path.relative_to(root)
         if len(relative.parts) > 1:
             names.append(relative.parts[0])
@@ -57,104 +53,6 @@ def labels_from_folders(root: str | Path) -> LabelTable:
             f"({', '.join(IMAGE_SUFFIXES)}), found none"
         )
     return LabelTable(check_class_names(root, list(dict.fromkeys(names))), tuple(rows))
-
-
-def labels_from_voc(
-    annotations: str | Path, class_names: Sequence[str] | None = None
-) -> LabelTable:
-    """Labels of images with bounding boxes in VOC's XML: the classes of all objects.
-
-    Args:
-        annotations: folder of the XML files; an image has the name of its file, without extension.
-        class_names: the classes to keep, in order, others are left out; by default all, sorted.
-
-    Returns:
-        One row per file.
-
-    Raises:
-        MissingDataError: there is no such folder, or no XML file in it.
-        DataError: a file cannot be read, an object has no name or one that no class can have, or
-            no object has the name of a class to keep.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> text = "<annotation><object><name>dog</name></object></annotation>"
-        >>> _ = (folder / "0001.xml").write_text(text)
-        >>> labels_from_voc(folder)
-        LabelTable(class_names=('dog',), rows=(LabelRow(image='0001', labels=('dog',), line=0),))
-    """
-    annotations = _existing(annotations)
-    found: dict[str, list[str]] = {}
-    for path in _files(annotations, ".xml"):
-        check_regular(path)
-        try:
-            objects = ElementTree.parse(path).getroot().findall("object")
-        # An unknown encoding is a LookupError.
-        except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
-            raise DataError(f"{path}: cannot be read as XML ({error})") from error
-        names = [(item.findtext("name") or "").strip() for item in objects]
-        if "" in names:
-            raise DataError(f"{path}: expected a name in every object, got none")
-        found[path.relative_to(annotations).with_suffix("").as_posix()] = names
-    if not found:
-        raise MissingDataError(f"{annotations}: expected XML files, found none")
-    return _table(annotations, found, class_names)
-
-
-def labels_from_coco(
-    annotations: str | Path, class_names: Sequence[str] | None = None
-) -> LabelTable:
-    """Labels of images with annotations in COCO's JSON: the categories of all of them.
-
-    Args:
-        annotations: the JSON file; only ``images``, ``annotations`` and ``categories`` are read.
-        class_names: the categories to keep, in order, others are left out; by default all, in the
-            order of their ids.
-
-    Returns:
-        One row per image, those without annotations included.
-
-    Raises:
-        MissingDataError: there is no such file.
-        DataError: it is no such JSON, two images have one file name, an annotation names an image
-            or category that is not there, or none has a category to keep.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "instances.json"
-        >>> _ = path.write_text(json.dumps({
-        ...     "images": [{"id": 7, "file_name": "a.jpg"}],
-        ...     "categories": [{"id": 90, "name": "cat"}, {"id": 3, "name": "dog"}],
-        ...     "annotations": [{"image_id": 7, "category_id": 3}]}))
-        >>> labels_from_coco(path)
-        LabelTable(class_names=('dog', 'cat'), rows=(LabelRow(image='a.jpg', labels=('dog',), ...
-    """
-    annotations = Path(annotations).expanduser()
-    check_regular(annotations)
-    try:
-        content: Any = json.loads(annotations.read_text(encoding="utf-8"))
-        categories = sorted((int(c["id"]), str(c["name"]).strip()) for c in content["categories"])
-        images = sorted((int(image["id"]), str(image["file_name"])) for image in content["images"])
-        pairs = [(int(a["image_id"]), int(a["category_id"])) for a in content["annotations"]]
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{annotations}: no such file") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{annotations}: expected COCO's JSON with images, annotations and categories "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    files, names = dict(images), dict(categories)
-    found: dict[str, list[str]] = {file: [] for file in files.values()}
-    if len(found) < len(images):
-        raise DataError(f"{annotations}: two images have one id or one file_name")
-    for image, category in pairs:
-        if image not in files or category not in names:
-            what = f"image {image}" if image not in files else f"category {category}"
-            raise DataError(f"{annotations}: an annotation belongs to {what}, which is not there")
-        found[files[image]].append(names[category])
-    every = [name for _, name in categories]
-    return _table(annotations, found, every if class_names is None else class_names)
 
 
 def labels_from_masks(
@@ -182,10 +80,10 @@ def labels_from_masks(
         >>> labels_from_masks(folder, ("cat", "dog")).rows
         (LabelRow(image='0001', labels=('dog',), line=0),)
     """
-    masks = _existing(masks)
+    masks = existing_folder(masks)
     names = check_class_names("class_names", class_names)
     rows = []
-    for path in _files(masks, ".png"):
+    for path in files_below(masks, ".png"):
         present = np.unique(read_label_map(path, len(names), max_pixels=max_pixels).numpy())
         labels = tuple(names[c - 1] for c in present if c not in (BACKGROUND, IGNORE))
         rows.append(LabelRow(path.relative_to(masks).with_suffix("").as_posix(), labels))
@@ -197,40 +95,3 @@ def labels_from_masks(
             f"(background) and {IGNORE} (ignore) alone; write class c as c, not as {IGNORE}"
         )
     return LabelTable(names, tuple(rows))
-
-
-def _table(
-    source: Path, found: dict[str, list[str]], class_names: Sequence[str] | None
-) -> LabelTable:
-    """Make a table of the classes found per image; each class once and in order."""
-    used = {name for names in found.values() for name in names}
-    if not used:
-        raise DataError(f"{source}: expected objects in some of {len(found)} images, found none")
-    kept = check_class_names(source, sorted(used) if class_names is None else class_names)
-    if not used.intersection(kept):
-        raise DataError(
-            f"{source}: no object is of a class to keep ({', '.join(kept)}); there are "
-            f"{', '.join(sorted(used))}"
-        )
-    rows = (
-        LabelRow(image, tuple(name for name in kept if name in names))
-        for image, names in found.items()
-    )
-    return LabelTable(kept, tuple(rows))
-
-
-def _existing(folder: str | Path) -> Path:
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        what = "a file" if path.exists() else "no such folder"
-        raise MissingDataError(f"{path}: expected a folder, this is {what}")
-    return path
-
-
-def _files(folder: Path, suffixes: str | tuple[str, ...]) -> Iterator[Path]:
-    """Yield the files in a folder and below that end in this way, in order, hidden ones not."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(suffixes):
-                yield Path(parent) / name

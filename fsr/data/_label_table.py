@@ -37,10 +37,12 @@ class LabelTable(NamedTuple):
     Attributes:
         class_names: names of the classes, in order.
         rows: the images, in the table's order.
+        notes: what whoever made the table should know, a line each.
     """
 
     class_names: tuple[str, ...]
     rows: tuple[LabelRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_labels(path: str | Path, *, class_names: Sequence[str] | None = None) -> LabelTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -132,8 +134,22 @@ class Reading:
             DataError: the mask cannot be used; the message has the option that helps where it fits
                 the picture as it is stored, or upright.
         """
-        try:
+        with self.hinted(mask, path):
             return read_label_map(mask, num_classes, image.size, max_pixels=self.max_pixels)
+
+    @contextmanager
+    def hinted(self, mask: Path, path: Path) -> Iterator[None]:
+        """Add to errors of reading a mask the option that makes its picture fit, if one does.
+
+        Args:
+            mask: the mask that is read.
+            path: file of the picture.
+
+        Raises:
+            DataError: the mask cannot be used.
+        """
+        try:
+            yield
         except MissingDataError:
             raise
         except DataError as error:

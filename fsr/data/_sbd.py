@@ -14,7 +14,9 @@ from torch import Tensor
 
 from fsr._core.optional import import_extra
 from fsr.data._files import read_label_map, write_label_map
-from fsr.data._voc import VOC_CLASSES, find_voc_root, read_voc_list
+from fsr.data._voc import find_voc_root
+from fsr.data._voc_classes import VOC_CLASSES, read_class_list
+from fsr.data._voc_list import read_voc_list
 from fsr.errors import DataError, MissingDataError
 
 # Images of the lists that papers use.
@@ -80,11 +82,19 @@ def build_train_aug(
     Raises:
         ImportError: SciPy is not installed (extra ``voc``).
         MissingDataError: a folder, a list, or the masks of an image are not there.
-        DataError: a mask cannot be read, or there is a list ``train_aug`` of other images already.
+        DataError: a mask cannot be read, there is a list ``train_aug`` of other images already, or
+            VOC's folder lists other classes.
         BrokenProcessPool: a process that writes masks died.
     """
     import_extra("scipy.io", "voc", PURPOSE)
     root, source = find_voc_root(voc), find_sbd_root(sbd)
+    listed = read_class_list(root)
+    # Beside masks of other classes those of SBD would be read as theirs.
+    if listed is not None and listed.names != VOC_CLASSES:
+        raise DataError(
+            f"{listed.source}: lists other classes than VOC's 20, which are those of the Semantic "
+            "Boundaries Dataset; take it out if the folder holds VOC 2012"
+        )
     lists = root / "ImageSets" / "Segmentation"
     names, path = train_aug_names(root, source), lists / "train_aug.txt"
     kept = path.is_file()

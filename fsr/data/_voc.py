@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import difflib
+import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_choice
 from fsr.cam import BACKGROUND, IGNORE
-from fsr.data._files import read_label_map
 from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
+from fsr.data._voc_classes import CLASS_LISTS, VOC_CLASSES, voc_classes
+from fsr.data._voc_list import find_voc_image, read_voc_list
+from fsr.data._voc_masks import OFFICIAL, mask_folder, read_voc_mask
+from fsr.data._voc_xml import names_image, read_voc_xml
 from fsr.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-VOC_CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
-_AUGMENTED = "SegmentationClassAug"
-_OFFICIAL = "SegmentationClass"
 
 
 class VOC2012:
@@ -63,20 +40,30 @@ class VOC2012:
     with ``masks=False``, without either folder, and for images of "train_aug" that
     ``SegmentationClass`` does not cover.
 
+    Other tools write this layout with classes of their own. Where ``root`` holds a list of them,
+    they are taken: ``classes.txt`` or ``class_names.txt`` (label n in line n + 1, background first)
+    or ``labelmap.txt`` of CVAT, whose colours are read too. Masks may lie in
+    ``SegmentationClassPNG``, images may end otherwise than in ``.jpg``, and names in lists may have
+    spaces. A file of boxes whose ``<filename>`` names another image is warned of, once.
+
     Args:
         root: the folder ``VOC2012``, the ``VOCdevkit`` above it, or the folder above that.
         split: name of a list in ``ImageSets/Segmentation``: "train", "val", "trainval", "test",
             "train_aug" or one of your own.
         masks: read masks; ``False`` for training, which needs labels only.
+        class_names: names of the classes in order, for a folder that does not list them; refused
+            where it lists others. By default those it lists, else VOC's 20.
         reading: fields of :class:`fsr.data.Reading`; ``orient`` is False, as masks are, by default.
 
     Attributes:
-        class_names: names of the 20 classes, background not among them.
+        class_names: names of the C classes, background not among them; VOC's 20 where the folder
+            lists no others.
         names: file names of the images without extension, in the order of the list.
 
     Raises:
         MissingDataError: the folder or the list is not there.
-        DataError: the list is empty, is no text, or names an image twice.
+        DataError: the list is empty, is no text, or names an image twice; or a list of classes
+            cannot be read or says otherwise than ``class_names``.
 
     Source:
         Everingham et al., "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 2015;
@@ -97,17 +84,21 @@ class VOC2012:
         split: str = "train_aug",
         *,
         masks: bool = True,
+        class_names: Sequence[str] | None = None,
         **reading: Unpack[ReadingChanges],
     ) -> None:
         reading.setdefault("orient", False)
         self.reading = Reading(**reading)
         self.root = find_voc_root(Path(root).expanduser())
         self.split = split
-        self.names = read_voc_list(self.root / "ImageSets" / "Segmentation", split)
-        first, second = (_AUGMENTED, _OFFICIAL) if split == "train_aug" else (_OFFICIAL, _AUGMENTED)
-        found = [self.root / name for name in (first, second) if (self.root / name).is_dir()]
-        self._mask_folder = found[0] if found and split != "test" else None
+        self._classes = voc_classes(self.root, class_names)
+        self.class_names = self._classes.names
+        self.names = read_voc_list(
+            self.root / "ImageSets" / "Segmentation", split, self.root / "JPEGImages"
+        )
+        self._mask_folder = None if split == "test" else mask_folder(self.root, split)
         self.masks = masks
+        self._warned = False
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -129,15 +120,16 @@ class VOC2012:
         image = self.reading.image(path := self.image_path(index))
         target = None
         if self.masks and (mask := self._existing_mask(name)) is not None:
-            target = self.reading.target(mask, len(VOC_CLASSES), path, image)
+            with self.reading.hinted(mask, path):
+                target = self._read_mask(mask, image.size)
         return Sample(image, self.load_labels(index), target, name)
 
     def image_path(self, index: int) -> Path:
         """Return the file of one image."""
-        return self.root / "JPEGImages" / f"{self.names[index]}.jpg"
+        return find_voc_image(self.root / "JPEGImages", self.names[index])
 
     def load_labels(self, index: int) -> Tensor:
-        """Return the image-level labels of one sample, ``(20,)``, without decoding its image.
+        """Return the image-level labels of one sample, ``(C,)``, without decoding its image.
 
         Raises:
             IndexError: there is no such sample.
@@ -147,18 +139,19 @@ class VOC2012:
         name = self.names[index]
         annotations = self.root / "Annotations" / f"{name}.xml"
         if annotations.is_file():
-            return _multi_hot(_read_annotations(annotations))
+            return self._multi_hot(self._read_annotations(annotations, name))
         mask = self._mask_path(name)
         if mask is not None and mask.is_file():
-            target = read_label_map(mask, len(VOC_CLASSES), max_pixels=self.reading.max_pixels)
+            target = self._read_mask(mask)
             present = set(np.unique(target.numpy()).tolist()) - {BACKGROUND, IGNORE}
-            return _multi_hot([label - 1 for label in present])
+            return self._multi_hot([label - 1 for label in present])
         if self.split == "test":
-            return torch.full((len(VOC_CLASSES),), torch.nan)
+            return torch.full((len(self.class_names),), torch.nan)
         raise MissingDataError(
             f"{name}: no image-level labels; expected {annotations}, or a mask in "
-            f"{mask.parent if mask else self.root / _OFFICIAL}: unpack the Annotations folder of "
-            "the official archive"
+            f"{mask.parent if mask else self.root / OFFICIAL}: unpack the Annotations folder of "
+            f"the official archive, or name a folder of masks so; {self.root} holds "
+            f"{_held(self.root)}"
         )
 
     def __repr__(self) -> str:
@@ -174,7 +167,7 @@ class VOC2012:
         path = self._mask_path(name)
         if path is None:
             return None
-        if self.split == "train_aug" and path.parent.name == _OFFICIAL and not path.is_file():
+        if self.split == "train_aug" and path.parent.name == OFFICIAL and not path.is_file():
             return None
         if not path.is_file():
             raise MissingDataError(
@@ -182,69 +175,55 @@ class VOC2012:
             )
         return path
 
+    def _read_mask(self, path: Path, size: tuple[int, int] | None = None) -> Tensor:
+        """Read a mask of these classes."""
+        return read_voc_mask(path, self._classes, size, max_pixels=self.reading.max_pixels)
+
+    def _read_annotations(self, path: Path, name: str) -> list[int]:
+        """Return the class index of every object in an annotation file; parts are no objects."""
+        boxes = read_voc_xml(path)
+        if boxes.filename and not self._warned and not names_image(boxes.filename, name):
+            self._warned = True
+            warnings.warn(
+                f"{path}: its <filename> names another image, {boxes.filename!r}; its boxes are "
+                f"taken for {name!r}: move it away if they are not",
+                stacklevel=4,
+            )
+        for found in boxes.classes:
+            if found not in self.class_names:
+                raise DataError(self._unknown(path, found))
+        return [self.class_names.index(found) for found in boxes.classes]
+
+    def _unknown(self, path: Path, name: str) -> str:
+        """Say that a class is none of this folder, and how to say that it is."""
+        near = difflib.get_close_matches(name, self.class_names, n=1)
+        message = (
+            f"{path}: object name: expected one of {', '.join(map(repr, self.class_names))}, got "
+            f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+        )
+        if self._classes.source is not None:
+            return f"{message}; {self._classes.source} lists the classes"
+        return f"{message}; list other classes in {self.root / CLASS_LISTS[0]}, background first"
+
+    def _multi_hot(self, classes: Sequence[int]) -> Tensor:
+        """Return labels ``(C,)`` that are 1 at the given classes."""
+        labels = torch.zeros(len(self.class_names))
+        labels[list(classes)] = 1.0
+        return labels
+
+
+def _held(folder: Path) -> str:
+    """Return what a folder holds, for messages."""
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+
 
 def find_voc_root(root: Path) -> Path:
     """Return the folder that holds ``JPEGImages``."""
     for candidate in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
         if (candidate / "JPEGImages").is_dir():
             return candidate
-    if root.is_dir():
-        inside = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
-        found = f"{root}, which holds {inside}"
-    else:
-        found = f"{root}, which is no folder"
+    found = f"which holds {_held(root)}" if root.is_dir() else "which is no folder"
     raise MissingDataError(
         "root: expected a folder that holds JPEGImages, VOC2012/JPEGImages or "
-        f"VOCdevkit/VOC2012/JPEGImages, got {found}"
+        f"VOCdevkit/VOC2012/JPEGImages, got {root}, {found}"
     )
-
-
-def read_voc_list(folder: Path, split: str) -> tuple[str, ...]:
-    """Read the image names of a split; lines may also be paths of an image and its mask."""
-    path = folder / f"{split}.txt"
-    if not path.is_file():
-        available = ", ".join(sorted(p.stem for p in folder.glob("*.txt"))) or "none"
-        message = f"split: expected a list in {folder} (available: {available}), got {split!r}"
-        if split == "train_aug":
-            message += (
-                "; train_aug.txt is not part of the official archive: it lists the images of "
-                "train.txt and of the Semantic Boundaries Dataset less those of val.txt, 10,582 "
-                f"names, one a line, and their masks belong in {_AUGMENTED}; "
-                "fsr prepare voc makes both"
-            )
-        raise MissingDataError(message)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected one image name a line, got no text ({error})") from error
-    words = [line.split()[0] for line in text.splitlines() if line.strip()]
-    if not words:
-        raise DataError(f"{path}: expected one image name a line, got an empty list")
-    names = tuple(PurePosixPath(word).name.removesuffix(".jpg") for word in words)
-    twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice:
-        raise DataError(
-            f"{path}: expected each image once, {twice[0]} is listed again and would count twice"
-        )
-    return names
-
-
-def _read_annotations(path: Path) -> list[int]:
-    """Return the class index of every object in an annotation file; parts are no objects."""
-    try:
-        tree = ElementTree.parse(path)
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as XML ({error})") from error
-    found = []
-    for item in tree.getroot().findall("object"):
-        name = (item.findtext("name") or "").strip()
-        check_choice(f"{path}: object name", name, VOC_CLASSES)
-        found.append(VOC_CLASSES.index(name))
-    return found
-
-
-def _multi_hot(classes: Sequence[int]) -> Tensor:
-    """Return labels ``(20,)`` that are 1 at the given classes."""
-    labels = torch.zeros(len(VOC_CLASSES))
-    labels[list(classes)] = 1.0
-    return labels

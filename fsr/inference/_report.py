@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fsr.inference._evaluation_result import EvaluationResult
@@ -69,18 +69,15 @@ def result_table(result: EvaluationResult, class_names: Sequence[str]) -> str:
     ):
         cells = (_cell(getattr(scores, field)) for scores in shown.values())
         lines.append(f"{title:{width}}" + "".join(cells))
-    lines.append(f"label F1 {100 * result.label_f1:.1f}, {result.images} images")
-    if result.pseudo_label is not None:
+    lines.append(f"label F1 {_percent(result.label_f1)}, {result.images} images")
+    if result.pseudo_label is not None and not math.isnan(result.pseudo_label_decided):
         lines.append(f"pseudo labels decide {result.pseudo_label_decided:.1%} of the pixels")
     if len(result.cam_sweep) > 1:
-        for layer, title in enumerate(("CAM", "auxiliary CAM")):
-            best = max(result.cam_sweep, key=lambda t: result.cam_sweep[t][layer])
-            score = result.cam_sweep[best][layer]
-            lines.append(f"best {title} threshold {best:g}: mIoU {100 * score:.1f}")
+        lines += _best_thresholds(result.cam_sweep)
     for name, bands in result.trimap.items():
         widths = sorted(bands)
         chosen = [w for w in widths if w in (1, 3, 5, 10, 20)] or widths
-        listed = ", ".join(f"{w} px {100 * bands[w]:.1f}" for w in chosen)
+        listed = ", ".join(f"{w} px {_percent(bands[w])}" for w in chosen)
         lines.append(f"{COLUMNS[name]} near boundaries: {listed}")
     if result.without_target:
         lines.append(f"{result.without_target} images have no mask and count for the labels only")
@@ -112,4 +109,20 @@ def _number(value: float) -> float | None:
 
 
 def _cell(value: float) -> str:
-    return f"{'-':>11}" if math.isnan(value) else f"{100 * value:>11.1f}"
+    return f"{_percent(value):>11}"
+
+
+def _percent(value: float) -> str:
+    """Spell a share in per cent; a dash stands for what is not defined."""
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _best_thresholds(sweep: Mapping[float, tuple[float, float]]) -> list[str]:
+    """Say at which threshold each map scores best; nothing where there is no score."""
+    lines = []
+    for layer, title in enumerate(("CAM", "auxiliary CAM")):
+        scores = {t: both[layer] for t, both in sweep.items() if not math.isnan(both[layer])}
+        if scores:
+            best = max(scores, key=scores.__getitem__)
+            lines.append(f"best {title} threshold {best:g}: mIoU {_percent(scores[best])}")
+    return lines

@@ -13,7 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from fsr._core.labels import IGNORE
-from fsr.data import CropDraw, RandomRescaleCrop, Sample, TwoViews, read_label_map
+from fsr.data import (
+    CropDraw,
+    RandomRescaleCrop,
+    Sample,
+    TwoViews,
+    check_class_list,
+    read_label_map,
+)
 from fsr.errors import DataError
 from fsr.inference import MASKS, flat_name
 from fsr.presets import Views
@@ -70,7 +77,8 @@ class Drawn:
             dataset: what is trained on; nothing is checked if it does not tell its names.
 
         Raises:
-            DataError: with the first image that lacks one, and how many do.
+            DataError: with the first image that lacks one, and how many do; or the list that lies
+                with the label maps names other classes.
         """
         names: Sequence[str] | None = getattr(dataset, "names", None)
         folders = [each for each in (self.pseudo, self.weights) if each is not None]
@@ -85,6 +93,8 @@ class Drawn:
                     missing.append(str(error))
             if missing:
                 raise DataError(f"{missing[0]}; {len(missing)} of {len(names)} images lack one")
+        if self.pseudo is not None:
+            check_class_list(self.pseudo, dataset.class_names)
 
     def _maps(self, sample: Sample, draw: CropDraw) -> dict[str, Tensor]:
         """Return the label map of a sample, cut as its image is, and its weights."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fsr._core.text import read_json
 from fsr.train._files import BOUNDS
 from fsr.train._options import Config
 
@@ -38,7 +38,7 @@ def upper_bound(config: Config) -> dict[str, Any] | None:
     path = path if path.exists() else Path(config.run.upper_bound)
     if not path.is_file():  # a pipe is never opened
         return None
-    bound: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    bound: dict[str, Any] = read_json(path)
     options = asdict(config)
     for name, expected in bound["for"].items():
         value: Any = options
@@ -94,7 +94,8 @@ def results_table(rows: list[dict[str, Any]], bound: dict[str, Any] | None) -> s
     else:
         lines.append(f"({BOUND}: {bound['source']})")
         share = next(r for r in rows if r["name"] == "this run, student")["prediction_miou"]
-        lines.append(f"prediction: {share / bound['prediction_miou']:.0%} of that bound")
+        if known(share):
+            lines.append(f"prediction: {share / bound['prediction_miou']:.0%} of that bound")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,7 +37,12 @@ def plot_threshold_sweep(
     for layer, name in enumerate(("final layer", "auxiliary layer")):
         scores = [100 * sweep[threshold][layer] for threshold in thresholds]
         (line,) = axes.plot(thresholds, scores)
-        best = max(range(len(scores)), key=scores.__getitem__)
+        # Without a mask there is no score, and no best one.
+        known = [index for index, score in enumerate(scores) if not math.isnan(score)]
+        if not known:
+            line.set_label(f"{name}: no score")
+            continue
+        best = max(known, key=scores.__getitem__)
         label = f"{name}: {scores[best]:.1f} at {thresholds[best]:g}"
         axes.plot(thresholds[best], scores[best], "o", color=line.get_color(), label=label)
     axes.set_xlabel("CAM threshold")

@@ -14,7 +14,7 @@ from torch import Tensor
 from fsr.cli import main
 from fsr.data import VOC2012
 from fsr.data._files import read_label_map
-from fsr.data._voc import VOC_CLASSES
+from fsr.data._voc_classes import VOC_CLASSES
 from fsr.inference import export_pseudo_labels
 from fsr.segmenter import SingleStageSegmenter
 from tests.cli.helpers import noise, tiny_network

@@ -124,6 +124,9 @@ def test_what_cannot_be_used_is_told_in_one_line(
         (["folders", "photos", "--val", "0"], "--val: expected a number between 0 and 1"),
         (["folders", "photos", "--form", "json"], "invalid choice: 'json'"),
         (["folders", "photos", "--seed", "-1"], "expected at least 0, got -1"),
+        (["folders", "photos", "--merge"], "--merge: only for coco-json, got folders"),
+        (["voc-xml", "boxes", "--strip-folders"], "--strip-folders: only for coco-json, got voc"),
+        (["coco-json", "a.json", "--filename"], "--filename: only for voc-xml, got coco-json"),
     ],
 )
 def test_wrong_options_end_with_status_two(
@@ -144,3 +147,40 @@ def test_large_masks_are_read_when_that_is_asked_for(
     assert main([*COMMAND, *arguments]) == 1
     assert "allow it with --max-pixels 24" in capsys.readouterr().err
     assert main([*COMMAND, *arguments, "--max-pixels", "24"]) == 0
+
+
+def test_what_was_done_is_noted(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, table = photos / "instances.json", photos / "l.csv"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = "C:\\data\\0.jpg"
+    content["categories"].append({"id": 9, "name": "dog"})
+    content["categories"].append({"id": 0, "name": "background"})
+    path.write_text(json.dumps(content))
+    arguments = [*COMMAND, "coco-json", str(path), "--output", str(table)]
+    assert main(arguments) == 1
+    assert "image 0: 'file_name': expected a path inside" in capsys.readouterr().err
+    assert main([*arguments, "--strip-folders"]) == 1
+    assert "categories 8 and 9 are both named 'dog'; --merge" in capsys.readouterr().err
+    assert main([*arguments, "--strip-folders", "--merge"]) == 0
+    assert table.read_text().splitlines()[:2] == ["image,cat,dog", "0.jpg,1,0"]
+    assert capsys.readouterr().err.splitlines() == [
+        "fsr prepare folder: note: categories 8 and 9 are both named 'dog' and were taken for one "
+        "class",
+        "fsr prepare folder: note: left out 'background', which no annotation has and which stands "
+        "for no class; --classes names the classes to keep",
+    ]
+
+
+def test_the_image_that_xml_names_may_be_taken(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, table = photos / "boxes" / "cat" / "0.xml", photos / "l.csv"
+    path.write_text(path.read_text().replace("<object>", "<filename>x.jpg</filename><object>"))
+    arguments = [*COMMAND, "voc-xml", str(photos / "boxes"), "--output", str(table)]
+    assert main(arguments) == 0
+    note = capsys.readouterr().err
+    assert note.startswith("fsr prepare folder: note: in 1 of 10 files <filename> is another image")
+    assert note.endswith("the XML's name was taken, --filename takes <filename>\n")
+    assert "cat/0,1,0" in table.read_text()
+    assert main([*arguments, "--overwrite", "--filename"]) == 1
+    assert "1.xml: expected the name of its image in <filename>" in capsys.readouterr().err

@@ -221,6 +221,26 @@ def test_images_behind_links_may_be_named(photos: Path) -> None:
     assert read(photos).names == ("link/d",)
 
 
+def test_slashes_of_windows_are_turned_unless_a_file_has_them(photos: Path) -> None:
+    write_table(photos, "image,labels\nzoo\\c.jpg,cat\nzoo\\d,dog\n")
+    write_image(photos / "photos" / "zoo" / "c.jpg")
+    write_image(photos / "photos" / "zoo" / "d.jpg")
+    assert read(photos).names == ("zoo/c", "zoo/d")
+    write_image(photos / "photos" / "zoo\\d.png")
+    assert read(photos).names == ("zoo/c", "zoo\\d")
+
+
+def test_masks_of_other_classes_are_refused_by_the_list_that_lies_with_them(photos: Path) -> None:
+    (photos / "classes.txt").write_text("background\ncat\ndog\n")
+    assert read(photos, masks=photos / "masks").class_names == ("cat", "dog")
+    (photos / "classes.txt").write_text("background\ndog\ncat\n")
+    with pytest.raises(
+        DataError, match=r"classes.txt: the masks in .*masks are of dog, cat, expec"
+    ):
+        read(photos, masks=photos / "masks")
+    assert read(photos).class_names == ("cat", "dog")
+
+
 def test_it_is_a_sequence_for_loops_and_loaders(photos: Path) -> None:
     dataset = read(photos)
     assert len(dataset) == 3
@@ -271,6 +291,7 @@ def test_labels_load_without_the_image(photos: Path) -> None:
         ('image,labels\n"a,cat\n', r"labels\.csv: cannot be read as CSV in UTF-8"),
         ("image,labels\n../a,cat\n", r"line 2: expected a path relative to .*, got '\.\./a'"),
         ("image,labels\n/etc/a.jpg,cat\n", r"line 2: expected a path relative to .* inside it"),
+        ("image,labels\n..\\a.jpg,cat\n", r"line 2: expected a path relative to .* inside it"),
     ],
 )
 def test_faults_of_the_table_are_named_with_their_line(
@@ -287,7 +308,7 @@ def test_faults_of_the_table_are_named_with_their_line(
     ("text", "message"),
     [
         ("image,labels\na.jpeg,cat\n", r"line 2: no image 'a\.jpeg' in .*; did you mean 'a\.jpg'"),
-        ("image,labels\nzoo\\c.webp,cat\n", r"no image .* did you mean 'zoo/c\.webp'\?"),
+        ("image,labels\nzoo\\c.web,cat\n", r"no image .* did you mean 'zoo/c\.webp'\?"),
         (
             "image,labels\na,cat\nx1,\nx2,\n",
             r"line 3: no image 'x1' in .* \(2 such lines\); put it",

@@ -190,6 +190,7 @@ def test_boxes_name_the_classes_and_parts_do_not(tmp_path: Path) -> None:
     table = labels_from_voc(tmp_path)
     assert table.class_names == ("dog", "person")
     assert by_image(table) == {"2007_000.1": ("dog", "person"), "in/b": ()}
+    assert table.notes
     kept = labels_from_voc(tmp_path, ["person", "cat"])
     assert kept.class_names == ("person", "cat")
     assert by_image(kept) == {"2007_000.1": ("person",), "in/b": ()}
@@ -204,13 +205,82 @@ def test_boxes_name_the_classes_and_parts_do_not(tmp_path: Path) -> None:
         ("<a><object></object></a>", r"a\.xml: expected a name in every object, got none"),
         ("<a><object><name> </name></object></a>", r"a\.xml: expected a name in every object"),
         ("<a><object><name>background</name></object></a>", r"'background' is no class"),
-        ("<a/>", r"expected objects in some of 1 images, found none"),
+        ("<annotation/>", r"expected objects in some of 1 images, found none"),
+        ("<annotations><image/></annotations>", r"a\.xml: expected VOC's XML, .* <annotations>$"),
+        (
+            '<!DOCTYPE a [<!ENTITY x "y">]><annotation><filename>&x;</filename></annotation>',
+            r"a\.xml: declares the entity 'x', which VOC's XML has no need of; take it out",
+        ),
+        (
+            '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hosts">]><annotation>&x;</annotation>',
+            r"a\.xml: declares the entity 'x'",
+        ),
+        (
+            '<!DOCTYPE a [<!ENTITY % x SYSTEM "http://127.0.0.1:9/"> %x;]><annotation/>',
+            r"a\.xml: declares the entity 'x'",
+        ),
+        ("<annotation>&nobody;</annotation>", r"a\.xml: cannot be read as XML \(undefined entity"),
     ],
 )
 def test_broken_boxes_are_named(tmp_path: Path, text: str, message: str) -> None:
     write_text(tmp_path / "a.xml", text)
     with pytest.raises(DataError, match=message):
         labels_from_voc(tmp_path)
+
+
+def boxes(path: Path, filename: str | None, name: str) -> None:
+    said = "" if filename is None else f"<filename>{filename}</filename>"
+    write_text(path, f"<annotation>{said}<object><name>{name}</name></object></annotation>")
+
+
+def test_xml_that_names_another_image_is_told_and_may_be_followed(tmp_path: Path) -> None:
+    boxes(tmp_path / "img0001.xml", "renamed.jpg", "cat")
+    boxes(tmp_path / "b.xml", "C:\\photos\\b.JPG", "dog")
+    boxes(tmp_path / "in" / "c.d.xml", "c.d", "dog")
+    table = labels_from_voc(tmp_path)
+    assert by_image(table) == {"b": ("dog",), "img0001": ("cat",), "in/c.d": ("dog",)}
+    assert len(table.notes) == 1
+    assert "in 1 of 3 files <filename> is another image" in table.notes[0]
+    assert "img0001.xml: renamed.jpg" in table.notes[0]
+    assert "--filename takes <filename>" in table.notes[0]
+    boxes(tmp_path / "b.xml", "photos\\b.jpg", "dog")
+    followed = labels_from_voc(tmp_path, filename=True)
+    assert by_image(followed) == {
+        "photos/b.jpg": ("dog",),
+        "renamed.jpg": ("cat",),
+        "in/c.d": ("dog",),
+    }
+
+
+def test_clean_boxes_leave_no_note(tmp_path: Path) -> None:
+    boxes(tmp_path / "2007_000.1.xml", "2007_000.1.jpg", "cat")
+    boxes(tmp_path / "b.xml", None, "cat")
+    assert labels_from_voc(tmp_path).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("filename", "message"),
+    [
+        (None, r"a\.xml: expected the name of its image in <filename>, got none"),
+        ("../x.jpg", r"a\.xml: <filename>: expected a path inside the folder of the images"),
+        ("C:\\photos\\x.jpg", r"a\.xml: <filename>: expected a path inside"),
+        ("b.jpg", r"b\.xml: its <filename> is 'b\.jpg', as in .*a\.xml"),
+    ],
+)
+def test_a_filename_that_cannot_be_followed_is_named(
+    tmp_path: Path, filename: str | None, message: str
+) -> None:
+    boxes(tmp_path / "a.xml", filename, "cat")
+    boxes(tmp_path / "b.xml", "b.jpg", "cat")
+    with pytest.raises(DataError, match=message):
+        labels_from_voc(tmp_path, filename=True)
+
+
+def test_xml_with_a_mark_or_a_namespace_is_read(tmp_path: Path) -> None:
+    text = "<annotation xmlns='x'><object><name>cat</name></object></annotation>"
+    (tmp_path / "a.xml").write_text(text, encoding="utf-8-sig")
+    (tmp_path / "b.xml").write_text(text, encoding="utf-16")
+    assert by_image(labels_from_voc(tmp_path)) == {"a": ("cat",), "b": ("cat",)}
 
 
 def test_no_boxes_or_none_to_keep_are_refused(tmp_path: Path) -> None:
@@ -256,19 +326,42 @@ def test_categories_are_in_the_order_of_their_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"a\.json: expected COCO's JSON .*JSONDecodeError"),
-        ("[]", r"a\.json: expected COCO's JSON .*TypeError"),
-        ('{"images": []}', r"a\.json: expected COCO's JSON .*KeyError: 'categories'"),
-        (coco(images=[{"id": 9}]), r"a\.json: expected COCO's JSON .*'file_name'"),
-        (coco(images=[{"id": [], "file_name": "x"}]), r"expected COCO's JSON .*TypeError"),
-        (coco(images=[{"id": n, "file_name": "x"} for n in (4, 9)]), r"two images have one id or"),
+        ("{", r"a\.json: cannot be read as JSON \(Expecting"),
+        (
+            '{"images": ' + "[" * 100_000,
+            r"a\.json: cannot be read as JSON \(it is nested too deepl",
+        ),
+        (
+            '{"images": ' + "9" * 5000 + "}",
+            r"a\.json: (cannot be read as JSON|expected COCO's anno)",
+        ),
+        ("[]", r"a\.json: expected COCO's annotations of instances, an object with .*got a list"),
+        ('{"images": []}', r"a\.json: expected .* a list 'annotations', got nothing there"),
+        (coco(images=[{"id": 9}]), r"a\.json: image 9: expected text in 'file_name', got nothing"),
+        (coco(images=[{"id": [], "file_name": "x"}]), r"images\[0\]: expected an integer in 'id'"),
+        (coco(images=["a.jpg"]), r"images\[0\]: expected an object, got 'a\.jpg'"),
+        (
+            coco(images=[{"id": n, "file_name": "x"} for n in (4, 9)]),
+            r"a\.json: images 4 and 9 both have the file_name 'x'",
+        ),
+        (
+            coco(images=[{"id": n, "file_name": f} for n, f in ((4, "i\\x"), (9, "i/x"))]),
+            r"a\.json: images 4 and 9 both have the file_name 'i/x'",
+        ),
         (
             coco(images=[{"id": 4, "file_name": n} for n in "ab"]),
-            r"two images have one id or one f",
+            r"images\[0\] and images\[1\] both have the id 4",
         ),
-        (coco(images=[{"id": 4, "file_name": "a"}]), r"belongs to image 9, which is not there"),
-        (coco(categories=[{"id": 3, "name": "cat"}]), r"belongs to category 90, which is not th"),
-        (coco(categories=[{"id": n, "name": "cat"} for n in (3, 90)]), r"'cat' twice"),
+        (coco(images=[{"id": 4, "file_name": "a"}]), r"annotations\[0\]: unknown image 9"),
+        (coco(categories=[{"id": 3, "name": "cat"}]), r"unknown category 90; the file has 3$"),
+        (
+            coco(categories=[{"id": n, "name": "cat"} for n in (3, 90)]),
+            r"categories 3 and 90 are both named 'cat'; --merge \(merge=True\) takes them for one",
+        ),
+        (
+            coco(categories=[{"id": 3, "name": "_background_"}, {"id": 90, "name": "zebra"}]),
+            r"'_background_' is no class: .*; name the classes to keep without it: --classes NAME",
+        ),
         (coco(annotations=[]), r"expected objects in some of 3 images, found none"),
     ],
 )
@@ -284,8 +377,71 @@ def test_broken_annotations_are_named(
 def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"none\.json: no such file"):
         labels_from_coco(tmp_path / "none.json")
-    with pytest.raises(DataError, match=r"expected COCO's JSON .*IsADirectoryError"):
+    with pytest.raises(DataError, match=r"expected a file, this is none"):
         labels_from_coco(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.jpg", "/photos/a.jpg", "C:\\photos\\a.jpg", "\\\\server\\photos\\a.jpg"]
+)
+def test_paths_that_leave_the_folder_are_refused_or_cut(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.json"
+    content = coco()
+    content["images"][1]["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"a\.json: image 4: 'file_name': .* --strip-folders \(str"):
+        labels_from_coco(path)
+    table = labels_from_coco(path, strip_folders=True)
+    assert by_image(table) == {"a.jpg": ("cat",), "b.jpg": ("cat", "zebra"), "c.jpg": ()}
+
+
+def test_slashes_of_windows_in_coco_are_turned(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    content = coco()
+    content["images"][1]["file_name"] = "sub\\a.jpg"
+    path.write_text("\ufeff" + json.dumps(content), encoding="utf-8")
+    assert [row.image for row in labels_from_coco(path).rows] == ["sub/a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_categories_of_one_name_are_one_class_if_asked(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    categories = [{"id": 90, "name": "cat"}, {"id": 3, "name": "cat"}, {"id": 5, "name": "owl"}]
+    path.write_text(json.dumps(coco(categories=categories)))
+    table = labels_from_coco(path, merge=True)
+    assert table.class_names == ("cat", "owl")
+    assert by_image(table) == {"sub/a.jpg": ("cat",), "b.jpg": ("cat",), "c.jpg": ()}
+    note = "categories 3 and 90 are both named 'cat' and were taken for one class"
+    assert table.notes == (note,)
+    assert labels_from_coco(path, ["cat"]).notes == (note,)
+
+
+@pytest.mark.parametrize(
+    "unused",
+    [
+        {"id": 0, "name": "Background", "supercategory": "none"},
+        {"id": 7, "name": "__background__"},
+        {"id": 0, "name": "animals", "supercategory": "none"},
+    ],
+)
+def test_categories_that_stand_for_no_class_are_left_out(
+    tmp_path: Path, unused: dict[str, Any]
+) -> None:
+    content = coco()
+    for category in content["categories"]:
+        category["supercategory"] = "animals"
+    content["categories"].append(unused)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    table = labels_from_coco(path)
+    assert table.class_names == ("cat", "zebra")
+    assert [unused["name"] in note for note in table.notes] == [True]
+
+
+def test_an_unused_class_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(coco(categories=[*coco()["categories"], {"id": 1, "name": "owl"}])))
+    table = labels_from_coco(path)
+    assert (table.class_names, table.notes) == (("owl", "cat", "zebra"), ())
 
 
 # -- masks ----------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_missing_and_broken_lists_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"expected a list in .*dataset .*got 'val'"):
         build_train_aug(voc, sbd)
     (lists / "val.txt").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(DataError, match=r"val\.txt: expected one image name a line, got no text"):
+    with pytest.raises(DataError, match=r"val\.txt: expected text in UTF-8; save it in that"):
         build_train_aug(voc, sbd)
 
 
@@ -191,3 +191,11 @@ def test_archives_are_fetched_where_their_content_is_not_there(
     monkeypatch.setattr("fsr.data._voc_download._MASKS", 4)
     download_archives(voc, sbd)
     assert fetched == []
+
+
+def test_a_folder_of_other_classes_is_left_alone(tmp_path: Path) -> None:
+    voc, sbd = make(tmp_path)
+    (voc / "VOC2012" / "classes.txt").write_text("background\ncat\ndog\n")
+    with pytest.raises(DataError, match=r"classes.txt: lists other classes than VOC's 20, which"):
+        build_train_aug(voc, sbd)
+    assert not (voc / "VOC2012" / "SegmentationClassAug").exists()

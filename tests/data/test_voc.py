@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from fsr.data import VOC2012, Sample, read_image
 from fsr.data._files import read_label_map
-from fsr.data._voc import VOC_CLASSES
+from fsr.data._voc_classes import VOC_CLASSES
 from fsr.errors import DataError, MissingDataError
 
 WIDTH, HEIGHT = 12, 8
@@ -356,8 +356,13 @@ def remove_all_labels(root: Path) -> None:
         (four_channel_mask, DataError, r"a.png: expected a mask of .* colours \(mode RGBA\)"),
         (mislabel_mask, DataError, r"a.png: expected labels in 0..20 or 255, got 21, 254$"),
         (scatter_mask, DataError, r"got 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, \.\.\."),
-        (misname_class, ValueError, r"a.xml: object name: .* got 'dogg' \(did you mean 'dog'\?\)"),
-        (omit_class, ValueError, r"a.xml: object name: .* got ''"),
+        (
+            misname_class,
+            DataError,
+            r"a.xml: object name: .* got 'dogg' \(did you mean 'dog'\?\); list other classes in "
+            r".*VOC2012/classes.txt, background first$",
+        ),
+        (omit_class, DataError, r"a.xml: expected a name in every object, got none$"),
         (garble_xml, DataError, r"a.xml: cannot be read as XML \("),
         (
             remove_all_labels,
@@ -379,8 +384,10 @@ def test_damage_anywhere_in_a_file_raises_no_other_error(tmp_path: Path) -> None
     noise = Image.effect_noise((64, 64), 80)
     noise.save(path)
     data = path.read_bytes()
-    for start in (10, 20, 40, 60, 200, len(data) - 30):
-        path.write_bytes(data[:start] + b"\x00" * 8 + data[start + 8 :])
+    harmed = [data[:s] + b"\0" * 8 + data[s + 8 :] for s in (10, 20, 40, 60, 200, len(data) - 30)]
+    # A head that says it is shorter than it must be.
+    for content in (*harmed, data[:11] + b"\x05" + data[12:]):
+        path.write_bytes(content)
         for read in (read_image, lambda p: read_label_map(p, 255)):
             with contextlib.suppress(DataError):
                 read(path)

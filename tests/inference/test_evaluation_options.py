@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,14 @@ def test_the_report_has_no_nan_and_names_every_class() -> None:
     nothing = result_to_dict(evaluate(build(), without, **ONE_PASS), NAMES)
     assert nothing["segmentation"]["miou"] is None
     assert nothing["without_mask"] == 3
+
+
+def test_a_table_without_masks_says_nothing_of_scores_that_there_are_none_of() -> None:
+    without = [sample._replace(target=None) for sample in samples(((32, 40),))]
+    lines = result_table(evaluate(build(), without, **EVERYTHING), NAMES).splitlines()
+    assert not [line for line in lines if re.search(r"\bnan\b", line)]
+    assert not [line for line in lines if line.startswith(("best", "pseudo labels decide"))]
+    assert [line.split()[-1] for line in lines if line.startswith("mIoU")] == ["-"]
 
 
 def test_thresholds_are_given_once() -> None:

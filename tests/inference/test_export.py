@@ -19,7 +19,7 @@ from torchvision.datasets import VOCSegmentation
 from fsr.cam import cam_to_labels
 from fsr.data import VOC2012, FolderDataset, Sample
 from fsr.data._files import read_label_map
-from fsr.data._voc import VOC_CLASSES
+from fsr.data._voc_classes import VOC_CLASSES
 from fsr.errors import DataError, SettingsError
 from fsr.inference import ExportResult, LabelSource, describe, export_pseudo_labels
 from fsr.inference._export_folder import flat_name

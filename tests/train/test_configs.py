@@ -233,6 +233,12 @@ def test_later_layers_win_and_short_keeps_the_rest(tmp_path: Path) -> None:
     assert short.seed == 5
 
 
+def test_a_byte_order_mark_before_the_options_is_read_over(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("steps: 7\n", encoding="utf-8-sig")
+    assert load_config("default", str(own)).steps == 7
+
+
 def test_preset_fields_change_through_the_options() -> None:
     config = _default("preset.mask_ratio=0.3", "preset.mask_cam.scales=[1,2]", "preset.base=paper")
     preset = build_preset(config)

@@ -89,6 +89,13 @@ def test_with_masks_the_table_is_as_it_was() -> None:
     ]
 
 
+def test_a_share_of_the_bound_is_told_where_there_is_one() -> None:
+    bound = {"prediction_miou": 0.8, "source": "a note"}
+    for student, last in ((MASKED, "prediction: 75% of that bound"), (UNMASKED, "(trained ")):
+        rows = results_rows({5: {"student": student}}, 0.1, bound)
+        assert results_table(rows, bound).splitlines()[-1].startswith(last)
+
+
 def test_a_caption_stands_above_its_row_behind_a_line() -> None:
     red, blue = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
     sheet = arrange([("one", [red]), ("two", [blue])], ["image"], ["cat"], 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,20 @@ def test_labels_that_are_not_there_are_told_before_the_first_step(
     message = r"scene_202_000006.png: no such file, .*; 3 of 9 images lack one"
     with pytest.raises(InputError, match=message):
         run(config)
+
+
+def test_labels_of_other_classes_are_told_before_the_first_step(tmp_path: Path) -> None:
+    config = load_config("default", "segmentation", overrides=[f"data.pseudo={tmp_path}", *TINY])
+    drawn = build_drawn(config, "labelled", (0.5,) * 3, (0.5,) * 3, 6)
+    dataset = Scenes(1, seed=SCENE_SEEDS.train, image_size=48)
+    write_label_map(tmp_path / f"{dataset[0].name}.png", torch.zeros(48, 48, dtype=torch.int64))
+    named = SimpleNamespace(names=(dataset[0].name,), class_names=dataset.class_names)
+    listed = tmp_path / "classes.txt"
+    listed.write_text("\n".join(["background", *dataset.class_names]))
+    drawn.check(named)
+    listed.write_text("\n".join(["background", *dataset.class_names[::-1]]))
+    with pytest.raises(DataError, match=r"classes\.txt: the masks in .* are of .*, expected "):
+        drawn.check(named)
 
 
 def test_labels_are_found_under_the_flat_names_of_an_export(tmp_path: Path) -> None:
