@@ -14,6 +14,8 @@ from torch import Tensor
 from fsr._core.checks import check_choice
 from fsr.cam import BACKGROUND, IGNORE
 from fsr.data._files import read_image, read_label_map
+from fsr.data._named_files import NamedFiles
+from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
 
@@ -92,6 +94,10 @@ class VOC2012:
         first, second = (_AUGMENTED, _OFFICIAL) if split == "train_aug" else (_OFFICIAL, _AUGMENTED)
         found = [self.root / name for name in (first, second) if (self.root / name).is_dir()]
         self._mask_folder = found[0] if found and split != "test" else None
+        # Cameras and other systems write other cases and endings.
+        self._photographs = NamedFiles(self.root / "JPEGImages", self.names)
+        self._boxes = NamedFiles(self.root / "Annotations", self.names)
+        self._drawn = NamedFiles(self._mask_folder or self.root / _OFFICIAL, self.names)
         self.masks = masks
 
     def __len__(self) -> int:
@@ -116,8 +122,12 @@ class VOC2012:
         return Sample(image, self.load_labels(index), target, name)
 
     def image_path(self, index: int) -> Path:
-        """Return the file of one image."""
-        return self.root / "JPEGImages" / f"{self.names[index]}.jpg"
+        """Return the file of one image: NAME.jpg, or one that ends otherwise if it is the only one.
+
+        Raises:
+            DataError: there is no such file, and several of that name end otherwise.
+        """
+        return self._photographs.find(self.names[index], (".jpg", *IMAGE_SUFFIXES))
 
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(20,)``, without decoding its image.
@@ -128,7 +138,7 @@ class VOC2012:
             DataError: its annotations or mask cannot be used.
         """
         name = self.names[index]
-        annotations = self.root / "Annotations" / f"{name}.xml"
+        annotations = self._boxes.find(name, (".xml",))
         if annotations.is_file():
             return _multi_hot(_read_annotations(annotations))
         mask = self._mask_path(name)
@@ -144,12 +154,19 @@ class VOC2012:
             "the official archive"
         )
 
+    def compared_mask(self, index: int) -> Path | None:
+        """Return the mask of an image whose labels come from its boxes, None if it has not both."""
+        name = self.names[index]
+        mask = self._mask_path(name)
+        boxes = self._boxes.find(name, (".xml",))
+        return mask if mask is not None and mask.is_file() and boxes.is_file() else None
+
     def __repr__(self) -> str:
         return f"VOC2012({str(self.root)!r}, split={self.split!r}, {len(self)} images)"
 
     def _mask_path(self, name: str) -> Path | None:
         """Return where the mask of an image belongs, None if the split has no masks."""
-        return self._mask_folder / f"{name}.png" if self._mask_folder else None
+        return self._drawn.find(name, (".png",)) if self._mask_folder else None
 
     def _load_target(self, name: str, size: tuple[int, int]) -> Tensor | None:
         """Read the mask of an image, None where it need not exist."""
