@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from fsr.data import (
     labels_from_masks,
     labels_from_voc,
     split_table,
+    uneven_classes,
     write_labels,
 )
 from fsr.errors import DataError
@@ -65,6 +67,11 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--seed", type=count, default=0, metavar="N", help="of the split (default: 0)"
     )
+    parser.add_argument(
+        "--allow-contradictions",
+        action="store_true",
+        help="masks: take those whose palette has a colour at 0 and black at a class",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace tables that exist")
     return parser
 
@@ -79,12 +86,12 @@ def main(argv: Sequence[str], prog: str) -> int:
         parser.error("--classes: the folders name the classes")
     if options.val is not None and not 0 < options.val < 1:
         parser.error(f"--val: expected a number between 0 and 1, got {options.val}")
-    return guarded(prog, lambda: _make(options))
+    return guarded(prog, lambda: _make(options, prog))
 
 
-def _make(options: argparse.Namespace) -> int:
+def _make(options: argparse.Namespace, prog: str) -> int:
     """Make the table, or two of them, and say what they hold."""
-    table = _build(options.source, options.path.expanduser(), options.classes)
+    table = _build(options)
     output = options.output.expanduser()
     tables = {output: table}
     if options.val is not None:
@@ -97,18 +104,28 @@ def _make(options: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_labels(path, each.rows, each.class_names, form=options.form)
         print(_describe(path, each))
+    for note in (*table.notes, *_uneven(output, tables[output])):
+        print(f"{prog}: note: {note}", file=sys.stderr)
     return DONE
 
 
-def _build(source: str, path: Path, classes: list[str] | None) -> LabelTable:
+def _build(options: argparse.Namespace) -> LabelTable:
     """Make the table from its source."""
-    if source == "folders":
+    path, classes = options.path.expanduser(), options.classes
+    if options.source == "folders":
         return labels_from_folders(path)
-    if source == "coco-json":
+    if options.source == "coco-json":
         return labels_from_coco(path, classes)
-    if source == "voc-xml":
+    if options.source == "voc-xml":
         return labels_from_voc(path, classes)
-    return labels_from_masks(path, classes or ())
+    allow = options.allow_contradictions
+    return labels_from_masks(path, classes or (), allow_contradictions=allow)
+
+
+def _uneven(path: Path, table: LabelTable) -> tuple[str, ...]:
+    """Name the classes that all or none of the images to train on have."""
+    labels = ([name in row.labels for name in table.class_names] for row in table.rows)
+    return uneven_classes(labels, table.class_names, f"images of {path}")
 
 
 def _describe(path: Path, table: LabelTable) -> str:

@@ -8,6 +8,7 @@ from fsr.data._coco_prepare import (
     missing_images,
     write_masks,
 )
+from fsr.data._contradictions import check_masks, compare_masks
 from fsr.data._files import read_image, read_label_map, write_label_map
 from fsr.data._folder import FolderDataset
 from fsr.data._label_builders import (
@@ -25,6 +26,7 @@ from fsr.data._sample import Sample
 from fsr.data._sbd import VOC_IMAGES, build_train_aug
 from fsr.data._scenes import SCENE_SEEDS, Scenes
 from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
+from fsr.data._uneven_classes import uneven_classes
 from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
 from fsr.data._voc_download import download_archives
@@ -51,7 +53,9 @@ __all__ = [
     "View",
     "ViewStream",
     "build_train_aug",
+    "check_masks",
     "coco_splits",
+    "compare_masks",
     "derive_seed",
     "download_archives",
     "download_coco",
@@ -69,6 +73,7 @@ __all__ = [
     "read_labels",
     "read_photograph",
     "split_table",
+    "uneven_classes",
     "write_label_map",
     "write_labels",
     "write_masks",

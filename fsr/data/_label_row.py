@@ -25,7 +25,9 @@ class LabelTable(NamedTuple):
     Attributes:
         class_names: names of the classes, in order.
         rows: the images, in the table's order.
+        notes: what whoever made the table should know, a line each.
     """
 
     class_names: tuple[str, ...]
     rows: tuple[LabelRow, ...]
+    notes: tuple[str, ...] = ()

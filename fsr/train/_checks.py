@@ -55,7 +55,7 @@ GIVEN: dict[str, frozenset[str]] = {
 }
 # What a run may go on with changed, as no step and no score depends on it.
 FREE = {
-    "data": ("root", "masks", "cache", "workers", "micro_batch"),
+    "data": ("root", "masks", "allow_contradictions", "cache", "workers", "micro_batch"),
     "eval": ("every", "at_start", "batch_size"),
 }
 

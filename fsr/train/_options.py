@@ -20,6 +20,9 @@ class DataConfig:
     labels: str | None = option(None, "folder: CSV with the labels of the images")
     eval_labels: str | None = option(None, "folder: CSV of the images evaluated on; null = labels")
     masks: str | None = option(None, "folder: folder of masks to score against; null = no masks")
+    allow_contradictions: bool = option(
+        False, "use masks that hold other classes than the labels of their images name"
+    )
     cache: str | None = option(None, "coco: folder for the drawn masks; null = drawn every time")
     train_size: int | None = option(None, "train on the first so many images; null = all")
     eval_size: int | None = option(None, "evaluate on the first so many images; null = all")
