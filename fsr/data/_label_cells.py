@@ -115,13 +115,19 @@ class _Judge:
         return any(len(self.between_commas.get(part, ())) > 1 for part in parts)
 
     def _mixed(self, name: str) -> bool:
-        """Tell whether the words of a name come in others too, and some hold them all."""
-        own = frozenset(name.split())
-        if len(own) < 2 or any(len(self.words.get(word, ())) < 2 for word in own):
+        """Tell whether a name's words come elsewhere too, and mixed with more of such words."""
+        own = name.split()
+        if not self._all_shared(own):
             return False
-        near = {other for word in own for other in self.words[word] if other != name}
-        sets = (frozenset(other.split()) for other in near)
-        return any(len(words) > 1 and (own <= words or words <= own) for words in sets)
+        near = {other for word in own for other in self.words[word]}
+        others = [words for words in map(str.split, near) if words != own and len(words) > 1]
+        return any(
+            (set(own) <= set(words) or set(words) <= set(own)) and self._all_shared(words)
+            for words in others
+        )
+
+    def _all_shared(self, words: Sequence[str]) -> bool:
+        return len(words) > 1 and all(len(self.words.get(word, ())) > 1 for word in words)
 
     def _refusal(self, line: int, name: str, parts: Sequence[str]) -> DataError:
         where = f"{self.path}: line {line}" if line else str(self.path)
