@@ -252,7 +252,10 @@ def test_a_mask_of_another_image_is_not_borrowed(photos: Path) -> None:
     ("there", "message"),
     [
         ("a.tif", r"a\.png: no such mask, but 'a\.tif' is there: masks end in \.png; 1 of 3"),
-        ("a_mask.png", r"no such mask, but 'a_mask\.png' is there: a mask has the path of its image"),
+        (
+            "a_mask.png",
+            r"no such mask, but 'a_mask\.png' is there: a mask has the path of its image",
+        ),
         ("other/a.png", r"no such mask, but 'other/a\.png' is there: a mask has the path"),
     ],
 )

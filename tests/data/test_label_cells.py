@@ -131,10 +131,8 @@ def test_names_that_a_cell_cannot_tell_apart_are_not_written(tmp_path: Path) -> 
     ]
 
 
-def test_a_cell_of_spaces_without_end_is_read_at_once(tmp_path: Path) -> None:
+def test_a_cell_of_spaces_without_end_is_read(tmp_path: Path) -> None:
     gap = " " * 50_000
-    for cell in (f"a{gap}b", f"['a'{gap}", f"[{gap}'a'{gap}]"):
-        try:
-            labels(tmp_path, f'"{cell}"')
-        except DataError as error:
-            assert len(str(error)) < 2 * len(cell) + 1000
+    cells = [f"a{gap}b", f"['a'{gap}", f"[{gap}'c'{gap}]"]
+    found = labels(tmp_path, *(f'"{cell}"' for cell in cells))
+    assert found == [{cells[0]}, {cells[1]}, {"c"}]

@@ -65,8 +65,10 @@ texts = st.text(
 ).filter(lambda text: text == text.strip())
 file_names = texts.filter(lambda text: not text.startswith(".") and len(text.encode()) < 200)
 class_names = texts.filter(
-    lambda text: ";" not in text
-    and likeness(text) not in ("image", "labels", "background", "label", "class", "")
+    lambda text: (
+        ";" not in text
+        and likeness(text) not in ("image", "labels", "background", "label", "class", "")
+    )
 )
 
 
@@ -209,7 +211,9 @@ def test_splits_and_kinds_of_files_are_no_classes(
         labels_from_folders(tmp_path)
 
 
-@pytest.mark.parametrize("names", [("aeroplane", "bus", "train"), ("mask", "no mask"), ("a", "val b")])
+@pytest.mark.parametrize(
+    "names", [("aeroplane", "bus", "train"), ("mask", "no mask"), ("a", "val b")]
+)
 def test_classes_named_like_splits_stay(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         write_image(tmp_path / name / "in" / "1.jpg")

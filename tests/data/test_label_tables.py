@@ -1,4 +1,4 @@
-"""Tables of labels as programs write them: index columns, encodings, separators, repeated columns."""
+"""Tables of labels as programs write them: index columns, encodings, separators, odd heads."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ def test_columns_that_number_the_rows_are_left_out(tmp_path: Path) -> None:
             text = "\n".join([f"{head},image,cat,dog", *rows[:count]])
             table = read(tmp_path, text)
             assert table.class_names == ("cat", "dog"), head
-            assert [row.labels for row in table.rows] == [("cat",), ("dog",), ("cat", "dog")][:count]
+            assert [row.labels for row in table.rows] == [("cat",), ("dog",), ("cat", "dog")][
+                :count
+            ]
 
 
 def test_numbers_of_rows_need_no_order(tmp_path: Path) -> None:
     assert read(tmp_path, ",image,cat\n17,a,1\n3,b,0\n").class_names == ("cat",)
-    assert read(tmp_path, "Unnamed: 0.1,Unnamed: 0,image,labels\n5,0,a,cat\n9,1,b,\n").class_names == (
-        "cat",
-    )
+    assert read(
+        tmp_path, "Unnamed: 0.1,Unnamed: 0,image,labels\n5,0,a,cat\n9,1,b,\n"
+    ).class_names == ("cat",)
     assert read(tmp_path, "id,image,labels\n1001,a,cat\n1002,b,\n").class_names == ("cat",)
 
 
@@ -50,7 +52,10 @@ def test_empty_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (",image,cat\nx,a,1\n", r"line 1: column 1 is an unnamed column \(''\): .* index, leave it"),
+        (
+            ",image,cat\nx,a,1\n",
+            r"line 1: column 1 is an unnamed column \(''\): .* index, leave it",
+        ),
         ("Unnamed: 0,image,cat\n1,a,1\n1,b,0\n", r"unnamed column \('Unnamed: 0'\)"),
         ("image,cat\n0,a,1\n1,b,0\n", r"line 2: expected 2 values, got 3; .* row number, an index"),
         (",cat,dog\na,1,0\n", r"column without a name holds the images, call it 'image'"),
@@ -104,7 +109,10 @@ def test_big_endian_utf_16_is_read(tmp_path: Path) -> None:
         (b"PK\x03\x04rest", r"it is a spreadsheet \(\.xlsx, \.ods\).*save it as 'CSV UTF-8'"),
         (b"\xd0\xcf\x11\xe0rest", r"it is a spreadsheet \(\.xls\).*save it as 'CSV UTF-8'"),
         (b"\x1f\x8brest", r"compressed by gzip"),
-        ("image,labels\na,cat\nb,caf\u00e9\n".encode("latin-1"), r"line 3 holds the byte 0xe9, .*ic"),
+        (
+            "image,labels\na,cat\nb,caf\u00e9\n".encode("latin-1"),
+            r"line 3 holds the byte 0xe9, .*ic",
+        ),
         ("image,labels\n".encode("utf-16-le"), r"zero bytes, as UTF-16 without a byte-order mark"),
         (codecs.BOM_UTF16_LE + b"i", r"cannot be read as CSV in UTF-8: line 1"),
     ],
@@ -153,7 +161,9 @@ def test_one_text_in_two_forms_of_unicode_is_one_class(tmp_path: Path) -> None:
 def test_names_that_look_alike_are_shown_with_their_lines(
     tmp_path: Path, one: str, other: str
 ) -> None:
-    with pytest.raises(DataError, match=r"labels\.csv: lines [23] and [23]: .* look alike") as caught:
+    with pytest.raises(
+        DataError, match=r"labels\.csv: lines [23] and [23]: .* look alike"
+    ) as caught:
         read(tmp_path, f"image,labels\na,{one}\nb,{other}\n")
     message = str(caught.value)
     for name in (one, other):
