@@ -85,8 +85,8 @@ def labels_from_voc(
         >>> folder = Path(tempfile.mkdtemp())
         >>> text = "<annotation><object><name>dog</name></object></annotation>"
         >>> _ = (folder / "0001.xml").write_text(text)
-        >>> labels_from_voc(folder)
-        LabelTable(class_names=('dog',), rows=(LabelRow(image='0001', labels=('dog',), line=0),))
+        >>> labels_from_voc(folder).rows
+        (LabelRow(image='0001', labels=('dog',), line=0),)
     """
     annotations = _existing(annotations)
     found: dict[str, list[str]] = {}

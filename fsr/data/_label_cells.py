@@ -159,7 +159,9 @@ def _holders(mark: str, names: Collection[str]) -> dict[str, list[str]]:
 def _listed(path: Path, line: int, text: str) -> tuple[str, ...] | None:
     """Names in a cell that is a list, None if it is none."""
     begin, end = text[:1], text[-1:]
-    if _BRACKETS.get(begin) != end or (begin == "(" and not re.search("[\"']", text)):
+    whole = _BRACKETS.get(begin) == end and (begin != "(" or re.search("[\"']", text))
+    # A list that was cut short is no name either.
+    if not whole and not re.match(r"[\[{]\s*[\"']", text):
         return None
     try:
         found: Any = json.loads(text)

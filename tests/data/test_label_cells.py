@@ -1,4 +1,4 @@
-"""Cells of a table that hold several labels, however they are separated, and names that stay one."""
+"""Cells of a table that hold several labels, however separated, and names that stay one."""
 
 from __future__ import annotations
 
@@ -105,6 +105,7 @@ def test_given_names_settle_what_is_one(tmp_path: Path) -> None:
         '"[1, 2]"',
         '"[[""cat""], [""dog""]]"',
         '"{""choices"": ""cat""}"',
+        "\"['cat', 'dog'\"",
     ],
 )
 def test_other_lists_are_refused_with_what_is_right(tmp_path: Path, cell: str) -> None:
@@ -133,6 +134,8 @@ def test_names_that_a_cell_cannot_tell_apart_are_not_written(tmp_path: Path) -> 
 
 def test_a_cell_of_spaces_without_end_is_read(tmp_path: Path) -> None:
     gap = " " * 50_000
-    cells = [f"a{gap}b", f"['a'{gap}", f"[{gap}'c'{gap}]"]
+    cells = [f"a{gap}b", f"[{gap}'c'{gap}]"]
     found = labels(tmp_path, *(f'"{cell}"' for cell in cells))
-    assert found == [{cells[0]}, {cells[1]}, {"c"}]
+    assert found == [{cells[0]}, {"c"}]
+    with pytest.raises(DataError, match=r"line 2: expected names separated by ';'"):
+        labels(tmp_path, f"\"['a'{gap}'b']\"")
