@@ -19,6 +19,7 @@ from fsr.cli._progress import Progress
 from fsr.cli._results import write_results
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
 from fsr.cli._types import fraction, positive_float, positive_int
+from fsr.data import check_masks
 from fsr.inference import (
     EvaluationResult,
     PseudoLabelOptions,
@@ -62,6 +63,11 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument(
         "--skip-broken", action="store_true", help="go on without broken samples, and list them"
+    )
+    parser.add_argument(
+        "--allow-contradictions",
+        action="store_true",
+        help="score masks that hold other classes than the labels of their images name",
     )
     return parser
 
@@ -135,6 +141,7 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     dataset = build_dataset(options, masks=True, class_names=network.class_names)
     check_classes(network, dataset, options.checkpoint)
     join_processes(stack)
+    _check_masks(options, dataset)
     crf = build_crf(options, stack)
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
@@ -147,6 +154,20 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
         if options.output is not None:
             write_results(options, dataset, result, crf)
     return BAD_INPUT if result.skipped else DONE
+
+
+def _check_masks(options: argparse.Namespace, dataset: Any) -> None:
+    """Compare masks with labels before hours of work; the main process says what is odd."""
+    main = is_main_process()
+    lines = check_masks(
+        dataset,
+        allow=options.allow_contradictions,
+        option="--allow-contradictions",
+        size=options.max_images,
+        show=(lambda table: print(table, file=sys.stderr)) if main else None,
+    )
+    for line in lines if main else ():
+        print(f"WARNING: {line}", file=sys.stderr)
 
 
 def _score(

@@ -20,6 +20,7 @@ from fsr.data import (
     labels_from_masks,
     labels_from_voc,
     split_table,
+    uneven_classes,
     write_labels,
 )
 from fsr.errors import DataError
@@ -85,6 +86,11 @@ def build_parser(prog: str) -> Parser:
         action="store_true",
         help="coco-json: take the last part of each file_name (default: all of its path)",
     )
+    parser.add_argument(
+        "--allow-contradictions",
+        action="store_true",
+        help="masks: take those whose palette has a colour at 0 and black at a class",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace tables that exist")
     return parser
 
@@ -120,7 +126,7 @@ def _make(options: argparse.Namespace, prog: str) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_labels(path, each.rows, each.class_names, form=options.form)
         print(_describe(path, each))
-    for note in table.notes:
+    for note in (*table.notes, *_uneven(output, tables[output])):
         print(f"{prog}: note: {note}", file=sys.stderr)
     return DONE
 
@@ -136,7 +142,18 @@ def _build(options: argparse.Namespace) -> LabelTable:
         )
     if options.source == "voc-xml":
         return labels_from_voc(path, classes, filename=options.filename)
-    return labels_from_masks(path, classes or (), max_pixels=options.max_pixels)
+    return labels_from_masks(
+        path,
+        classes or (),
+        allow_contradictions=options.allow_contradictions,
+        max_pixels=options.max_pixels,
+    )
+
+
+def _uneven(path: Path, table: LabelTable) -> tuple[str, ...]:
+    """Name the classes that all or none of the images to train on have."""
+    labels = ([name in row.labels for name in table.class_names] for row in table.rows)
+    return uneven_classes(labels, table.class_names, f"images of {path}")
 
 
 def _describe(path: Path, table: LabelTable) -> str:

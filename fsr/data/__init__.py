@@ -9,6 +9,7 @@ from fsr.data._coco_prepare import (
     missing_images,
     write_masks,
 )
+from fsr.data._contradictions import check_masks, compare_masks
 from fsr.data._files import read_label_map, write_label_map
 from fsr.data._folder import FolderDataset
 from fsr.data._label_builders import labels_from_folders, labels_from_masks
@@ -28,6 +29,7 @@ from fsr.data._sample import Sample
 from fsr.data._sbd import VOC_IMAGES, build_train_aug
 from fsr.data._scenes import SCENE_SEEDS, Scenes
 from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
+from fsr.data._uneven_classes import uneven_classes
 from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
 from fsr.data._voc_classes import check_class_list
@@ -58,7 +60,9 @@ __all__ = [
     "ViewStream",
     "build_train_aug",
     "check_class_list",
+    "check_masks",
     "coco_splits",
+    "compare_masks",
     "derive_seed",
     "download_archives",
     "download_coco",
@@ -77,6 +81,7 @@ __all__ = [
     "read_photograph",
     "shows_its_pixels",
     "split_table",
+    "uneven_classes",
     "write_label_map",
     "write_labels",
     "write_masks",

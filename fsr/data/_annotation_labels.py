@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from fsr.data._background import is_background
-from fsr.data._class_names import check_class_names
+from fsr.data._class_names import check_alike, check_class_names
 from fsr.data._coco_json import CocoJson, read_coco_json
 from fsr.data._folders import existing_folder, files_below
 from fsr.data._label_table import LabelRow, LabelTable
@@ -187,6 +187,7 @@ def _table(
             f"{source}: {background!r} is no class: it is what no class covers; name the classes "
             "to keep without it: --classes NAME ... (class_names=)"
         )
+    check_alike(source, [*sorted(used), *(class_names or ())])
     kept = check_class_names(source, names)
     if not used.intersection(kept):
         raise DataError(

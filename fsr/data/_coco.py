@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fsr.data._coco_annotations import read_coco_annotations
 from fsr.data._coco_cache import MaskCache
+from fsr.data._named_files import NamedFiles, without_ending
+from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.errors import DataError, MissingDataError
@@ -98,6 +100,8 @@ class COCO2014:
         self.unused_categories = self._annotations.unused
         self.names = tuple(PurePosixPath(file).stem for file in self._annotations.files)
         self.without_annotations = self._annotations.without_annotations
+        listed = [without_ending(file) for file in self._annotations.files]
+        self._photographs = NamedFiles(self.images, listed)
         self.cache: MaskCache | None = None
         if cache is not None and masks:
             folder = Path(cache).expanduser() / f"{split}2014"
@@ -134,8 +138,14 @@ class COCO2014:
         return Sample(image, self.load_labels(index), self.load_target(index), name)
 
     def image_path(self, index: int) -> Path:
-        """Return the file of one image."""
-        return self.images / self._annotations.files[index]
+        """Return the file of one image, in another case or ending if it is the only such one.
+
+        Raises:
+            DataError: there is no such file, and several in another case or ending.
+        """
+        file = self._annotations.files[index]
+        stem = without_ending(file)
+        return self._photographs.find(stem, (file[len(stem) :], *IMAGE_SUFFIXES))
 
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without decoding its image."""

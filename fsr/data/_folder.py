@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-import unicodedata
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from fsr.data._label_table import LabelRow, read_labels
-from fsr.data._photographs import IMAGE_SUFFIXES
+from fsr.data._folder_files import (
+    check_unique,
+    existing_folder,
+    find_images,
+    find_masks,
+    is_image,
+    list_files,
+    stem,
+)
+from fsr.data._label_table import read_labels
 from fsr.data._reading import Reading, ReadingChanges
-from fsr.data._relative import turned
 from fsr.data._sample import Sample
 from fsr.data._voc_classes import check_class_list
-from fsr.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -29,16 +32,18 @@ class FolderDataset:
 
     The table has a column ``image``, a path relative to ``images`` with or without its extension,
     and either a column ``labels`` with names separated by semicolons (``cat;dog``, empty for an
-    image without a class) or one column of 0 and 1 per class. See
-    :mod:`fsr.data._label_builders` for ways to make one.
+    image without a class) or one column of 0 and 1 per class. Columns may be separated by
+    semicolons or tabs too, and those that number the rows are left out. Where a cell or a name may
+    mean two things, the table is refused.
 
-    Images that the table does not list are left out and counted. Names are the paths of the images
-    without extension, folders included (``cats/0001``), so that they stay unique.
+    Images and masks are found in another case too, where one file alone can be meant. Images that
+    the table does not list are left out and counted. Names are the paths of the images without
+    extension, folders included (``cats/0001``), so that they stay unique.
 
     Args:
         images: folder that the table's paths are relative to; images may be of any format that
             Pillow reads, in folders inside it too.
-        labels_csv: the table, UTF-8.
+        labels_csv: the table, see :func:`read_labels`.
         masks: folder with a mask for every image of the table, the same path with the extension
             ``.png``: palette or greyscale, 0 = background, c + 1 = class c, 255 = ignore. None
             without.
@@ -79,20 +84,20 @@ class FolderDataset:
         **reading: Unpack[ReadingChanges],
     ) -> None:
         self.reading = Reading(**reading)
-        self.images = _folder("images", images)
-        self.masks = None if masks is None else _folder("masks", masks)
+        self.images = existing_folder("images", images)
+        self.masks = None if masks is None else existing_folder("masks", masks)
         self.labels_csv = Path(labels_csv).expanduser()
         table = read_labels(self.labels_csv, class_names=class_names)
         self.class_names = table.class_names
         self._index = {name: number for number, name in enumerate(table.class_names)}
         self._rows = table.rows
-        present = _list_files(self.images)
-        self._paths = _find_images(self.images, self.labels_csv, table.rows, present)
-        self.names = tuple(_stem(path) for path in self._paths)
-        _check_unique(self.names, self._paths, table.rows, self.labels_csv)
-        self.unlisted = len(set(filter(_is_image, present)) - set(self._paths))
+        present = list_files(self.images)
+        self._paths = find_images(self.images, self.labels_csv, table.rows, present)
+        self.names = tuple(stem(path) for path in self._paths)
+        check_unique(self.names, self._paths, table.rows, self.labels_csv)
+        self.unlisted = len(set(filter(is_image, present)) - set(self._paths))
+        self._masks = None if self.masks is None else find_masks(self.masks, self.names)
         if self.masks is not None:
-            _check_masks(self.masks, self.names)
             check_class_list(self.masks, self.class_names)
 
     def __len__(self) -> int:
@@ -115,9 +120,8 @@ class FolderDataset:
         path = self.image_path(index)
         image = self.reading.image(path)
         target = None
-        if self.masks is not None:
-            mask = self.masks / f"{name}.png"
-            target = self.reading.target(mask, len(self.class_names), path, image)
+        if self._masks is not None:
+            target = self.reading.target(self._masks[index], len(self.class_names), path, image)
         return Sample(image, self.load_labels(index), target, name)
 
     @property
@@ -129,6 +133,10 @@ class FolderDataset:
         """Return the file of one image."""
         return self.images / self._paths[index]
 
+    def mask_path(self, index: int) -> Path | None:
+        """Return the mask of one image, None without masks."""
+        return None if self._masks is None else self._masks[index]
+
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without reading its image."""
         labels = torch.zeros(len(self.class_names))
@@ -139,114 +147,4 @@ class FolderDataset:
         return (
             f"FolderDataset({str(self.images)!r}, {str(self.labels_csv)!r}, {len(self)} images, "
             f"{len(self.class_names)} classes{self.reading.changed()})"
-        )
-
-
-def _folder(name: str, path: str | Path) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        what = "a file" if folder.exists() else "no such folder"
-        raise MissingDataError(f"{name}: expected a folder, got {folder}, which is {what}")
-    return folder
-
-
-def _stem(path: str) -> str:
-    """Path without its extension."""
-    return str(PurePosixPath(path).with_suffix(""))
-
-
-def _is_image(path: str) -> bool:
-    """Tell by its extension whether a file is an image; hidden files are none."""
-    return path.lower().endswith(IMAGE_SUFFIXES) and not PurePosixPath(path).name.startswith(".")
-
-
-def _list_files(folder: Path) -> list[str]:
-    """Return the relative paths of all files, sorted, with forward slashes on every system."""
-    found = [
-        (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder)
-        for name in names
-    ]
-    if not found:
-        raise MissingDataError(f"images: expected a folder with images, got {folder}: it is empty")
-    return sorted(found)
-
-
-def _find_images(
-    folder: Path, table: Path, rows: Sequence[LabelRow], present: Sequence[str]
-) -> tuple[str, ...]:
-    """Return the path of every row's image in the folder."""
-    exact = set(present)
-    by_path = {_key(path): path for path in present}
-    by_stem: dict[str, list[str]] = {}
-    for path in filter(_is_image, present):
-        by_stem.setdefault(_key(_stem(path)), []).append(path)
-    found, missing = [], []
-    for row in rows:
-        candidates: list[str] = []
-        # Tables made on Windows; elsewhere a name may hold a backslash.
-        for spelled in dict.fromkeys((row.image, turned(row.image))):
-            pure = PurePosixPath(spelled)
-            if pure.is_absolute() or ".." in pure.parts:
-                raise DataError(
-                    f"{table}: line {row.line}: expected a path relative to {folder} and inside "
-                    f"it, got {row.image!r}"
-                )
-            key = _key(str(pure))
-            candidates = [by_path[key]] if key in by_path else by_stem.get(key, [])
-            # Two names may differ in the spelling of an accent alone. Folders behind symbolic links
-            # are not searched, but may be named.
-            if str(pure) in exact or (not candidates and (folder / pure).is_file()):
-                candidates = [str(pure)]
-            if candidates:
-                break
-        if len(candidates) > 1:
-            raise DataError(
-                f"{table}: line {row.line}: {row.image!r} may be any of {', '.join(candidates)} in "
-                f"{folder}; write the name with its extension"
-            )
-        found += candidates
-        missing += [] if candidates else [row]
-    if missing:
-        row, others = missing[0], f" ({len(missing)} such lines)" if len(missing) > 1 else ""
-        near = difflib.get_close_matches(row.image.replace("\\", "/"), by_path, n=1)
-        hint = (
-            f"did you mean {by_path[near[0]]!r}?" if near else "put it there, or out of the table"
-        )
-        raise MissingDataError(
-            f"{table}: line {row.line}: no image {row.image!r} in {folder}{others}; {hint}"
-        )
-    return tuple(found)
-
-
-def _key(path: str) -> str:
-    """Spell a path in one way: accents may be stored as letters of their own."""
-    return unicodedata.normalize("NFC", path)
-
-
-def _check_unique(
-    names: Sequence[str], paths: Sequence[str], rows: Sequence[LabelRow], table: Path
-) -> None:
-    """Raise if a name stands for two lines: predictions and masks of both would be one file."""
-    first: dict[str, int] = {}
-    for number, name in enumerate(names):
-        other = first.setdefault(name, number)
-        if other == number:
-            continue
-        lines = f"{table}: lines {rows[other].line} and {rows[number].line}"
-        if paths[other] == paths[number]:
-            raise DataError(f"{lines} both list {paths[number]}; put all its labels into one line")
-        raise DataError(
-            f"{lines}: {paths[other]} and {paths[number]} differ in their extension alone, but "
-            "a name stands for one image: rename one of the files"
-        )
-
-
-def _check_masks(folder: Path, names: Sequence[str]) -> None:
-    """Raise if masks are missing: a score over some of the images would be another number."""
-    missing = [name for name in names if not (folder / f"{name}.png").is_file()]
-    if missing:
-        raise MissingDataError(
-            f"{folder / missing[0]}.png: no such mask; {len(missing)} of {len(names)} images have "
-            "none: add them, take these images out of the table, or read without masks: masks=None"
         )

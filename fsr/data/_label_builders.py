@@ -12,7 +12,9 @@ from fsr.data._class_names import check_class_names
 from fsr.data._files import read_label_map
 from fsr.data._folders import existing_folder, files_below
 from fsr.data._label_table import LabelRow, LabelTable
+from fsr.data._mask_values import mask_hints, read_values
 from fsr.data._photographs import IMAGE_SUFFIXES
+from fsr.data._split_folders import check_split_folders
 from fsr.errors import DataError, MissingDataError
 
 
@@ -29,7 +31,8 @@ def labels_from_folders(root: str | Path) -> LabelTable:
 
     Raises:
         MissingDataError: there is no such folder, or no class folder with an image in it.
-        DataError: a folder's name cannot name a class.
+        DataError: a folder's name cannot name a class, two look alike, or they are those of splits
+            or of kinds of files (``train`` and ``val``, ``images`` and ``masks``).
 
     Example:
         >>> import tempfile
@@ -41,36 +44,44 @@ def labels_from_folders(root: str | Path) -> LabelTable:
         (LabelRow(image='cat/one.jpg', labels=('cat',), line=0),)
     """
     root = existing_folder(root)
-    rows, names = [], []
+    rows = []
+    folders: dict[str, set[str]] = {}
     for path in files_below(root, IMAGE_SUFFIXES):
         relative = path.relative_to(root)
         if len(relative.parts) > 1:
-            names.append(relative.parts[0])
+            folders.setdefault(relative.parts[0], set()).update(relative.parts[1:-1][:1])
             rows.append(LabelRow(relative.as_posix(), (relative.parts[0],)))
     if not rows:
         raise MissingDataError(
             f"{root}: expected one folder per class with images in it "
             f"({', '.join(IMAGE_SUFFIXES)}), found none"
         )
-    return LabelTable(check_class_names(root, list(dict.fromkeys(names))), tuple(rows))
+    check_split_folders(root, folders)
+    return LabelTable(check_class_names(root, list(folders)), tuple(rows))
 
 
 def labels_from_masks(
-    masks: str | Path, class_names: Sequence[str], *, max_pixels: int | None = None
+    masks: str | Path,
+    class_names: Sequence[str],
+    *,
+    allow_contradictions: bool = False,
+    max_pixels: int | None = None,
 ) -> LabelTable:
     """Labels of images with masks: the classes that a mask holds.
 
     Args:
         masks: folder of PNGs: 0 = background, c + 1 = class c, 255 = ignore.
         class_names: names of the classes, in order.
+        allow_contradictions: take masks whose palette has a colour at 0 and black at a class.
         max_pixels: pixels that a mask may have, see :class:`fsr.data.Reading`.
 
     Returns:
-        One row per mask; an image has the name of its mask, without extension.
+        One row per mask, with the mask's name; notes tell of masks that hold 0 and 255 alone.
 
     Raises:
         MissingDataError: there is no such folder, or no PNG in it.
-        DataError: a mask cannot be read or holds other labels, or no mask holds any class.
+        DataError: a mask cannot be read or holds other labels, none holds a class, or palettes do
+            not fit.
 
     Example:
         >>> import tempfile
@@ -82,10 +93,14 @@ def labels_from_masks(
     """
     masks = existing_folder(masks)
     names = check_class_names("class_names", class_names)
+    found = read_values(files_below(masks, ".png"), max_pixels=max_pixels)
     rows = []
-    for path in files_below(masks, ".png"):
-        present = np.unique(read_label_map(path, len(names), max_pixels=max_pixels).numpy())
-        labels = tuple(names[c - 1] for c in present if c not in (BACKGROUND, IGNORE))
+    for path, present, _ in found:
+        if present is None or not present <= {*range(len(names) + 1), IGNORE}:
+            # The reader of masks says what is wrong.
+            mask = read_label_map(path, len(names), max_pixels=max_pixels)
+            present = frozenset(np.unique(mask.numpy()).tolist())
+        labels = tuple(names[c - 1] for c in sorted(present - {BACKGROUND, IGNORE}))
         rows.append(LabelRow(path.relative_to(masks).with_suffix("").as_posix(), labels))
     if not rows:
         raise MissingDataError(f"{masks}: expected masks as PNG, found none")
@@ -94,4 +109,10 @@ def labels_from_masks(
             f"{masks}: no mask holds a class: expected labels 1 to {len(names)}, got {BACKGROUND} "
             f"(background) and {IGNORE} (ignore) alone; write class c as c, not as {IGNORE}"
         )
-    return LabelTable(names, tuple(rows))
+    odd = [values for values in found if values.odd is not None]
+    hollow = [values.path for values in found if values.hollow]
+    if odd and not allow_contradictions:
+        raise DataError(
+            f"{masks}: {next(mask_hints(odd, ()))}; --allow-contradictions uses them all the same"
+        )
+    return LabelTable(names, tuple(rows), tuple(f"{masks}: {h}" for h in mask_hints(odd, hollow)))

@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 import csv
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from fsr._core.checks import check_choice
 from fsr._core.files import draft_path
-from fsr._core.regular import check_regular
-from fsr.data._class_names import IMAGE, LABELS, SEPARATOR, check_class_names, is_text
-from fsr.errors import DataError, MissingDataError
+from fsr.data._class_names import (
+    IMAGE,
+    LABELS,
+    SEPARATOR,
+    check_class_names,
+    is_text,
+)
+from fsr.data._label_cells import read_cells
+from fsr.data._label_columns import find_columns
+from fsr.data._label_file import Line, read_lines
+from fsr.data._label_names import known_names, own_names, place
+from fsr.data._label_row import LabelRow as LabelRow
+from fsr.data._label_row import LabelTable as LabelTable
+from fsr.errors import DataError
 
 FORMS = ("list", "onehot")
-
-
-class LabelRow(NamedTuple):
-    """One image of a table.
-
-    Attributes:
-        image: path of the image as the table has it.
-        labels: names of its classes.
-        line: line of the table, for messages; 0 in rows that were not read.
-    """
-
-    image: str
-    labels: tuple[str, ...]
-    line: int = 0
-
-
-class LabelTable(NamedTuple):
-    """A table that was read.
-
-    Attributes:
-        class_names: names of the classes, in order.
-        rows: the images, in the table's order.
-        notes: what whoever made the table should know, a line each.
-    """
-
-    class_names: tuple[str, ...]
-    rows: tuple[LabelRow, ...]
-    notes: tuple[str, ...] = ()
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 def read_labels(path: str | Path, *, class_names: Sequence[str] | None = None) -> LabelTable:
     """Read a table of image-level labels and check every row.
 
     Args:
-        path: CSV in UTF-8 with a column ``image`` and either a column ``labels`` (names separated
-            by semicolons) or a column of 0 and 1 per class.
+        path: CSV in UTF-8, or in any Unicode with a byte-order mark, its columns separated by
+            commas, semicolons or tabs: a column ``image`` and either a column ``labels`` (names
+            separated by semicolons) or a column of 0 and 1 per class. Columns that number the rows
+            are left out.
         class_names: names that the table may use, in order; by default its columns in their order,
             or the names in the column ``labels``, sorted. An image has none of the classes that the
             table does not mention.
@@ -60,32 +44,28 @@ def read_labels(path: str | Path, *, class_names: Sequence[str] | None = None) -
         DataError: it is no such table; the message has the line and the way out.
     """
     path = Path(path).expanduser()
-    lines = _read_lines(path)
-    line, header = lines[0]
-    is_list = _check_header(path, line, header)
-    columns = [name for name in header if name != IMAGE]
+    table = read_lines(path)
+    columns = find_columns(path, table)
     known = None if class_names is None else check_class_names("class_names", class_names)
-    if not is_list:
-        _check_known(path, line, check_class_names(path, columns), known)
-    rows = []
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path}: line {line}: expected {len(header)} values, got {len(cells)}; put a "
-                "value that holds a comma into quotes"
-            )
-        values = dict(zip(header, cells, strict=True))
-        image = values.pop(IMAGE)
-        names = _split(values[LABELS]) if is_list else _chosen(values, path, line)
-        _check_known(path, line, names, known)
-        rows.append(LabelRow(image, names, line))
+    number, header = table.lines[0]
+    lines = table.lines[1:]
+    heads = known_names(path, number, tuple(columns.classes), known)
+    if columns.labels is not None:
+        cells = [(line, values[columns.labels]) for line, values in lines]
+        names = read_cells(path, cells, known)
+    else:
+        places = dict(zip(heads, columns.classes.values(), strict=True))
+        names = [_chosen(path, header, line, places) for line in lines]
+    rows = [
+        LabelRow(values[columns.image], known_names(path, line, labels, known), line)
+        for (line, values), labels in zip(lines, names, strict=True)
+    ]
     if not rows:
         raise DataError(f"{path}: expected one line per image, got none")
     _check_rows(rows, path)
-    if known is None:
-        used = {name for row in rows for name in row.labels}
-        known = check_class_names(path, sorted(used) if is_list else columns)
-    return LabelTable(known, tuple(rows))
+    if known is None and columns.labels is not None:
+        rows, known = own_names(path, rows)
+    return LabelTable(known or heads, tuple(rows))
 
 
 def write_labels(
@@ -122,7 +102,9 @@ def write_labels(
     _check_rows(rows, path)
     for row in rows:
         _check_writable(row, path)
-        _check_known(path, row.line, row.labels, names)
+        known_names(path, row.line, row.labels, names)
+    if form == "list":
+        _check_readable(path, rows, names)
     # A name of this process alone: the table must never be seen half written.
     unfinished = draft_path(path)
     with unfinished.open("w", encoding="utf-8", newline="") as file:
@@ -134,65 +116,27 @@ def write_labels(
     unfinished.replace(path)
 
 
-def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Read all lines that hold anything, with their numbers."""
-    check_regular(path)
-    try:
-        # A byte-order mark, as spreadsheets write it, would become part of the first name.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(_numbered(csv.reader(file, strict=True)))
-    except FileNotFoundError as error:
-        raise MissingDataError(
-            f"{path}: no such table of labels; fsr prepare folder makes one"
-        ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
-    if not lines:
-        raise DataError(f"{path}: expected a table with columns {IMAGE!r}, {LABELS!r}; it is empty")
-    return lines
-
-
-def _check_header(path: Path, line: int, header: Sequence[str]) -> bool:
-    """Return whether labels are lists of names; raise if the columns are none of a table."""
-    expected = f"{path}: line {line}: expected a column {IMAGE!r}"
-    got = f"got {', '.join(map(repr, header))}"
-    if IMAGE not in header:
-        wrong = next((mark for mark in ";\t" if mark in header[0]), None)
-        hint = f"; separate columns by commas, not by {wrong!r}" if wrong else ""
-        raise DataError(f"{expected} and a column {LABELS!r} or one column per class, {got}{hint}")
-    columns = [name for name in header if name != IMAGE]
-    if len(columns) != len(header) - 1:
-        raise DataError(f"{path}: line {line}: expected one column {IMAGE!r}, {got}")
-    if not columns or (LABELS in columns and columns != [LABELS]):
-        raise DataError(f"{expected} and either a column {LABELS!r} or one column per class, {got}")
-    return columns == [LABELS]
-
-
-def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    for cells in reader:
-        stripped = [cell.strip() for cell in cells]
-        if any(stripped):
-            yield reader.line_num, stripped  # type: ignore[attr-defined]
-
-
-def _split(text: str) -> tuple[str, ...]:
-    """Names in a cell, each once."""
-    names = (name.strip() for name in text.split(SEPARATOR))
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
 def _joined(row: LabelRow, names: Sequence[str]) -> tuple[str]:
     return (SEPARATOR.join(name for name in names if name in row.labels),)
 
 
-def _chosen(values: dict[str, str], path: Path, line: int) -> tuple[str, ...]:
+def _chosen(
+    path: Path, header: Sequence[str], line: Line, places: Mapping[str, int]
+) -> tuple[str, ...]:
     """Names of the columns that hold a 1."""
-    for name, value in values.items():
-        if value not in ("0", "1"):
+    chosen = []
+    for name, index in places.items():
+        value = line.cells[index]
+        # As spreadsheets and pandas write them.
+        flag = _FLAGS.get(value.lower())
+        if flag is None:
             raise DataError(
-                f"{path}: line {line}: expected 0 or 1 in column {name!r}, got {value!r}"
+                f"{path}: line {line.number}: expected 0 or 1 in column {header[index]!r}, "
+                f"got {value!r}"
             )
-    return tuple(name for name, value in values.items() if value == "1")
+        if flag:
+            chosen.append(name)
+    return tuple(chosen)
 
 
 def _check_rows(rows: Sequence[LabelRow], path: Path) -> None:
@@ -200,11 +144,11 @@ def _check_rows(rows: Sequence[LabelRow], path: Path) -> None:
     lines: dict[str, int] = {}
     for row in rows:
         if not row.image:
-            raise DataError(f"{_place(path, row.line)}: expected the path of an image, got nothing")
+            raise DataError(f"{place(path, row.line)}: expected the path of an image, got nothing")
         if row.image in lines:
             where = f" in line {lines[row.image]}" if row.line else ""
             raise DataError(
-                f"{_place(path, row.line)}: {row.image!r} is listed{where} already; put all its "
+                f"{place(path, row.line)}: {row.image!r} is listed{where} already; put all its "
                 "labels into one line"
             )
         lines[row.image] = row.line
@@ -219,19 +163,15 @@ def _check_writable(row: LabelRow, path: Path) -> None:
         )
 
 
-def _check_known(
-    path: Path, line: int, names: Sequence[str], known: tuple[str, ...] | None
-) -> None:
-    """Raise if there is a class that is not known, with the nearest that is."""
-    if known is None:
-        return
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-            raise DataError(f"{_place(path, line)}: unknown class {name!r}; {hint}")
-
-
-def _place(path: Path, line: int) -> str:
-    """Spell where something is; rows that were not read have no line."""
-    return f"{path}: line {line}" if line else str(path)
+def _check_readable(path: Path, rows: Sequence[LabelRow], names: Sequence[str]) -> None:
+    """Raise if a column of names would be read back otherwise."""
+    cells = [(0, _joined(row, names)[0]) for row in rows]
+    try:
+        found = read_cells(path, cells, None)
+    except DataError:
+        found = []
+    if [set(labels) for labels in found] != [set(row.labels) for row in rows]:
+        raise DataError(
+            f"{path}: names of classes cannot be told from several in one cell of a column of "
+            "names; write a column per class: form='onehot', --form onehot"
+        )

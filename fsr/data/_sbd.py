@@ -14,9 +14,9 @@ from torch import Tensor
 
 from fsr._core.optional import import_extra
 from fsr.data._files import read_label_map, write_label_map
-from fsr.data._voc import find_voc_root
 from fsr.data._voc_classes import VOC_CLASSES, read_class_list
 from fsr.data._voc_list import read_voc_list
+from fsr.data._voc_root import find_voc_root
 from fsr.errors import DataError, MissingDataError
 
 # Images of the lists that papers use.

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from fsr.cam import BACKGROUND, IGNORE
+from fsr.data._named_files import NamedFiles
+from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.data._voc_classes import CLASS_LISTS, VOC_CLASSES, voc_classes
-from fsr.data._voc_list import find_voc_image, read_voc_list
+from fsr.data._voc_list import read_voc_list
 from fsr.data._voc_masks import OFFICIAL, mask_folder, read_voc_mask
+from fsr.data._voc_root import find_voc_root, held
 from fsr.data._voc_xml import names_image, read_voc_xml
 from fsr.errors import DataError, MissingDataError
 
@@ -58,6 +61,7 @@ class VOC2012:
     Attributes:
         class_names: names of the C classes, background not among them; VOC's 20 where the folder
             lists no others.
+        mask_classes: what labels and colours in its masks stand for.
         names: file names of the images without extension, in the order of the list.
 
     Raises:
@@ -91,12 +95,16 @@ class VOC2012:
         self.reading = Reading(**reading)
         self.root = find_voc_root(Path(root).expanduser())
         self.split = split
-        self._classes = voc_classes(self.root, class_names)
-        self.class_names = self._classes.names
+        self.mask_classes = voc_classes(self.root, class_names)
+        self.class_names = self.mask_classes.names
         self.names = read_voc_list(
             self.root / "ImageSets" / "Segmentation", split, self.root / "JPEGImages"
         )
         self._mask_folder = None if split == "test" else mask_folder(self.root, split)
+        # Cameras and other systems write other cases and endings.
+        self._photographs = NamedFiles(self.root / "JPEGImages", self.names)
+        self._boxes = NamedFiles(self.root / "Annotations", self.names)
+        self._drawn = NamedFiles(self._mask_folder or self.root / OFFICIAL, self.names)
         self.masks = masks
         self._warned = False
 
@@ -125,8 +133,12 @@ class VOC2012:
         return Sample(image, self.load_labels(index), target, name)
 
     def image_path(self, index: int) -> Path:
-        """Return the file of one image."""
-        return find_voc_image(self.root / "JPEGImages", self.names[index])
+        """Return the file of one image: NAME.jpg, or one that ends otherwise if it is the only one.
+
+        Raises:
+            DataError: there is no such file, and several of that name end otherwise.
+        """
+        return self._photographs.find(self.names[index], (".jpg", *IMAGE_SUFFIXES))
 
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without decoding its image.
@@ -137,7 +149,7 @@ class VOC2012:
             DataError: its annotations or mask cannot be used.
         """
         name = self.names[index]
-        annotations = self.root / "Annotations" / f"{name}.xml"
+        annotations = self._boxes.find(name, (".xml",))
         if annotations.is_file():
             return self._multi_hot(self._read_annotations(annotations, name))
         mask = self._mask_path(name)
@@ -151,8 +163,15 @@ class VOC2012:
             f"{name}: no image-level labels; expected {annotations}, or a mask in "
             f"{mask.parent if mask else self.root / OFFICIAL}: unpack the Annotations folder of "
             f"the official archive, or name a folder of masks so; {self.root} holds "
-            f"{_held(self.root)}"
+            f"{held(self.root)}"
         )
+
+    def compared_mask(self, index: int) -> Path | None:
+        """Return the mask of an image whose labels come from its boxes, None if it has not both."""
+        name = self.names[index]
+        mask = self._mask_path(name)
+        boxes = self._boxes.find(name, (".xml",))
+        return mask if mask is not None and mask.is_file() and boxes.is_file() else None
 
     def __repr__(self) -> str:
         changed = self.reading.changed(orient=False)
@@ -160,7 +179,7 @@ class VOC2012:
 
     def _mask_path(self, name: str) -> Path | None:
         """Return where the mask of an image belongs, None if the split has no masks."""
-        return self._mask_folder / f"{name}.png" if self._mask_folder else None
+        return self._drawn.find(name, (".png",)) if self._mask_folder else None
 
     def _existing_mask(self, name: str) -> Path | None:
         """Return the mask of an image, None where it need not exist."""
@@ -177,7 +196,7 @@ class VOC2012:
 
     def _read_mask(self, path: Path, size: tuple[int, int] | None = None) -> Tensor:
         """Read a mask of these classes."""
-        return read_voc_mask(path, self._classes, size, max_pixels=self.reading.max_pixels)
+        return read_voc_mask(path, self.mask_classes, size, max_pixels=self.reading.max_pixels)
 
     def _read_annotations(self, path: Path, name: str) -> list[int]:
         """Return the class index of every object in an annotation file; parts are no objects."""
@@ -201,8 +220,8 @@ class VOC2012:
             f"{path}: object name: expected one of {', '.join(map(repr, self.class_names))}, got "
             f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
         )
-        if self._classes.source is not None:
-            return f"{message}; {self._classes.source} lists the classes"
+        if self.mask_classes.source is not None:
+            return f"{message}; {self.mask_classes.source} lists the classes"
         return f"{message}; list other classes in {self.root / CLASS_LISTS[0]}, background first"
 
     def _multi_hot(self, classes: Sequence[int]) -> Tensor:
@@ -210,20 +229,3 @@ class VOC2012:
         labels = torch.zeros(len(self.class_names))
         labels[list(classes)] = 1.0
         return labels
-
-
-def _held(folder: Path) -> str:
-    """Return what a folder holds, for messages."""
-    return ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-
-
-def find_voc_root(root: Path) -> Path:
-    """Return the folder that holds ``JPEGImages``."""
-    for candidate in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
-        if (candidate / "JPEGImages").is_dir():
-            return candidate
-    found = f"which holds {_held(root)}" if root.is_dir() else "which is no folder"
-    raise MissingDataError(
-        "root: expected a folder that holds JPEGImages, VOC2012/JPEGImages or "
-        f"VOCdevkit/VOC2012/JPEGImages, got {root}, {found}"
-    )

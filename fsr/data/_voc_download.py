@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fsr._core.optional import import_extra
 from fsr.data._sbd import PURPOSE, find_sbd_root
-from fsr.data._voc import find_voc_root
+from fsr.data._voc_root import find_voc_root
 from fsr.errors import DataError, MissingDataError
 
 # Files in the official archives: images of VOC, masks of SBD.

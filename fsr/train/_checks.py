@@ -56,7 +56,15 @@ GIVEN: dict[str, frozenset[str]] = {
 }
 # What a run may go on with changed, as no step and no score depends on it.
 FREE = {
-    "data": ("root", "masks", "cache", "workers", "micro_batch", "max_pixels"),
+    "data": (
+        "root",
+        "masks",
+        "allow_contradictions",
+        "cache",
+        "workers",
+        "micro_batch",
+        "max_pixels",
+    ),
     "eval": ("every", "at_start", "batch_size"),
 }
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fsr.data import FolderDataset, Reading
-from fsr.errors import ConfigError, InputError
+from fsr.errors import ConfigError, DataError, InputError
+from fsr.train._labels import look_at_labels
 from fsr.train._loading import usable_cores
+from fsr.train._options import Config
 
 NAMED = 10  # broken images; beyond, their number is told
 
@@ -31,6 +33,25 @@ def readable() -> Iterator[None]:
         # A worker process puts the traceback into the message; its last line is the message.
         text = next(line for line in reversed(str(error).splitlines() or ["?"]) if line.strip())
         raise InputError(text) from error
+
+
+def look_over(config: Config, train: Any, evaluation: Any) -> tuple[str, tuple[str, ...]]:
+    """Look over images, labels and masks before the first step.
+
+    Args:
+        config: options of the run.
+        train: what is trained on.
+        evaluation: what is evaluated on.
+
+    Returns:
+        A line on why the run cannot start, empty if it can; and lines to warn with.
+    """
+    try:
+        broken = check_images(train, evaluation)
+        return broken, () if broken else look_at_labels(config, train, evaluation)
+    # A process that raises alone would leave the others waiting.
+    except DataError as error:
+        return str(error), ()
 
 
 def check_images(train: Any, evaluation: Any) -> str:

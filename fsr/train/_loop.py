@@ -20,7 +20,7 @@ from fsr.train._batch import Batch
 from fsr.train._checks import check_same_run
 from fsr.train._data import build_datasets
 from fsr.train._drawn import build_drawn
-from fsr.train._inputs import check_images, readable
+from fsr.train._inputs import look_over, readable
 from fsr.train._interrupt import Interrupt
 from fsr.train._loading import micro_batches
 from fsr.train._measure import measure
@@ -166,7 +166,7 @@ def run(
     accelerator = build_accelerator(config)
     main = accelerator.is_main_process
     folder: Path = _agree(run_folder(config.run.output, resume=resume) if main else None)
-    parts, stream, eval_set = _build(config, accelerator, make_teacher)
+    parts, stream, eval_set, doubts = _build(config, accelerator, make_teacher)
     step, spent = _go_on(config, folder, parts) if resume else (0, 0.0)
     accelerator.wait_for_everyone()
     batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=step)
@@ -176,7 +176,8 @@ def run(
         Interrupt() as interrupt,
     ):
         recorder.evaluations = _agree(recorder.evaluations if main else None)
-        recorder.say(_heading(config, folder, step, parts))
+        for line in (_heading(config, folder, step, parts), *doubts):
+            recorder.say(line)
         if config.model.start is not None and step == 0:
             recorder.say(start_report(parts.modules["student"], config.model.start))
         Run(
@@ -191,21 +192,22 @@ def run(
 
 def _build(
     config: Config, accelerator: Accelerator, make_teacher: TeacherFactory
-) -> tuple[Parts, ViewStream, Any]:
-    """Return what a step touches, the views that it trains on, and what is evaluated on."""
+) -> tuple[Parts, ViewStream, Any, list[str]]:
+    """Return what a step touches, the views and what is evaluated on, and what to warn of."""
     with readable():
         train_set, eval_set = build_datasets(config)
         # One process looks, all raise.
         looks = accelerator.is_main_process
-        broken = _agree(check_images(train_set, eval_set) if looks else None)
-        if broken:
-            raise InputError(broken)
+        fault, doubts = _agree(look_over(config, train_set, eval_set) if looks else None)
+        if fault:
+            raise InputError(fault)
         student = build_student(config, train_set.class_names)
         backbone, kind = student.backbone, build_method(config).views
         drawn = build_drawn(config, kind, backbone.mean, backbone.std, student.num_classes)
         drawn.check(train_set)
         parts = build_parts(config, student, accelerator, make_teacher)
-    return parts, ViewStream(train_set, drawn, seed=config.seed, whole=True), eval_set
+    views = ViewStream(train_set, drawn, seed=config.seed, whole=True)
+    return parts, views, eval_set, [f"WARNING: {line}" for line in doubts]
 
 
 def _go_on(config: Config, folder: Path, parts: Parts) -> tuple[int, float]:

@@ -21,6 +21,9 @@ class DataConfig:
     labels: str | None = option(None, "folder: CSV with the labels of the images")
     eval_labels: str | None = option(None, "folder: CSV of the images evaluated on; null = labels")
     masks: str | None = option(None, "folder: folder of masks to score against; null = no masks")
+    allow_contradictions: bool = option(
+        False, "use masks that hold other classes than the labels of their images name"
+    )
     cache: str | None = option(None, "coco: folder for the drawn masks; null = drawn every time")
     orient: bool | None = option(
         None, "turn photographs upright as EXIF data say; null = of folder, not of voc and coco"

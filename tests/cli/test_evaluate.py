@@ -173,3 +173,34 @@ def test_scores_of_scenes_are_those_of_the_function(
         "fsr evaluate: error: --split: scenes have pretrain, pretrain_check, train, tune, test, "
         "got 'valid'\n"
     )
+
+
+def test_masks_that_contradict_the_labels_are_refused_before_the_network_runs(
+    tmp_path: Path, checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = torch.zeros(30, 40, dtype=torch.long)
+    target[:5] = 2
+    write_label_map(tmp_path / "masks" / "photo 0.png", target)
+    assert main(["evaluate", str(checkpoint), *folder, *FAST]) == 1
+    said = capsys.readouterr()
+    *table, error = said.err.splitlines()
+    assert [line.split() for line in table] == [
+        ["image", "labels", "mask"],
+        ["photo", "0", "cat", "dog"],
+    ]
+    assert "1 of 4 masks hold a class that the labels of their image do not name" in error
+    assert error.endswith("--allow-contradictions uses them all the same")
+    assert said.out == ""
+    options = [*folder, *FAST, "--allow-contradictions"]
+    assert main(["evaluate", str(checkpoint), *options]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines()[0].startswith("WARNING: ")
+    assert "4 images" in said.out
+
+
+def test_sound_masks_are_scored_without_a_remark(
+    checkpoint: Path, folder: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(checkpoint), *folder, *FAST]) == 0
+    said = capsys.readouterr()
+    assert "mask" not in (said.out + said.err).lower()

@@ -184,3 +184,39 @@ def test_the_image_that_xml_names_may_be_taken(
     assert "cat/0,1,0" in table.read_text()
     assert main([*arguments, "--overwrite", "--filename"]) == 1
     assert "1.xml: expected the name of its image in <filename>" in capsys.readouterr().err
+
+
+def test_classes_of_every_image_or_none_are_told(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["masks", str(photos / "masks" / "cat"), "--classes", "cat", "dog"]
+    assert main([*COMMAND, *arguments, "--output", str(photos / "labels.csv")]) == 0
+    notes = capsys.readouterr().err.splitlines()
+    assert len(notes) == 2
+    assert notes[0].startswith("fsr prepare folder: note: every one of the 7 images of ")
+    assert "'cat'" in notes[0]
+    assert "none of the 7 images of " in notes[1]
+    assert "'dog'" in notes[1]
+
+
+def test_sound_sources_have_no_notes(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["masks", str(photos / "masks"), "--classes", "cat", "dog"]
+    assert main([*COMMAND, *arguments, "--output", str(photos / "labels.csv")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_palettes_that_were_not_made_for_labels_need_an_option(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = Image.new("P", (6, 4), 1)
+    image.putpixel((0, 0), 0)
+    image.putpalette([200, 0, 0, 0, 0, 0])
+    image.save(photos / "masks" / "cat" / "0.png")
+    arguments = ["masks", str(photos / "masks"), "--classes", "cat", "dog"]
+    arguments += ["--output", str(photos / "labels.csv")]
+    assert main([*COMMAND, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert "index 0 of the palette of 0.png is not black but (200, 0, 0)" in error
+    assert "--allow-contradictions uses them all the same" in error
+    assert main([*COMMAND, *arguments, "--allow-contradictions"]) == 0
+    assert "note: " in capsys.readouterr().err

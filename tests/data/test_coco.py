@@ -774,3 +774,24 @@ def test_the_trainer_refuses_bad_coco_data_in_one_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "data.eval_split: expected the classes of COCO2014" in error
+
+
+@pytest.mark.parametrize("ending", [".JPG", ".jpeg", ".png"])
+def test_an_image_in_another_case_or_format_is_found(coco: Path, ending: str) -> None:
+    image = coco / "train2014" / "COCO_train2014_000000000004.jpg"
+    other = image.with_name(image.stem.lower() + ending)
+    Image.open(image).save(other, format="PNG")
+    dataset = COCO2014(coco, "train")
+    assert dataset.image_path(0) == image
+    image.unlink()
+    assert dataset.image_path(0) == other
+    assert dataset[0].image.size == (WIDTH, HEIGHT)
+
+
+def test_several_such_images_are_named(coco: Path) -> None:
+    image = coco / "train2014" / "COCO_train2014_000000000004.jpg"
+    for ending in (".JPG", ".png"):
+        Image.open(image).save(image.with_suffix(ending), format="PNG")
+    image.unlink()
+    with pytest.raises(DataError, match=r"no such file, and several may be meant: COCO_.*\.JPG, C"):
+        COCO2014(coco, "train")[0]

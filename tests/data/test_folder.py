@@ -261,6 +261,49 @@ def test_labels_load_without_the_image(photos: Path) -> None:
     assert dataset.load_labels(0).tolist() == [1, 1]
 
 
+def test_another_case_is_found_where_one_file_can_be_meant(photos: Path) -> None:
+    write_table(photos, "image,labels\nA.JPG,cat;dog\nB,\nZoo/C.WEBP,dog\n")
+    (photos / "masks" / "b.png").rename(photos / "masks" / "B.PNG")
+    dataset = read(photos, masks=photos / "masks")
+    assert dataset.names == ("a", "b", "zoo/c")
+    assert [sample.target is not None for sample in dataset] == [True] * 3
+    assert dataset.mask_path(1) == photos / "masks" / "B.PNG"
+    write_image(photos / "photos" / "a.JPG")
+    with pytest.raises(DataError, match=r"line 2: 'A\.JPG' may be any of a\.JPG, a\.jpg in"):
+        read(photos)
+    write_table(photos, "image,labels\na.jpg,cat\nA.jpg,dog\n")
+    (photos / "photos" / "a.JPG").unlink()
+    with pytest.raises(DataError, match=r"lines 2 and 3 both list a\.jpg"):
+        read(photos)
+
+
+def test_a_mask_of_another_image_is_not_borrowed(photos: Path) -> None:
+    write_image(photos / "photos" / "A.jpg")
+    write_table(photos, "image,labels\na.jpg,cat\nA.jpg,dog\n")
+    with pytest.raises(MissingDataError, match=r"A\.png: no such mask.*; 1 of 2 images have none"):
+        read(photos, masks=photos / "masks")
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ("a.tif", r"a\.png: no such mask, but 'a\.tif' is there: masks end in \.png; 1 of 3"),
+        (
+            "a_mask.png",
+            r"no such mask, but 'a_mask\.png' is there: a mask has the path of its image",
+        ),
+        ("other/a.png", r"no such mask, but 'other/a\.png' is there: a mask has the path"),
+    ],
+)
+def test_a_mask_with_another_ending_or_place_is_named(
+    photos: Path, there: str, message: str
+) -> None:
+    (photos / "masks" / "other").mkdir()
+    (photos / "masks" / "a.png").rename(photos / "masks" / there)
+    with pytest.raises(MissingDataError, match=message):
+        read(photos, masks=photos / "masks")
+
+
 # -- what it refuses ------------------------------------------------------------------------------
 
 
@@ -270,12 +313,12 @@ def test_labels_load_without_the_image(photos: Path) -> None:
         ("", r"labels\.csv: expected a table with columns 'image', 'labels'; it is empty"),
         ("image,labels\n", r"labels\.csv: expected one line per image, got none"),
         ("name,labels\na,cat\n", r"line 1: expected a column 'image' and .*got 'name', 'labels'"),
-        ("image;labels\na;cat\n", r"line 1: .*separate columns by commas, not by ';'"),
+        ("image:labels\na:cat\n", r"line 1: .*separate columns by commas, semicolons or tabs"),
         ("image\na\n", r"line 1: expected a column 'image' and either a column 'labels' or one"),
         ("image,labels,cat\na,cat,1\n", r"line 1: .*either a column 'labels' or one .* per class"),
         ("image,image,labels\na,a,cat\n", r"line 1: expected one column 'image', got"),
         ("image,cat,cat\na,1,1\n", r"labels\.csv: expected each class once, got 'cat' twice"),
-        ("image,cat,\na,1,\n", r"labels\.csv: '' cannot name a class"),
+        ("image,cat,\na,1,x\n", r"labels\.csv: line 1: column 3 is an unnamed column"),
         ("image,cat;dog\na,1\n", r"'cat;dog' cannot name a class: .* without ';'"),
         ("image,Background,cat\na,0,1\n", r"'Background' is no class: .*leave it out"),
         ("image,labels\na,background;cat\n", r"'background' is no class"),
@@ -314,6 +357,9 @@ def test_faults_of_the_table_are_named_with_their_line(
             r"line 3: no image 'x1' in .* \(2 such lines\); put it",
         ),
         ("image,labels\nzoo,cat\n", r"line 2: no image 'zoo'"),
+        ("image,labels\na.tiff,cat\n", r"no image 'a\.tiff' .* did you mean 'a\.jpg'\?"),
+        ("image,labels\nc.webp,cat\n", r"did you mean 'zoo/c\.webp'\?"),
+        ("image,labels\nphotos/b.png,cat\n", r"did you mean 'b\.png'\?"),
     ],
 )
 def test_a_listed_image_that_is_not_there_is_named(photos: Path, text: str, message: str) -> None:

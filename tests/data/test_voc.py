@@ -410,3 +410,38 @@ def test_a_label_map_may_be_read_without_a_size(tmp_path: Path) -> None:
     assert read_label_map(tmp_path / "m.png", num_classes=2).unique().tolist() == [0, 2, 255]
     with pytest.raises(MissingDataError, match=r"none.png: no such file"):
         read_label_map(tmp_path / "none.png", num_classes=2)
+
+
+@pytest.mark.parametrize("file", ["a.JPG", "a.jpeg", "a.png", "A.jpg", "A.PNG"])
+def test_an_image_in_another_case_or_format_is_found(voc: Path, file: str) -> None:
+    image = voc / "JPEGImages" / "a.jpg"
+    Image.open(image).save(voc / "JPEGImages" / file, format="PNG")
+    image.unlink()
+    dataset = VOC2012(voc, "train")
+    assert dataset.image_path(0).name == file
+    assert dataset[0].image.size == (WIDTH, HEIGHT)
+
+
+def test_several_such_images_are_named(voc: Path) -> None:
+    image = voc / "JPEGImages" / "a.jpg"
+    for file in ("a.JPG", "a.png"):
+        Image.open(image).save(voc / "JPEGImages" / file, format="PNG")
+    assert VOC2012(voc, "train").image_path(0) == image
+    image.unlink()
+    with pytest.raises(DataError, match=r"a\.jpg: no such file, and several .*: a\.JPG, a\.png;"):
+        VOC2012(voc, "train")[0]
+
+
+def test_the_file_of_another_image_is_left_to_it(voc: Path) -> None:
+    write_text(voc / "ImageSets" / "Segmentation" / "train.txt", "a\nA\n")
+    with pytest.raises(MissingDataError, match=r"A\.jpg: no such file"):
+        VOC2012(voc, "train")[1]
+
+
+def test_boxes_and_masks_in_another_case_are_found(voc: Path) -> None:
+    (voc / "Annotations" / "a.xml").rename(voc / "Annotations" / "A.XML")
+    (voc / "SegmentationClass" / "a.png").rename(voc / "SegmentationClass" / "a.PNG")
+    write_mask(voc / "SegmentationClass", "b", labels=(0, 3))
+    sample = VOC2012(voc, "train")[0]
+    assert sample.target is not None
+    assert present(sample.labels) == {"person", "dog"}

@@ -207,9 +207,7 @@ def test_a_mask_of_an_image_that_lies_on_its_side_is_told(tmp_path: Path) -> Non
     exif[0x0112] = 6
     Image.new("RGB", (WIDTH, HEIGHT)).save(root / "JPEGImages" / "a.jpg", exif=exif)
     Image.new("L", (HEIGHT, WIDTH)).save(root / "SegmentationClass" / "a.png")
-    with pytest.raises(
-        DataError, match=r"4 x 6; .*a.jpg was read as it is stored, .* --upright \("
-    ):
+    with pytest.raises(DataError, match=r"4 x 6; .*a.jpg was read as it is stored, .* --upright"):
         VOC2012(root, "train")[0]
 
 
