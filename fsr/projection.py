@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_positive_int, check_same_device, check_shape
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
@@ -43,6 +43,7 @@ def project_tokens(
     """
     batch, _, dim = check_shape("tokens", tokens, "B N D")
     check_shape("aggregated", aggregated, "B D", B=batch, D=dim)
+    check_same_device(aggregated=aggregated, tokens=tokens)
     return projector(torch.cat([aggregated.unsqueeze(1), tokens], dim=1))
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_multi_hot,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.affinity._pairs import check_pairs
 from fsr.errors import ShapeError
@@ -109,6 +116,8 @@ def propagate_with_background(
     _check_maps("cam", cam, affinity)
     batch, classes = cam.shape[:2]
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(affinity=affinity, labels=labels, mask=mask)
     check_between("background", background, 0.0, 1.0)
     present = (labels > 0).view(batch, classes, *[1] * (cam.ndim - 2))
     scores = at_least_float32(cam).masked_fill(~present.to(cam.device), -torch.inf)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_bool, check_choice, check_shape
+from fsr._core.checks import check_bool, check_choice, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 
 Masking = Literal["exclude", "scale", "ignore"]
@@ -96,6 +96,7 @@ def masked_cross_attention(
     k, visible = _apply_mask(q, k, mask, masking)
     batch, heads, count, width = k.shape
     check_shape("v", v, "B heads N d", B=batch, heads=heads, N=count, d=width)
+    check_same_device(q=q, k=k, v=v, mask=mask)
     if visible is not None:
         # Weight 0 times NaN or infinity would still be NaN.
         v = v.masked_fill(~visible.transpose(2, 3), 0.0)
@@ -112,6 +113,7 @@ def _apply_mask(
     if mask is None:
         return k, None
     check_shape("mask", mask, "B N", B=batch, N=count)
+    check_same_device(q=q, k=k, mask=mask)
     check_bool("mask", mask)
     if masking == "ignore":
         return k, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr._core.checks import check_bool, check_floating, check_same_device, check_shape
 from fsr.errors import ShapeError
 
 
@@ -13,6 +13,7 @@ def check_tokens(tokens: Tensor, mask: Tensor | None, dim: int | None = None) ->
     """Check shapes and types of tokens ``(B, N, D)`` and mask ``(B, N)``; return B and N."""
     sizes = {} if dim is None else {"D": dim}
     batch, count, _ = check_shape("tokens", tokens, "B N D", **sizes)
+    check_same_device(tokens=tokens, mask=mask)
     check_floating("tokens", tokens)
     if count < 1:
         raise ShapeError(f"tokens: expected at least one token, got {tuple(tokens.shape)}")

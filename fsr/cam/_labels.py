@@ -5,7 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr._core.boxes import check_box, outside_box
-from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr._core.numerics import at_least_float32
 
@@ -33,6 +40,8 @@ def keep_present(cam: Tensor, labels: Tensor) -> Tensor:
     """
     batch, classes, _, _ = check_shape("cam", cam, "B C H W")
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(cam=cam, labels=labels)
     return cam.masked_fill((labels <= 0)[:, :, None, None], 0.0)
 
 
@@ -90,6 +99,7 @@ def cam_to_labels(
     """
     below, upto = _thresholds(low, high, threshold)
     batch, _, height, width = check_shape("cam", cam, "B C H W")
+    check_same_device(cam=cam, labels=labels)
     check_floating("cam", cam)
     check_unit_interval(cam=cam)
     if box is not None:

@@ -14,6 +14,7 @@ from fsr._core.checks import (
     check_finite,
     check_floating,
     check_grid,
+    check_same_device,
     check_shape,
 )
 from fsr._core.classifiers import class_weight
@@ -119,6 +120,7 @@ def merge_flip(cam: Tensor, cam_of_flipped: Tensor) -> Tensor:
     """
     batch, classes, height, width = check_shape("cam", cam, "B C H W")
     check_shape("cam_of_flipped", cam_of_flipped, "B C H W", B=batch, C=classes, H=height, W=width)
+    check_same_device(cam=cam, cam_of_flipped=cam_of_flipped)
     return torch.maximum(cam, cam_of_flipped.flip(-1))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_positive_int, check_same_device, check_shape
 from fsr._core.module import TypedModule
 from fsr.decoder._aspp import ASPP, conv_norm
 from fsr.decoder._global_cue_injection import GlobalCueInjection
@@ -93,6 +93,7 @@ class CueDecoder(TypedModule):
         """
         batch, _, *size = check_shape("shallow", shallow, "B D H W", D=self.shallow_channels)
         check_shape("deep", deep, "B D h w", B=batch)
+        check_same_device(deep=deep, shallow=shallow)
         check_floating("shallow", shallow)
         seen = self.aspp_dropout(self.aspp(deep))
         seen = F.interpolate(seen, size=size, mode="bilinear", align_corners=True)

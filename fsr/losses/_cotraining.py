@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_shape
+from fsr._core.checks import check_between, check_same_device, check_shape
 from fsr._core.labels import IGNORE
 from fsr.losses._pixel_entropy import check_classes, check_logits, entropy_of, scores_at
 
@@ -103,6 +103,7 @@ def cotraining_loss(
     check_logits("logits2", logits2, labels)
     check_shape("confident", confident, "B H W", B=batch, H=height, W=width)
     check_shape("boundary", boundary, "B H W", B=batch, H=height, W=width)
+    check_same_device(logits1=logits1, logits2=logits2, labels=labels)
     for name, weight in (
         ("confident_weight", confident_weight),
         ("unconfident_weight", unconfident_weight),

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_between, check_bool, check_floating, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_bool,
+    check_floating,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -40,6 +46,7 @@ def teacher_distribution(outputs: Tensor, center: Tensor, temperature: float) ->
     """
     check_floating("outputs", outputs)
     check_shape("center", center, "K", K=outputs.shape[-1])
+    check_same_device(outputs=outputs, center=center)
     check_temperature("temperature", temperature)
     return ((at_least_float32(outputs) - center) / temperature).softmax(dim=-1)
 
@@ -96,6 +103,7 @@ def uncertain_loss(
         masked = mask.sum(dim=1).clamp(min=1)
         return ((entropy * mask).sum(dim=1) / masked).mean()
     check_shape("weights", weights, "B N", B=batch, N=count)
+    check_same_device(student=student, teacher=teacher, mask=mask)
     check_floating("weights", weights)
     _check_weights(weights)
     share = weights.detach().to(entropy.dtype) * mask
@@ -130,6 +138,7 @@ def confident_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) -
         tensor(1.3863)
     """
     check_shape("student", student, "B K")
+    check_same_device(student=student, teacher=teacher)
     return _cross_entropy(student, teacher, temperature).mean()
 
 

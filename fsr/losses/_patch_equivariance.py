@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_shape, check_unit_interval
+from fsr._core.checks import check_floating, check_same_device, check_shape, check_unit_interval
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.cam import crop_maps, filter_by_labels, flip_maps, unflip_maps
 from fsr.errors import ShapeError
@@ -60,6 +60,9 @@ def equivariance_targets(
                 [0.8182, 0.1111]])
     """
     check_shape("probabilities", probabilities, "B C+1 S S")
+    check_same_device(
+        probabilities=probabilities, labels=labels, flips=flips, target_flips=target_flips, box=box
+    )
     check_floating("probabilities", probabilities)
     with torch.no_grad():
         plain = unflip_maps(probabilities, flips)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_integer, check_shape
+from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 
@@ -48,6 +48,7 @@ def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255
     """
     batch, count, _ = check_shape("tokens", tokens, "B N D")
     check_shape("labels", labels, "B N", B=batch, N=count)
+    check_same_device(tokens=tokens, labels=labels)
     check_floating("tokens", tokens)
     check_integer("labels", labels)
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -54,6 +60,8 @@ def self_supervised_mask_loss(logits: Tensor, pseudo_masks: Tensor, labels: Tens
     channels = {"B": batch, "C+1": classes + 1}
     _, _, *size = check_shape("pseudo_masks", pseudo_masks, "B C+1 H W", **channels)
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(logits=logits, labels=labels)
     check_floating("logits", logits)
     check_floating("pseudo_masks", pseudo_masks)
     if min(*grid, *size) < 1:

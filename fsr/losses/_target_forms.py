@@ -7,7 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_choice, check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_choice,
+    check_floating,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.distributed import all_reduce_sum
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
@@ -58,6 +64,7 @@ def standardised_distribution(
     """
     check_floating("outputs", outputs)
     check_shape("center", center, "K", K=outputs.shape[-1])
+    check_same_device(outputs=outputs, center=center, spread=spread)
     if isinstance(spread, Tensor):
         if spread.ndim:
             raise ShapeError(f"spread: expected a scalar, got shape {tuple(spread.shape)}")

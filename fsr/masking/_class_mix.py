@@ -7,7 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_bool, check_floating, check_integer, check_shape
+from fsr._core.checks import (
+    check_bool,
+    check_floating,
+    check_integer,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr.errors import ShapeError
 from fsr.masking._label_range import check_label_range
@@ -61,6 +67,7 @@ def class_mix_mask(label_map: Tensor, classes: Tensor) -> Tensor:
         return class_mix_mask(label_map[None], classes[None])[0]
     batch, _, _ = check_shape("label_map", label_map, "B H W")
     check_shape("classes", classes, "B K", B=batch)
+    check_same_device(label_map=label_map, classes=classes)
     check_integer("label_map", label_map)
     check_integer("classes", classes)
     check_label_range("label_map", label_map)
@@ -167,6 +174,7 @@ def class_mix(
     sizes = {"B": batch, "height": height, "width": width}
     check_shape("labels", labels, "B height width", **sizes)
     check_shape("confident", confident, "B height width", **sizes)
+    check_same_device(images=images, labels=labels, confident=confident, classes=classes)
     check_floating("images", images)
     check_integer("labels", labels)
     check_bool("confident", confident)

@@ -6,7 +6,7 @@ import torch
 from einops import reduce
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_positive_int, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -115,6 +115,7 @@ def entropy_soft_mask(entropy: Tensor, noise: Tensor) -> Tensor:
     """
     batch, count = check_shape("entropy", entropy, "B N")
     check_shape("noise", noise, "B N", B=batch, N=count)
+    check_same_device(entropy=entropy, noise=noise)
     check_floating("entropy", entropy)
     check_floating("noise", noise)
     if count < 1:

@@ -7,12 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from fsr._core.checks import (
-    check_between,
-    check_bool,
-    check_choice,
-    check_shape,
-)
+from fsr._core.checks import check_between, check_bool, check_choice, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32
 
 Rounding = Literal["floor", "ceil"]
@@ -128,6 +123,7 @@ def strict_mask(
                 [[False,  True]]])
     """
     check_shape("score", score, "B H W")
+    check_same_device(score=score, low=low, high=high)
     zone = uncertain_zone(score, low, high)
     certainty = (score - (low + high) / 2).abs()
     if from_border:
@@ -183,6 +179,7 @@ def keep_one(mask: Tensor, certainty: Tensor) -> Tensor:
     """
     batch, total = check_shape("mask", mask, "B N")
     check_shape("certainty", certainty, "B N", B=batch, N=total)
+    check_same_device(mask=mask, certainty=certainty)
     check_bool("mask", mask)
     best = certainty.argmax(dim=1, keepdim=True)
     full = mask.all(dim=1, keepdim=True)

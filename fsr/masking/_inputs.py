@@ -10,6 +10,8 @@ from fsr._core.checks import (
     check_finite,
     check_floating,
     check_grid,
+    check_multi_hot,
+    check_same_device,
     check_shape,
 )
 from fsr.errors import ShapeError
@@ -20,11 +22,13 @@ def block_grid(
 ) -> tuple[int, int]:
     """Check the shapes of CAM ``(B, C, h, w)`` and labels, and return the grid of blocks."""
     batch, classes, height, width = check_shape("cam", cam, "B C h w")
+    check_same_device(cam=cam, labels=labels)
     check_floating("cam", cam)
     if min(classes, height, width) < 1:
         raise ShapeError(f"cam: expected at least one class and one pixel, got {tuple(cam.shape)}")
     if labels is not None:
         check_shape("labels", labels, "B C", B=batch, C=classes)
+        check_multi_hot("labels", labels)
     rows, columns = (height, width) if grid is None else check_grid("grid", grid)
     if rows % block or columns % block:
         raise ShapeError(f"grid: expected multiples of block={block}, got {(rows, columns)}")
@@ -67,6 +71,7 @@ def checked_images(cam: Tensor, images: Tensor | None) -> Tensor:
     if images is None:
         raise ValueError("images: expected a tensor for strategy='edge', got None")
     check_shape("images", images, "B 3 height width", B=cam.shape[0], **{"3": 3})
+    check_same_device(cam=cam, images=images)
     check_floating("images", images)
     check_finite("images", images)
     return images

@@ -10,6 +10,7 @@ from fsr._core.checks import (
     check_between,
     check_integer,
     check_positive_int,
+    check_same_device,
     check_shape,
 )
 from fsr.errors import ShapeError
@@ -99,6 +100,7 @@ def sample_local_crops(
     """
     batch, _, height, width = check_shape("images", images, "B 3 H W", **{"3": 3})
     check_shape("regions", regions, "B H W", B=batch, H=height, W=width)
+    check_same_device(images=images, regions=regions)
     check_integer("regions", regions)
     check_positive_int("count", count)
     check_between("threshold", threshold, 0.0, 2.0)

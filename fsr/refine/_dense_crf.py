@@ -16,6 +16,7 @@ from fsr._core.checks import (
     check_choice,
     check_floating,
     check_positive_int,
+    check_same_device,
     check_shape,
 )
 from fsr.errors import ShapeError
@@ -175,6 +176,7 @@ def _check(image: Tensor, maps: Tensor) -> None:
         raise ShapeError(f"image: expected (height, width, 3), got {tuple(image.shape)}")
     height, width, _ = image.shape
     check_shape("probabilities", maps, "C+1 H W", H=height, W=width)
+    check_same_device(image=image, maps=maps)
     check_floating("probabilities", maps)
     if maps.numel() == 0:
         raise ShapeError(f"probabilities: expected a class and a pixel, got {tuple(maps.shape)}")

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_finite, check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_finite,
+    check_floating,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -41,6 +47,7 @@ def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tens
     check_dilations(dilations)
     count = len(AROUND) * len(dilations)
     check_shape("affinity", affinity, "B N H W", B=batch, N=count, H=height, W=width)
+    check_same_device(masks=masks, affinity=affinity)
     # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
     total = torch.zeros_like(masks)
     weights = affinity.unsqueeze(2).unbind(1)
@@ -64,6 +71,7 @@ def check_pair(images: Tensor, masks: Tensor) -> None:
     """Raise unless the masks can be refined along the images: shapes, types, finite values."""
     batch, *_ = check_shape("images", images, "B K H W")
     _, channels, *_ = check_shape("masks", masks, "B C h w", B=batch)
+    check_same_device(images=images, masks=masks)
     if channels < 1:
         raise ShapeError("masks: expected at least one channel, got none")
     check_floating("images", images)

@@ -9,7 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.boxes import check_box
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_floating,
+    check_multi_hot,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -66,6 +72,8 @@ def refine_in_box(
     if channels < 2:
         raise ShapeError(f"maps: expected background and a class at least, got {channels} channels")
     check_shape("labels", labels, "B C", B=batch, C=channels - 1)
+    check_multi_hot("labels", labels)
+    check_same_device(images=images, maps=maps, labels=labels, box=box)
     check_floating("images", images)
     check_floating("maps", maps)
     check_positive_int("down_scale", down_scale)

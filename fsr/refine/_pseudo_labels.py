@@ -12,7 +12,9 @@ from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
     check_floating,
+    check_multi_hot,
     check_positive_int,
+    check_same_device,
     check_shape,
     check_unit_interval,
 )
@@ -105,6 +107,8 @@ def _check_inputs(images: Tensor, cams: Tensor, labels: Tensor) -> None:
     batch, *_ = check_shape("images", images, "B channels H W", channels=3)
     _, classes, _, _ = check_shape("cams", cams, "B C h w", B=batch)
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(images=images, cams=cams, labels=labels)
     check_floating("images", images)
     check_floating("cams", cams)
     check_unit_interval(cams=cams)

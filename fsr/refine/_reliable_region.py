@@ -9,7 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
@@ -135,6 +141,7 @@ def _reliable_region(cam: Tensor, labels: Tensor, crf_low: Tensor, crf_high: Ten
     sizes = {"C+1": classes + 1, "h": height, "w": width}
     check_shape("crf_low", crf_low, "C+1 h w", **sizes)
     check_shape("crf_high", crf_high, "C+1 h w", **sizes)
+    check_same_device(cam=cam, labels=labels, crf_low=crf_low, crf_high=crf_high)
     check_floating("crf_low", crf_low)
     check_floating("crf_high", crf_high)
     scores = cam_with_background(at_least_float32(cam), labels, HIGH_POWER)
