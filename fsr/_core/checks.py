@@ -96,6 +96,16 @@ def check_same_device(**values: Any) -> None:
             )
 
 
+def check_same_type(**values: Tensor) -> None:
+    """Raise ``TypeError`` unless all named tensors are of one type; any, where autocast sets it."""
+    (first, wanted), *others = values.items()
+    for name, value in others:
+        if value.dtype != wanted.dtype and not _under_autocast(value):
+            raise TypeError(
+                f"{name}: expected {wanted.dtype}, the type of {first}, got {value.dtype}"
+            )
+
+
 def check_like_weight(name: str, value: Tensor, weight: Tensor) -> None:
     """Raise unless an input is on the device of a module's weights and of their type.
 
@@ -110,7 +120,7 @@ def check_like_weight(name: str, value: Tensor, weight: Tensor) -> None:
             f"{name}: expected a tensor on {weight.device}, where the module is, "
             f"got one on {value.device}"
         )
-    if value.dtype != weight.dtype and not torch.is_autocast_enabled(value.device.type):
+    if value.dtype != weight.dtype and not _under_autocast(value):
         raise TypeError(
             f"{name}: expected {weight.dtype}, the type of the module's weights, got {value.dtype}"
         )
@@ -193,6 +203,11 @@ def check_grid(name: str, value: Any) -> tuple[int, int]:
     if min(pair) < 1:
         raise ValueError(f"{name}: expected two positive integers (height, width), got {pair}")
     return pair[0], pair[1]
+
+
+def _under_autocast(value: Tensor) -> bool:
+    """Tell whether autocast chooses the types of products on the tensor's device."""
+    return not value.is_meta and torch.is_autocast_enabled(value.device.type)
 
 
 def _spell(axes: str) -> str:

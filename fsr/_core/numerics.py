@@ -18,7 +18,9 @@ def at_least_float32(value: Tensor) -> Tensor:
 
 def no_autocast(value: Tensor) -> torch.autocast:
     """Return a context that switches autocast off on the tensor's device."""
-    return torch.autocast(device_type=value.device.type, enabled=False)
+    # Tensors without values, of "meta", know no autocast.
+    device = "cpu" if value.is_meta else value.device.type
+    return torch.autocast(device_type=device, enabled=False)
 
 
 def attached_zero(value: Tensor) -> Tensor:

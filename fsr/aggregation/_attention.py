@@ -7,7 +7,8 @@ from collections import OrderedDict
 from einops import rearrange
 from torch import Tensor, nn
 
-from fsr._core.checks import check_positive_int
+from fsr._core.arguments import check_positive
+from fsr._core.checks import check_floating, check_like_weight, check_positive_int, check_shape
 from fsr._core.module import TypedModule
 from fsr.aggregation._equations import Masking, cross_attention_weights, masked_cross_attention
 
@@ -66,6 +67,7 @@ class CrossAttention(TypedModule):
         Returns:
             ``(B, 1, D)``.
         """
+        _check_inputs(query, tokens, self.q.weight)
         q, k, v = (self._heads(x) for x in (self.q(query), self.k(tokens), self.v(tokens)))
         gathered = masked_cross_attention(q, k, v, mask, masking)
         out: Tensor = self.proj(rearrange(gathered, "b heads n d -> b n (heads d)"))
@@ -89,6 +91,7 @@ class CrossAttention(TypedModule):
         Returns:
             ``(B, heads, N)``.
         """
+        _check_inputs(query, tokens, self.q.weight)
         q, k = self._heads(self.q(query)), self._heads(self.k(tokens))
         return cross_attention_weights(q, k, mask, masking).squeeze(2)
 
@@ -123,8 +126,7 @@ class AggregationBlock(TypedModule):
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
-        if isinstance(mlp_ratio, bool) or not isinstance(mlp_ratio, int | float):
-            raise TypeError(f"mlp_ratio: expected a number, got {type(mlp_ratio).__name__}")
+        check_positive("mlp_ratio", mlp_ratio)
         self.attn = CrossAttention(dim, num_heads)
         hidden = int(dim * mlp_ratio)
         if hidden < 1:
@@ -155,6 +157,7 @@ class AggregationBlock(TypedModule):
             ``(B, 1, D)``.
         """
         # One norm for [class token; patch tokens], as Eq. 5 has it.
+        _check_inputs(query, tokens, self.attn.q.weight)
         query = query + self.attn(self.norm1(query), self.norm1(tokens), mask, masking)
         out: Tensor = query + self.mlp(self.norm2(query))
         return out
@@ -167,4 +170,15 @@ class AggregationBlock(TypedModule):
         masking: Masking = "exclude",
     ) -> Tensor:
         """Return the attention ``(B, heads, N)`` of :meth:`forward` with the same arguments."""
+        _check_inputs(query, tokens, self.attn.q.weight)
         return self.attn.weights(self.norm1(query), self.norm1(tokens), mask, masking)
+
+
+def _check_inputs(query: Tensor, tokens: Tensor, weight: Tensor) -> None:
+    """Raise unless a query and tokens fit each other and the weights."""
+    width = weight.shape[1]
+    batch, _, _ = check_shape("query", query, "B 1 D", D=width, **{"1": 1})
+    check_shape("tokens", tokens, "B N D", B=batch, D=width)
+    for name, value in (("query", query), ("tokens", tokens)):
+        check_floating(name, value)
+        check_like_weight(name, value, weight)

@@ -8,8 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_bool, check_choice, check_same_device, check_shape
+from fsr._core.checks import (
+    check_bool,
+    check_choice,
+    check_floating,
+    check_same_device,
+    check_same_type,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
+from fsr._core.values import readable
+from fsr.aggregation._inputs import check_visible
 
 Masking = Literal["exclude", "scale", "ignore"]
 MASKINGS: tuple[Masking, ...] = get_args(Masking)
@@ -97,6 +106,8 @@ def masked_cross_attention(
     batch, heads, count, width = k.shape
     check_shape("v", v, "B heads N d", B=batch, heads=heads, N=count, d=width)
     check_same_device(q=q, k=k, v=v, mask=mask)
+    check_floating("v", v)
+    check_same_type(q=q, v=v)
     if visible is not None:
         # Weight 0 times NaN or infinity would still be NaN.
         v = v.masked_fill(~visible.transpose(2, 3), 0.0)
@@ -110,11 +121,16 @@ def _apply_mask(
     check_choice("masking", masking, MASKINGS)
     batch, heads, _, width = check_shape("q", q, "B heads 1 d", **{"1": 1})
     _, _, count, _ = check_shape("k", k, "B heads N d", B=batch, heads=heads, d=width)
+    check_same_device(q=q, k=k, mask=mask)
+    check_floating("q", q)
+    check_floating("k", k)
+    check_same_type(q=q, k=k)
     if mask is None:
         return k, None
     check_shape("mask", mask, "B N", B=batch, N=count)
-    check_same_device(q=q, k=k, mask=mask)
     check_bool("mask", mask)
+    if masking == "exclude" and readable(mask):
+        check_visible(mask)
     if masking == "ignore":
         return k, None
     # A key of 0 makes the logit 0, which is the factor 1 - M_b of Eq. 7 without explicit logits.

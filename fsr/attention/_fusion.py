@@ -72,6 +72,7 @@ def refine_maps(maps: Tensor, affinity: Tensor) -> Tensor:
     """
     batch, classes, height, width = check_shape("maps", maps, "B C H W")
     check_shape("affinity", affinity, "B N N", B=batch, N=height * width)
+    check_same_device(maps=maps, affinity=affinity)
     check_floating("maps", maps)
     check_floating("affinity", affinity)
     with no_autocast(maps):

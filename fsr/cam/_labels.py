@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fsr._core.arguments import check_int
 from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
@@ -97,13 +98,17 @@ def cam_to_labels(
         >>> cam_to_labels(cam, torch.ones(1, 1), threshold=0.4, box=box)
         tensor([[[  0,   1, 255]]])
     """
+    check_int("ignore_index", ignore_index)
     below, upto = _thresholds(low, high, threshold)
     batch, _, height, width = check_shape("cam", cam, "B C H W")
     check_same_device(cam=cam, labels=labels)
     check_floating("cam", cam)
     check_unit_interval(cam=cam)
+    check_same_device(cam=cam, labels=labels)
     if box is not None:
         check_box(box, batch, height, width)
+        if box.is_meta:
+            check_same_device(cam=cam, box=box)
     score, best = strongest_class(cam, labels)
     best = best.masked_fill(score <= upto, ignore_index).masked_fill(score <= below, BACKGROUND)
     if box is None:

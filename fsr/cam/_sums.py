@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_positive, check_tensors
 from fsr._core.checks import check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.cam._maps import EPS, resize_cam
@@ -78,8 +79,8 @@ def sum_sizes(cams: Sequence[Tensor], size: tuple[int, int], eps: float = EPS) -
         >>> sum_sizes([small, large], size=(1, 2)).round(decimals=3)
         tensor([[[[0.5000, 1.0000]]]])
     """
-    if len(cams) == 0:
-        raise ValueError("cams: expected at least one CAM, got none")
+    check_tensors("cams", cams)
+    check_positive("eps", eps)
     batch, classes, _, _ = check_shape("cams[0]", cams[0], "B C h w")
     for index, cam in enumerate(cams):
         check_shape(f"cams[{index}]", cam, "B C h w", B=batch, C=classes)

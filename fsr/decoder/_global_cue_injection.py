@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_same_device, check_shape
+from fsr._core.checks import (
+    check_floating,
+    check_like_weight,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.module import TypedModule
 from fsr.errors import ShapeError
 
@@ -108,6 +114,8 @@ class GlobalCueInjection(TypedModule):
         check_same_device(deep=deep, shallow=shallow)
         check_floating("deep", deep)
         check_floating("shallow", shallow)
+        check_like_weight("deep", deep, self.deep.weight)
+        check_like_weight("shallow", shallow, self.deep.weight)
         if min(*cue, *size) < 1:
             raise ShapeError(
                 f"deep, shallow: expected at least one pixel, got {tuple(deep.shape)} and "

@@ -73,7 +73,7 @@ def equivariance_losses(
     batch, channels = _check_views(cam1, revised1, cam2, revised2)
     check_shape("labels", labels, "B C", B=batch, C=channels - 1)
     check_multi_hot("labels", labels)
-    check_same_device(cam1=cam1, revised1=revised1, cam2=cam2, revised2=revised2)
+    check_same_device(cam1=cam1, labels=labels)
     check_between("share", share, 0.0, 1.0)
     with no_autocast(cam1):
         size = cam2.shape[2:]

@@ -63,6 +63,8 @@ def equivariance_targets(
     check_same_device(
         probabilities=probabilities, labels=labels, flips=flips, target_flips=target_flips, box=box
     )
+    if probabilities.shape[2] != probabilities.shape[3]:
+        raise ShapeError(f"probabilities: expected square maps, got {tuple(probabilities.shape)}")
     check_floating("probabilities", probabilities)
     with torch.no_grad():
         plain = unflip_maps(probabilities, flips)
@@ -100,6 +102,7 @@ def patch_cross_entropy(probabilities: Tensor, targets: Tensor) -> Tensor:
     """
     shape = check_shape("probabilities", probabilities, "B K h w")
     check_shape("targets", targets, "B K h w", **dict(zip("BKhw", shape, strict=True)))
+    check_same_device(probabilities=probabilities, targets=targets)
     check_floating("probabilities", probabilities)
     check_floating("targets", targets)
     if min(shape) < 1:

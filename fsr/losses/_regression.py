@@ -13,6 +13,7 @@ from fsr._core.checks import (
     check_floating,
     check_same_device,
     check_shape,
+    check_some,
 )
 from fsr._core.numerics import at_least_float32, no_autocast
 
@@ -65,6 +66,7 @@ def regression_loss(
     batch, count, width = check_shape("student_tokens", student_tokens, "B N D")
     check_shape("teacher_tokens", teacher_tokens, "B N D", B=batch, N=count, D=width)
     check_shape("mask", mask, "B N", B=batch, N=count)
+    check_some("student_tokens", student_tokens)
     check_same_device(student_tokens=student_tokens, teacher_tokens=teacher_tokens, mask=mask)
     check_floating("student_tokens", student_tokens)
     check_floating("teacher_tokens", teacher_tokens)

@@ -61,7 +61,7 @@ def self_supervised_mask_loss(logits: Tensor, pseudo_masks: Tensor, labels: Tens
     _, _, *size = check_shape("pseudo_masks", pseudo_masks, "B C+1 H W", **channels)
     check_shape("labels", labels, "B C", B=batch, C=classes)
     check_multi_hot("labels", labels)
-    check_same_device(logits=logits, labels=labels)
+    check_same_device(logits=logits, pseudo_masks=pseudo_masks, labels=labels)
     check_floating("logits", logits)
     check_floating("pseudo_masks", pseudo_masks)
     if min(*grid, *size) < 1:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fsr._core.arguments import check_generator
 from fsr._core.checks import (
     check_bool,
     check_floating,
@@ -107,6 +108,7 @@ def draw_classes(
         >>> draw_classes(torch.tensor([[[0, 7, 255]]]))[0, :3]
         tensor([ 7, -1, -1])
     """
+    check_generator("generator", generator)
     batch, _, _ = check_shape("label_map", label_map, "B H W")
     check_integer("label_map", label_map)
     check_label_range("label_map", label_map)

@@ -6,6 +6,7 @@ import torch
 from einops import repeat
 from torch import Tensor
 
+from fsr._core.arguments import check_generator
 from fsr._core.checks import (
     check_finite,
     check_floating,
@@ -42,6 +43,7 @@ def block_noise(
     generator: torch.Generator | None,
 ) -> Tensor:
     """Return the u of Eq. 3 at the blocks on the CAM's device, given or drawn."""
+    check_generator("generator", generator)
     if noise is None:
         # A generator draws on its own device only: move the numbers, so that any will do.
         source = cam.device if generator is None else generator.device
@@ -50,6 +52,8 @@ def block_noise(
         raise ValueError("generator: expected None beside noise=, got both")
     check_shape("noise", noise, "B H W", B=cam.shape[0], H=blocks[0], W=blocks[1])
     check_floating("noise", noise)
+    if noise.is_meta:
+        check_same_device(cam=cam, noise=noise)
     return noise.to(cam.device)
 
 
@@ -63,6 +67,8 @@ def patch_entropy(
     check_shape("entropy", entropy, "B H W", B=cam.shape[0], H=rows, W=columns)
     check_floating("entropy", entropy)
     check_finite("entropy", entropy)
+    if entropy.is_meta:
+        check_same_device(cam=cam, entropy=entropy)
     return entropy.to(cam.device)
 
 

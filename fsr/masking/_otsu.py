@@ -105,10 +105,12 @@ def strongest_with_thresholds(
     """
     batch, classes, _, _ = check_shape("cam", cam, "B C h w")
     check_same_device(cam=cam, low=low, high=high)
+    check_floating("cam", cam)
     score, strongest = cam.max(dim=1)
     found = []
     for name, value in (("low", low), ("high", high)):
         check_shape(name, value, "B C", B=batch, C=classes)
+        check_floating(name, value)
         found.append(value.gather(1, strongest.flatten(1)).view_as(score))
     return score, found[0], found[1]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fsr._core.checks import (
     check_between,
+    check_dense,
     check_multi_hot,
     check_positive_int,
     check_same_device,
@@ -74,6 +75,9 @@ class LabelF1(Counts):
         check_shape("labels", labels, "B C", B=batch, C=self.num_classes)
         check_multi_hot("labels", labels)
         check_same_device(scores=scores, labels=labels)
+        check_dense("scores", scores)
+        if batch == 0:
+            return
         if bool(scores.isnan().any()):
             raise ValueError("scores: expected numbers, got NaN")
         # Decided here: torchmetrics takes scores for logits only if one lies outside [0, 1].

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_function
 from fsr._core.checks import (
     check_between,
     check_floating,
@@ -53,6 +54,7 @@ def refine_masks(
         >>> refined.shape, refined.amax(dim=(2, 3))
         (torch.Size([1, 3, 8, 8]), tensor([[0.3333, 0.0000, 0.3333]]))
     """
+    check_function("pamr", pamr)
     batch, _, *size = check_shape("images", images, "B K H W")
     _, channels, *grid = check_shape("masks", masks, "B C+1 h w", B=batch)
     check_shape("labels", labels, "B C", B=batch, C=channels - 1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_function
 from fsr._core.boxes import check_box
 from fsr._core.checks import (
     check_floating,
@@ -67,6 +68,7 @@ def refine_in_box(
         >>> refined.flatten(2).amax(2) > 0, bool(refined[..., :2, :].any())
         (tensor([[ True,  True, False]]), False)
     """
+    check_function("par", par)
     batch, _, height, width = check_shape("images", images, "B channels H W", channels=3)
     _, channels, _, _ = check_shape("maps", maps, "B C+1 H W", B=batch, H=height, W=width)
     if channels < 2:

@@ -47,6 +47,7 @@ def labels_between(low_maps: Tensor, high_maps: Tensor, box: Tensor | None = Non
     check_floating("low_maps", low_maps)
     check_floating("high_maps", high_maps)
     if box is not None:
+        check_same_device(low_maps=low_maps, box=box)
         check_box(box, batch, height, width)
     lenient, strict = low_maps.argmax(dim=1), high_maps.argmax(dim=1)
     unknown = (strict == BACKGROUND) & (lenient != BACKGROUND)

@@ -47,6 +47,7 @@ def pixel_correlation(maps: Tensor, features: Tensor) -> Tensor:
     """
     batch, _, *size = check_shape("features", features, "B K H W")
     _, channels, _, _ = check_shape("maps", maps, "B C h w", B=batch)
+    check_same_device(maps=maps, features=features)
     check_floating("maps", maps)
     check_floating("features", features)
     for name, value in (("maps", maps), ("features", features)):
@@ -116,6 +117,7 @@ class PixelCorrelation(TypedModule):
         """
         check_shape("features", features, "B D H W", D=self.weight.shape[1])
         check_same_device(maps=maps, features=features)
+        check_same_device(features=features, weight=self.weight)
         check_floating("features", features)
         with no_autocast(features):
             exact = at_least_float32(features)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_function, check_int
 from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
@@ -78,9 +79,12 @@ def pseudo_labels(
         >>> pseudo_labels(PAR(2, (1,)), images, cams, torch.ones(1, 1), low=0.2, high=0.7)[0, 0]
         tensor([  0,   0,   0,   0, 255, 255, 255, 255,   1,   1,   1,   1])
     """
+    check_int("ignore_index", ignore_index)
+    check_function("par", par)
     _check_inputs(images, cams, labels)
     batch, _, height, width = images.shape
     if box is not None:
+        check_same_device(images=images, box=box)
         check_box(box, batch, height, width)
     _check_levels(low, high)
     size = _small_size((height, width), down_scale)
@@ -142,7 +146,7 @@ def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
     """
     present = labels > 0
     most = present.shape[1]
-    if not torch.compiler.is_compiling():
+    if not present.is_meta and present.numel() and not torch.compiler.is_compiling():
         most = max(1, int(present.sum(dim=1).max()))
     shown = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
     return shown, present.gather(1, shown)

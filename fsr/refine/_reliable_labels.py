@@ -75,6 +75,8 @@ def reliable_labels(
         >>> reliable_labels(unrefined, images, cam, torch.ones(1, 1), box)
         tensor([[[255, 255, 255,   1]]])
     """
+    if not isinstance(pool, CRFPool):
+        raise TypeError(f"pool: expected a CRFPool, got {type(pool).__name__}")
     batch, classes, height, width = check_shape("cam", cam, "B C H W")
     check_shape("images", images, "B 3 H W", B=batch, H=height, W=width, **{"3": 3})
     check_shape("labels", labels, "B C", B=batch, C=classes)

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from fsr._core.checks import (
     check_between,
+    check_dense,
     check_floating,
+    check_multi_hot,
     check_same_device,
     check_shape,
     check_unit_interval,
@@ -68,6 +70,9 @@ def cam_with_background(cam: Tensor, labels: Tensor, power: float) -> Tensor:
             f"labels: expected shape {tuple(cam.shape[:-2])} as cam has, got {tuple(labels.shape)}"
         )
     check_floating("cam", cam)
+    check_same_device(cam=cam, labels=labels)
+    check_dense("labels", labels)
+    check_multi_hot("labels", labels)
     check_unit_interval(cam=cam)
     check_between("power", power, 0.0, float("inf"), inclusive=False)
     shown = cam.masked_fill(~(labels > 0)[..., None, None], 0.0)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
@@ -67,6 +68,7 @@ def response_scaling_uncertainty(
             f"scores: expected at least one class and pixel, got {tuple(scores.shape)}"
         )
     check_unit_interval(scores=scores)
+    check_sequence("scales", scales, "numbers")
     powers = tuple(scales)
     if not powers:
         raise ValueError("scales: expected at least one power, got none")

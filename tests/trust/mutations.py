@@ -83,7 +83,7 @@ FLOATS: Mutations = {
     "NaN in it": _set(NAN),
     "infinity in it": _set(INFINITY),
     "-infinity in it": _set(-INFINITY),
-    "1e30 in it": _set(1e30),
+    "1e4 in it": _set(1e4),
     "half in it": _set(0.5),
     "with gradient": lambda tensor: tensor.clone().requires_grad_(),
     "negative": lambda tensor: -tensor,
@@ -118,7 +118,9 @@ def mutations_of(value: Any) -> dict[str, Callable[[Any], Any]]:
         found = {**TENSORS, **(FLOATS if value.is_floating_point() else {})}
         found |= {f"axis {axis} empty": _empty(axis) for axis in axes}
         return found | {f"axis {axis} shorter": _shorter(axis) for axis in axes}
-    if isinstance(value, (bool, int, float, str)):
+    if isinstance(value, bool):
+        return {name: way for name, way in SCALARS.items() if name != "a tensor"}
+    if isinstance(value, (int, float, str)):
         return dict(SCALARS)
     if isinstance(value, Sequence):
         found = dict(SEQUENCES)
