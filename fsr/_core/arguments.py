@@ -70,6 +70,12 @@ def check_module(name: str, value: Any, kind: type[nn.Module] = nn.Module) -> No
         raise TypeError(f"{name}: expected {wanted}, got {type(value).__name__}")
 
 
+def check_picture(name: str, value: Any) -> None:
+    """Raise ``TypeError`` unless ``value`` is a picture of Pillow's, or one like it."""
+    if not hasattr(value, "convert") or not hasattr(value, "getbands"):
+        raise TypeError(f"{name}: expected a PIL image, got {type(value).__name__}")
+
+
 def check_generator(name: str, value: Any) -> None:
     """Raise ``TypeError`` unless ``value`` is None or a generator of random numbers."""
     if value is not None and not isinstance(value, torch.Generator):

@@ -71,11 +71,9 @@ def check_dense(name: str, value: Any) -> None:
 
 
 def check_some(name: str, value: Tensor) -> None:
-    """Raise ``ShapeError`` if there is nothing in a tensor that a mean is taken over."""
+    """Raise ``ShapeError`` if a tensor holds nothing, such as a batch of no images."""
     if value.numel() == 0:
-        raise ShapeError(
-            f"{name}: expected at least one image to average over, got shape {tuple(value.shape)}"
-        )
+        raise ShapeError(f"{name}: expected at least one image, got shape {tuple(value.shape)}")
 
 
 def check_same_device(**values: Any) -> None:
@@ -100,7 +98,7 @@ def check_same_type(**values: Tensor) -> None:
     """Raise ``TypeError`` unless all named tensors are of one type; any, where autocast sets it."""
     (first, wanted), *others = values.items()
     for name, value in others:
-        if value.dtype != wanted.dtype and not _under_autocast(value):
+        if value.dtype != wanted.dtype and not under_autocast(value):
             raise TypeError(
                 f"{name}: expected {wanted.dtype}, the type of {first}, got {value.dtype}"
             )
@@ -120,7 +118,7 @@ def check_like_weight(name: str, value: Tensor, weight: Tensor) -> None:
             f"{name}: expected a tensor on {weight.device}, where the module is, "
             f"got one on {value.device}"
         )
-    if value.dtype != weight.dtype and not _under_autocast(value):
+    if value.dtype != weight.dtype and not under_autocast(value):
         raise TypeError(
             f"{name}: expected {weight.dtype}, the type of the module's weights, got {value.dtype}"
         )
@@ -205,7 +203,7 @@ def check_grid(name: str, value: Any) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def _under_autocast(value: Tensor) -> bool:
+def under_autocast(value: Tensor) -> bool:
     """Tell whether autocast chooses the types of products on the tensor's device."""
     return not value.is_meta and torch.is_autocast_enabled(value.device.type)
 

@@ -56,13 +56,13 @@ class Call(NamedTuple):
         function: what to call.
         arguments: by name.
         infinite: whether infinity or NaN is a right result of right arguments.
-        kept: arguments whose values are not looked at, so that any is right.
+        also: further names by which a message may call an argument.
     """
 
     function: Callable[..., Any]
     arguments: dict[str, Any]
     infinite: bool = False
-    kept: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 def maps(*shape: int) -> Tensor:
@@ -293,15 +293,17 @@ def backbone_room() -> dict[str, Call]:
     rows = shares(B, 2, N, D)
     pictures = {"images": maps(B, 3, 64, 64)}
     return {
-        "ViTBackbone": Call(backbone.ViTBackbone, {**built, "pretrained": False}),
+        "ViTBackbone": Call(backbone.ViTBackbone, {**built, "pretrained": False}, also=("backbone",)),
         "ViTBackbone()": Call(vit, seen),
         "ViTBackbone.read": Call(
             vit.read, {**seen, "request": BackboneRequest(prefix_tokens=True, attention=(0,))}
         ),
         "ViTBackbone.grid": Call(vit.grid, {"images": images()}),
-        "ViTBackbone.width": Call(vit.width, {"block": -1}),
+        "ViTBackbone.width": Call(vit.width, {"block": -1}, also=("aux_block",)),
         "FeatureBackbone": Call(
-            backbone.FeatureBackbone, {"model": "resnet10t", "image_size": 64, "options": {}}
+            backbone.FeatureBackbone,
+            {"model": "resnet10t", "image_size": 64, "options": {}},
+            also=("backbone",),
         ),
         "FeatureBackbone()": Call(cnn, {**pictures, "aux_block": -2}),
         "FeatureBackbone.stages": Call(cnn.stages, pictures),
@@ -1052,6 +1054,7 @@ def training_rooms() -> dict[str, Call]:
         "objective.TrainingObjective()": Call(
             trainer(),
             {"view1": images(), "view2": images(), "labels": present(), "step": 0},
+            also=("views",),
         ),
         "objective.TrainingObjective": Call(
             objective.TrainingObjective,
@@ -1063,9 +1066,9 @@ def training_rooms() -> dict[str, Call]:
             {"terms": {"a": torch.tensor(1.0)}, "weights": {"a": 0.5}},
         ),
         "optim.freeze_early_blocks": Call(
-            optim.freeze_early_blocks, {"encoder": ViT(), "trained": 1}
+            optim.freeze_early_blocks, {"encoder": own_encoder(), "trained": 1}
         ),
-        "optim.freeze_norms": Call(optim.freeze_norms, {"model": ViT()}),
+        "optim.freeze_norms": Call(optim.freeze_norms, {"model": own_encoder()}),
         "optim.is_decayed": Call(
             optim.is_decayed, {"name": "weight", "parameter": nn.Parameter(maps(D, D))}
         ),
@@ -1079,7 +1082,9 @@ def training_rooms() -> dict[str, Call]:
         "teacher.EMATeacher": Call(teacher.EMATeacher, {"student": student, "momentum": 0.9}),
         "teacher.EMATeacher.update": Call(ema.update, {"student": student, "step": 0}),
         "teacher.unwrap": Call(teacher.unwrap, {"model": student}),
-        "presets.get_method": Call(presets.get_method, {"method": "afa", "total_steps": 100}),
+        "presets.get_method": Call(
+            presets.get_method, {"method": "afa", "total_steps": 100}, also=("preset",)
+        ),
         "presets.get_preset": Call(presets.get_preset, {"preset": "fast", "mask_ratio": 0.4}),
         "presets.teacher_source_step": Call(
             presets.teacher_source_step, {"momentum": 0.99, "total_steps": 100}
@@ -1094,12 +1099,9 @@ def training_rooms() -> dict[str, Call]:
     }
 
 
-def ViT() -> nn.Module:
-    """An encoder of its own, which freezing may change."""
-    found: nn.Module = backbone.ViTBackbone(
-        "vit_tiny_patch16_224", image_size=32, options=SMALL
-    ).model
-    return found
+def own_encoder() -> nn.Module:
+    """An encoder that freezing may change."""
+    return backbone.ViTBackbone("vit_tiny_patch16_224", image_size=32, options=SMALL)
 
 
 def data_room() -> dict[str, Call]:
@@ -1136,7 +1138,7 @@ def data_room() -> dict[str, Call]:
         ),
         "data.TwoViews()": Call(data.TwoViews(16), {"image": photograph}),
         "data.ViewStream.index": Call(stream.index, {"position": 3}),
-        "data.derive_seed": Call(lambda **given: data.derive_seed(*given["keys"]), {"keys": (1,)}),
+        "data.derive_seed": Call(lambda keys: data.derive_seed(keys), {"keys": 1}),
         "data.padded_crop": Call(
             data.padded_crop,
             {"image": photograph, "size": 40, "pad": (8, 16), "start": (0, 0), "fill": 0},

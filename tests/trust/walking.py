@@ -6,7 +6,7 @@ import copy
 import re
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,10 @@ def fault_of(call: Call, changes: Mapping[str, Any]) -> str | None:
             warnings.simplefilter("ignore")
             result = call.function(**arguments)
     except (ValueError, TypeError) as error:
-        return _fault_of_error(error, arguments)
-    except ImportError as error:
-        return None if "pip install" in str(error) else f"{type(error).__name__}: {error}"
+        return _fault_of_error(error, (*arguments, *call.also))
+    except (ImportError, ConnectionError) as error:
+        told = any(word in str(error) for word in ("pip install", "cannot be fetched"))
+        return None if told else f"{type(error).__name__}: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
     if call.infinite:
@@ -47,13 +48,13 @@ def fault_of(call: Call, changes: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _fault_of_error(error: Exception, arguments: Mapping[str, Any]) -> str | None:
+def _fault_of_error(error: Exception, names: Iterable[str]) -> str | None:
     """Return what is wrong with an error: whose it is, or what it does not name."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     text = str(error)
     if not last.filename.startswith(PACKAGE):
         return f"{type(error).__name__} of {Path(last.filename).name}: {text[:200]}"
-    named = any(re.search(rf"\b{re.escape(name)}\b", text) for name in arguments)
+    named = any(re.search(rf"\b{re.escape(name)}(_options)?\b", text) for name in names)
     return None if named else f"names no argument: {type(error).__name__}: {text[:200]}"
 
 
