@@ -33,7 +33,7 @@ def build_backbone(
     class_tokens: int | None = None,
 ) -> Backbone:
     """Return the encoder of a name, or the module given."""
-    if isinstance(backbone, ViTBackbone | FeatureBackbone):
+    if isinstance(backbone, (ViTBackbone, FeatureBackbone)):
         if class_tokens is not None:
             check_offers(backbone, ["class_tokens"], "class_tokens")
         if pretrained is not False:

@@ -155,9 +155,11 @@ def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None
             near = same or difflib.get_close_matches(name, kinds, n=1)
             raise ConfigError(f"{name}: unknown option{hint(near[:1])}")
         kind = kinds[name]
-        if kind in (bool, bool | None) and not isinstance(value, bool | None):
+        if kind in (bool, (bool, type(None))) and not isinstance(value, (bool, type(None))):
             raise ConfigError(f"{name}: expected true or false, got {value!r}")
-        if list[float] in (kind, *typing.get_args(kind)) and not isinstance(value, list | None):
+        if list[float] in (kind, *typing.get_args(kind)) and not isinstance(
+            value, (list, type(None))
+        ):
             raise ConfigError(f"{name}: expected a list of numbers, got {value!r}")
         if dataclasses.is_dataclass(kind):
             if not isinstance(value, Mapping):
