@@ -18,7 +18,7 @@ from fsr._core.checks import (
 )
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr._core.values import readable
-from fsr.aggregation._inputs import check_visible
+from fsr.aggregation._inputs import check_shown, check_visible
 
 Masking = Literal["exclude", "scale", "ignore"]
 MASKINGS: tuple[Masking, ...] = get_args(Masking)
@@ -106,7 +106,8 @@ def masked_cross_attention(
     batch, heads, count, width = k.shape
     check_shape("v", v, "B heads N d", B=batch, heads=heads, N=count, d=width)
     check_same_device(q=q, k=k, v=v, mask=mask)
-    check_floating("v", v)
+    check_floating("v", v, finite=False)
+    check_shown("v", v, mask if masking == "exclude" else None)
     check_same_type(q=q, v=v)
     if visible is not None:
         # Weight 0 times NaN or infinity would still be NaN.
@@ -123,12 +124,14 @@ def _apply_mask(
     _, _, count, _ = check_shape("k", k, "B heads N d", B=batch, heads=heads, d=width)
     check_same_device(q=q, k=k, mask=mask)
     check_floating("q", q)
-    check_floating("k", k)
+    check_floating("k", k, finite=False)
     check_same_type(q=q, k=k)
     if mask is None:
+        check_shown("k", k, None)
         return k, None
     check_shape("mask", mask, "B N", B=batch, N=count)
     check_bool("mask", mask)
+    check_shown("k", k, None if masking == "ignore" else mask)
     if masking == "exclude" and readable(mask):
         check_visible(mask)
     if masking == "ignore":

@@ -101,10 +101,10 @@ def cam_to_labels(
     check_int("ignore_index", ignore_index)
     below, upto = _thresholds(low, high, threshold)
     batch, _, height, width = check_shape("cam", cam, "B C H W")
+    check_floating("cam", cam, finite=False)
+    check_shape("labels", labels, "B C", B=batch, C=cam.shape[1])
     check_same_device(cam=cam, labels=labels)
-    check_floating("cam", cam)
-    check_unit_interval(cam=cam)
-    check_same_device(cam=cam, labels=labels)
+    check_unit_interval(cam=cam, labels=labels)
     if box is not None:
         check_box(box, batch, height, width)
         if box.is_meta:

@@ -140,7 +140,7 @@ def _parts(segmentation: Any, width: int, height: int) -> tuple[bool, list[Any]]
             _check_polygon(polygon, width, height)
         return True, segmentation
     counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
-    if not isinstance(counts, (list, str)) or not counts:
+    if not isinstance(counts, list | str) or not counts:
         raise ValueError(
             "expected a segmentation of polygons or run lengths; without one there is no mask: "
             "take the annotation out, or read without masks: masks=False"

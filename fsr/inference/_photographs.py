@@ -57,7 +57,7 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[ImageFile]:
         >>> [file.name for file in find_images(folder)]
         ['a.jpg', 'a.png', 'b']
     """
-    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     if not given:
         raise DataError("paths: expected at least one image file or folder, got none")
     several = sum(path.is_dir() for path in given) > 1

@@ -143,7 +143,7 @@ def _prediction(item: Item, file: ImageFile, options: PredictionOptions) -> Pred
 
 def _as_files(paths: str | Path | Iterable[str | Path | ImageFile]) -> list[ImageFile]:
     """Find the files, or take those that were found before."""
-    if isinstance(paths, (str, Path)):
+    if isinstance(paths, str | Path):
         return find_images(paths)
     given = [paths] if isinstance(paths, ImageFile) else list(paths)
     known = [path for path in given if isinstance(path, ImageFile)]

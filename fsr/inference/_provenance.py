@@ -50,7 +50,7 @@ def weights_hash(network: nn.Module) -> str:
 
 def describe(thing: Any) -> str:
     """Spell an object so that equal ones read alike in every run: no addresses."""
-    if not isinstance(thing, (list, tuple)):
+    if not isinstance(thing, list | tuple):
         text = repr(thing)
         if " at 0x" not in text:
             return text

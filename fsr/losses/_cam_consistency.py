@@ -62,7 +62,7 @@ def cam_consistency_loss(scores: Tensor, target: Tensor, labels: Tensor) -> Tens
     check_multi_hot("labels", labels)
     check_same_device(scores=scores, target=target, labels=labels)
     check_floating("scores", scores)
-    check_floating("target", target)
+    check_floating("target", target, finite=False)
     check_unit_interval(target=target)
     with no_autocast(scores):
         taught = at_least_float32(target.detach())

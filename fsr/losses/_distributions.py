@@ -107,7 +107,7 @@ def uncertain_loss(
         masked = mask.sum(dim=1).clamp(min=1)
         return ((entropy * mask).sum(dim=1) / masked).mean()
     check_shape("weights", weights, "B N", B=batch, N=count)
-    check_floating("weights", weights)
+    check_floating("weights", weights, finite=False)
     _check_weights(weights)
     share = weights.detach().to(entropy.dtype) * mask
     total = share.sum(dim=1)

@@ -103,8 +103,8 @@ def patch_cross_entropy(probabilities: Tensor, targets: Tensor) -> Tensor:
     shape = check_shape("probabilities", probabilities, "B K h w")
     check_shape("targets", targets, "B K h w", **dict(zip("BKhw", shape, strict=True)))
     check_same_device(probabilities=probabilities, targets=targets)
-    check_floating("probabilities", probabilities)
-    check_floating("targets", targets)
+    check_floating("probabilities", probabilities, finite=False)
+    check_floating("targets", targets, finite=False)
     if min(shape) < 1:
         raise ShapeError(f"probabilities: expected at least one patch, got {shape}")
     check_unit_interval(probabilities=probabilities, targets=targets)

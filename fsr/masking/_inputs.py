@@ -24,7 +24,7 @@ def block_grid(
     """Check the shapes of CAM ``(B, C, h, w)`` and labels, and return the grid of blocks."""
     batch, classes, height, width = check_shape("cam", cam, "B C h w")
     check_same_device(cam=cam, labels=labels)
-    check_floating("cam", cam)
+    check_floating("cam", cam, finite=False)
     if min(classes, height, width) < 1:
         raise ShapeError(f"cam: expected at least one class and one pixel, got {tuple(cam.shape)}")
     if labels is not None:
@@ -51,7 +51,7 @@ def block_noise(
     if generator is not None:
         raise ValueError("generator: expected None beside noise=, got both")
     check_shape("noise", noise, "B H W", B=cam.shape[0], H=blocks[0], W=blocks[1])
-    check_floating("noise", noise)
+    check_floating("noise", noise, finite=False)
     if noise.is_meta:
         check_same_device(cam=cam, noise=noise)
     return noise.to(cam.device)

@@ -52,8 +52,8 @@ def uncertain_regions(cam: Tensor, labels: Tensor, low: float, high: float) -> T
     check_shape("labels", labels, "B C", B=batch, C=classes)
     check_multi_hot("labels", labels)
     check_same_device(cam=cam, labels=labels)
-    check_floating("cam", cam)
-    check_unit_interval(cam=cam)
+    check_floating("cam", cam, finite=False)
+    check_unit_interval(cam=cam, labels=labels)
     check_between("low", low, 0.0, 1.0)
     check_between("high", high, 0.0, 1.0)
     if low >= high:

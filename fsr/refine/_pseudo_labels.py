@@ -114,8 +114,8 @@ def _check_inputs(images: Tensor, cams: Tensor, labels: Tensor) -> None:
     check_multi_hot("labels", labels)
     check_same_device(images=images, cams=cams, labels=labels)
     check_floating("images", images)
-    check_floating("cams", cams)
-    check_unit_interval(cams=cams)
+    check_floating("cams", cams, finite=False)
+    check_unit_interval(cams=cams, labels=labels)
 
 
 def _check_levels(low: float, high: float) -> None:

@@ -69,7 +69,7 @@ def cam_with_background(cam: Tensor, labels: Tensor, power: float) -> Tensor:
         raise ShapeError(
             f"labels: expected shape {tuple(cam.shape[:-2])} as cam has, got {tuple(labels.shape)}"
         )
-    check_floating("cam", cam)
+    check_floating("cam", cam, finite=False)
     check_same_device(cam=cam, labels=labels)
     check_dense("labels", labels)
     check_multi_hot("labels", labels)
@@ -147,8 +147,8 @@ def _reliable_region(cam: Tensor, labels: Tensor, crf_low: Tensor, crf_high: Ten
     check_shape("crf_low", crf_low, "C+1 h w", **sizes)
     check_shape("crf_high", crf_high, "C+1 h w", **sizes)
     check_same_device(cam=cam, labels=labels, crf_low=crf_low, crf_high=crf_high)
-    check_floating("crf_low", crf_low)
-    check_floating("crf_high", crf_high)
+    check_floating("crf_low", crf_low, finite=False)
+    check_floating("crf_high", crf_high, finite=False)
     scores = cam_with_background(at_least_float32(cam), labels, HIGH_POWER)
     low, high = at_least_float32(crf_low), at_least_float32(crf_high)
     check_unit_interval(crf_low=low, crf_high=high)

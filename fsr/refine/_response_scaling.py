@@ -62,7 +62,7 @@ def response_scaling_uncertainty(
         tensor([[0.0000, 1.0000, 0.0000]])
     """
     classes, height, width = check_shape("scores", scores, "C+1 h w")
-    check_floating("scores", scores)
+    check_floating("scores", scores, finite=False)
     if min(classes, height, width) < 1:
         raise ShapeError(
             f"scores: expected at least one class and pixel, got {tuple(scores.shape)}"

@@ -155,11 +155,9 @@ def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None
             near = same or difflib.get_close_matches(name, kinds, n=1)
             raise ConfigError(f"{name}: unknown option{hint(near[:1])}")
         kind = kinds[name]
-        if kind in (bool, (bool, type(None))) and not isinstance(value, (bool, type(None))):
+        if kind in (bool, bool | None) and not isinstance(value, bool | None):
             raise ConfigError(f"{name}: expected true or false, got {value!r}")
-        if list[float] in (kind, *typing.get_args(kind)) and not isinstance(
-            value, (list, type(None))
-        ):
+        if list[float] in (kind, *typing.get_args(kind)) and not isinstance(value, list | None):
             raise ConfigError(f"{name}: expected a list of numbers, got {value!r}")
         if dataclasses.is_dataclass(kind):
             if not isinstance(value, Mapping):

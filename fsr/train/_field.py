@@ -11,7 +11,7 @@ MEANING = "meaning"
 def option(default: Any, meaning: str) -> Any:
     """Return a dataclass field with a default and a line on what it means."""
     told = {MEANING: meaning}
-    if isinstance(default, (list, dict)):
+    if isinstance(default, list | dict):
         return dataclasses.field(default_factory=default.copy, metadata=told)
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=told)

@@ -90,7 +90,7 @@ def _spell(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return f"[{','.join(_spell(item) for item in value)}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_spell(item)}" for key, item in value.items()) + "}"

@@ -54,7 +54,7 @@ def pixels(name: str, panel: Panel, image: Image.Image | None) -> NDArray[Any] |
         return None
     if isinstance(panel, Image.Image):
         return np.asarray(panel.convert("RGB"))
-    if not isinstance(panel, (Tensor, np.ndarray)):
+    if not isinstance(panel, Tensor | np.ndarray):
         raise TypeError(f"{name}: expected an image, an array or None, got {type(panel).__name__}")
     values = torch.as_tensor(panel).detach()
     if values.dtype == torch.uint8 and values.ndim == 3:

@@ -152,8 +152,6 @@ def affinities() -> Tensor:
     return shares(B, N, N)
 
 
-
-
 def cams() -> dict[str, Call]:
     """The room ``cam``."""
     scores = {"cam": maps()}
@@ -293,7 +291,9 @@ def backbone_room() -> dict[str, Call]:
     rows = shares(B, 2, N, D)
     pictures = {"images": maps(B, 3, 64, 64)}
     return {
-        "ViTBackbone": Call(backbone.ViTBackbone, {**built, "pretrained": False}, also=("backbone",)),
+        "ViTBackbone": Call(
+            backbone.ViTBackbone, {**built, "pretrained": False}, also=("backbone",)
+        ),
         "ViTBackbone()": Call(vit, seen),
         "ViTBackbone.read": Call(
             vit.read, {**seen, "request": BackboneRequest(prefix_tokens=True, attention=(0,))}
@@ -791,12 +791,8 @@ def refine_room() -> dict[str, Call]:
             refine.DenseCRF,
             {"preset": "test", "backend": "torch", "min_probability": 0.0, "max_pixels": 100},
         ),
-        "DenseCRF()": Call(
-            crf, {"image": colours, "probabilities": maps(C, S, S).softmax(dim=0)}
-        ),
-        "PixelCorrelation": Call(
-            refine.PixelCorrelation, {"in_channels": D, "out_channels": 5}
-        ),
+        "DenseCRF()": Call(crf, {"image": colours, "probabilities": maps(C, S, S).softmax(dim=0)}),
+        "PixelCorrelation": Call(refine.PixelCorrelation, {"in_channels": D, "out_channels": 5}),
         "PixelCorrelation()": Call(
             refine.PixelCorrelation(D, 5).eval(),
             {"maps": maps(), "features": maps(B, D, S, S)},
@@ -995,9 +991,7 @@ def visualize_room() -> dict[str, Call]:
             visualize.encoder_entropy,
             {"model": backbone_, "images": images(), "queries": "patches", "normalize": False},
         ),
-        "heatmap_overlay": Call(
-            visualize.heatmap_overlay, {"image": image, "scores": maps(6, 8)}
-        ),
+        "heatmap_overlay": Call(visualize.heatmap_overlay, {"image": image, "scores": maps(6, 8)}),
         "legend": Call(visualize.legend, {"class_names": ["cat", "dog"], "width": 260}),
         "overlay": Call(
             visualize.overlay, {"image": image, "labels": labels, "alpha": 0.5, "contours": True}
@@ -1015,9 +1009,7 @@ def heads_room() -> dict[str, Call]:
     sized = {"dim": D, "num_classes": C}
     layered = {"num_classes": C, "depth": 3, "blocks": 2}
     return {
-        "AttentionAffinityHead": Call(
-            heads.AttentionAffinityHead, {"num_heads": 2, "blocks": 2}
-        ),
+        "AttentionAffinityHead": Call(heads.AttentionAffinityHead, {"num_heads": 2, "blocks": 2}),
         "CAMWithBackground": Call(heads.CAMWithBackground, {"dropout": 0.5}),
         "ClassAttention": Call(heads.ClassAttention, layered),
         "ClassTokens": Call(heads.ClassTokens, layered),
@@ -1026,17 +1018,11 @@ def heads_room() -> dict[str, Call]:
             heads.ClassProjection, {"dim": D, "out_dim": K, "hidden_dim": 8, "bottleneck_dim": 4}
         ),
         "ClassToken": Call(heads.ClassToken, {"index": 0}),
-        "DilatedFeatures": Call(
-            heads.DilatedFeatures, {"dim": D, "out_dim": 5, "dilation": 2}
-        ),
+        "DilatedFeatures": Call(heads.DilatedFeatures, {"dim": D, "out_dim": 5, "dilation": 2}),
         "MeanScores": Call(heads.MeanScores, {"dropout": 0.5}),
-        "PatchClassifier": Call(
-            heads.PatchClassifier, {**sized, "hidden": 5, "dropout": 0.2}
-        ),
+        "PatchClassifier": Call(heads.PatchClassifier, {**sized, "hidden": 5, "dropout": 0.2}),
         "PatchMaps": Call(heads.PatchMaps, sized),
-        "PooledScores": Call(
-            heads.PooledScores, {"focal_power": 3.0, "focal_offset": 0.01}
-        ),
+        "PooledScores": Call(heads.PooledScores, {"focal_power": 3.0, "focal_offset": 0.01}),
         "RankedPatches": Call(heads.RankedPatches, {"decay": 0.9}),
         "SegmentationOfFeatures": Call(
             heads.SegmentationOfFeatures, {"dim": D, "channels": 4, "dilation": 2}
@@ -1111,9 +1097,7 @@ def data_room() -> dict[str, Call]:
     runner = inference.SegmenterRunner(network())
     stream = data.ViewStream(scenes, lambda sample: sample)
     return {
-        "data.NoisyLabels": Call(
-            data.NoisyLabels, {"dataset": scenes, "share": 0.1, "seed": 0}
-        ),
+        "data.NoisyLabels": Call(data.NoisyLabels, {"dataset": scenes, "share": 0.1, "seed": 0}),
         "data.RandomRescaleCrop": Call(
             data.RandomRescaleCrop, {"size": 16, "scale": (0.5, 2.0), "flip": 0.5}
         ),
@@ -1173,5 +1157,7 @@ def calls() -> dict[str, Call]:
         "segmenter.heads": heads_room,
         "visualize": visualize_room,
     }
-    found = {f"{room}.{name}": call for room, make in rooms.items() for name, call in make().items()}
+    found = {
+        f"{room}.{name}": call for room, make in rooms.items() for name, call in make().items()
+    }
     return {**found, **projection_room(), **training_rooms(), **data_room()}

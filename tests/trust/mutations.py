@@ -125,7 +125,9 @@ def mutations_of(value: Any) -> dict[str, Callable[[Any], Any]]:
     if isinstance(value, Sequence):
         found = dict(SEQUENCES)
         if value and isinstance(value[0], Tensor):
-            inner = {f"first: {name}": _of_first(way) for name, way in mutations_of(value[0]).items()}
+            inner = {
+                f"first: {name}": _of_first(way) for name, way in mutations_of(value[0]).items()
+            }
             found |= inner
         return found
     return dict(OTHERS)

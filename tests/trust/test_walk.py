@@ -28,7 +28,7 @@ from tests.trust.mutations import is_module, mutations_of, on_another_device
 from tests.trust.walking import fault_of
 
 NESTED = ("objective.terms", "objective.recipes", "segmenter.heads")
-ROOMS = sorted({name for name in fsr._ROOMS} | set(NESTED))
+ROOMS = sorted(set(fsr._ROOMS) | set(NESTED))
 CALLS = calls()
 # Slow to build or to run: each such call costs what a hundred others do.
 SLOW = {
@@ -76,7 +76,9 @@ def is_walked(value: Any) -> bool:
 
 def base_name(name: str) -> str:
     """The public name that a call belongs to."""
-    room = next(room for room in sorted(ROOMS, key=len, reverse=True) if name.startswith(f"{room}."))
+    room = next(
+        room for room in sorted(ROOMS, key=len, reverse=True) if name.startswith(f"{room}.")
+    )
     first = re.split(r"[.(,]", name.removeprefix(f"{room}."))[0]
     return f"{room}.{first}"
 
@@ -116,7 +118,9 @@ def fault_of_changes(name: str, chosen: list[tuple[str, str]]) -> str | None:
     changes = {}
     for argument, way in chosen:
         try:
-            changes[argument] = mutations_of(call.arguments[argument])[way](call.arguments[argument])
+            changes[argument] = mutations_of(call.arguments[argument])[way](
+                call.arguments[argument]
+            )
         except (ValueError, TypeError, RuntimeError, IndexError):
             return None  # it cannot be spoiled so
     if any(map(on_another_device, changes.values())) and not has_another_tensor(call, changes):
