@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -167,6 +168,18 @@ def build_parts(
         momentum=momentum,
         clip_norm=float("inf") if optim.clip_norm is None else optim.clip_norm,
         unscaled_from=first_unscaled_step(config),
+    )
+
+
+def heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
+    """Say what runs where, and at which effective batch."""
+    accelerator, batch = parts.accelerator, config.data.batch_size
+    each = batch // (parts.accumulation * accelerator.num_processes)
+    return (
+        f"{folder}: steps {step} to {config.steps}, preset {parts.objective.recipe.name}, "
+        f"effective batch {batch} = {each} images x {parts.accumulation} micro-batches x "
+        f"{accelerator.num_processes} processes, on {accelerator.device}, "
+        f"precision {accelerator.mixed_precision}, data workers {parts.loading.workers}"
     )
 
 
