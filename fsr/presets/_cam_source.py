@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsr._core.checks import check_choice
+from fsr._core.ranges import POSITIVE
 from fsr.cam import LAYERS, Layer
 
 
@@ -58,7 +59,7 @@ class CAMSource:
             )
         for name in ("scales", "extra"):
             object.__setattr__(self, name, tuple(float(scale) for scale in getattr(self, name)))
-            if min(getattr(self, name), default=1.0) <= 0:
+            if not all(map(POSITIVE.holds, getattr(self, name))):
                 raise ValueError(f"{name}: expected positive numbers, got {getattr(self, name)!r}")
         if not self.scales:
             raise ValueError(f"scales: expected positive numbers, got {self.scales!r}")
