@@ -16,12 +16,14 @@ from typing import Any
 from fsr._core.optional import import_extra
 from fsr.errors import ConfigError
 from fsr.train._checks import check_data, check_ranges
-from fsr.train._files import hint
-from fsr.train._layers import brief, fitted, read_layers, shown
+from fsr.train._files import brief, hint, shown
+from fsr.train._layers import fitted, read_layers
 from fsr.train._options import Config
 from fsr.train._preset_options import build_method
 
 DEFAULT = "default"
+# What OmegaConf takes for a value that is yet to come; it would be left out in silence.
+MISSING = "???"
 
 
 def load_config(*names: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -119,6 +121,8 @@ def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None
             near = same or difflib.get_close_matches(name, kinds, n=1)
             raise ConfigError(f"{shown(name)}: unknown option{hint(near[:1])}")
         kind = kinds[name]
+        if value == MISSING:
+            raise ConfigError(f"{name}: expected a value, got {value}")
         if kind in (bool, bool | None) and not isinstance(value, bool | None):
             raise ConfigError(f"{name}: expected true or false, got {brief(repr(value))}")
         if list[float] in (kind, *typing.get_args(kind)) and not isinstance(value, list | None):

@@ -11,12 +11,10 @@ from fsr._core.optional import import_extra
 from fsr.errors import ConfigError
 from fsr.presets import METHODS
 from fsr.segmenter import FEATURES
-from fsr.train._files import find_config
+from fsr.train._files import brief, find_config, shown
 from fsr.train._options import ModelConfig
 
 Layer = dict[str, Any]
-# So much of what was given is repeated in a message.
-LONGEST = 200
 
 
 def read_layers(names: Iterable[str | Path], overrides: Sequence[str]) -> list[Layer]:
@@ -68,22 +66,6 @@ def fitted(layers: Sequence[Layer]) -> list[Layer]:
         _drop_others(below, layer.get("preset", {}))
         below.append(layer)
     return below
-
-
-def shown(text: str) -> str:
-    r"""Return a name as a message has it: in one line, and not for pages.
-
-    Example:
-        >>> shown("optim.lr"), shown("a\tb"), shown("")
-        ('optim.lr', "'a\\tb'", "''")
-    """
-    return brief(text if text.strip() == text != "" and text.isprintable() else repr(text))
-
-
-def brief(text: str) -> str:
-    """Return a text in one line, its end left out if it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 def _omegaconf() -> Any:

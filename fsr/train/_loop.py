@@ -121,7 +121,7 @@ class Run:
     def _evaluate(self) -> None:
         began = time.monotonic()
         memory = enough_memory(self.config, f"evaluation of step {self.step}", training=False)
-        with self.interrupt.leaving_at_once(), readable(), memory:
+        with self.interrupt.leaving_at_once(), memory, readable():
             scores = measure(
                 self.parts, self.config, self.eval_set, self.step, self.recorder.evaluating
             )
@@ -198,7 +198,8 @@ def _run(
     begun = time.monotonic()
     main = accelerator.is_main_process
     folder = choose_folder(config, main=main, resume=resume)
-    parts, stream, eval_set = _build(config, accelerator, make_teacher)
+    with enough_memory(config, "building the networks", training=True):
+        parts, stream, eval_set = _build(config, accelerator, make_teacher)
     done = go_on(config, folder, parts) if resume else Resumed()
     accelerator.wait_for_everyone()
     batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=done.step)
@@ -216,7 +217,8 @@ def _run(
             config, folder, parts, eval_set, batches, recorder, interrupt, clock, begun, done.step
         ).to_the_end()
         if main:
-            report(parts, config, folder, recorder, eval_set, time.monotonic() - begun)
+            with enough_memory(config, "the report", training=False):
+                report(parts, config, folder, recorder, eval_set, time.monotonic() - begun)
     scores: Scores = recorder.evaluations[config.steps]
     return scores
 

@@ -14,7 +14,7 @@ from torch import nn
 from fsr._core.optional import import_extra
 from fsr.data import derive_seed
 from fsr.errors import ConfigError
-from fsr.objective import TrainingObjective
+from fsr.objective import TrainingObjective, check_masks
 from fsr.presets import Method
 from fsr.schedules import Schedule
 from fsr.segmenter import FEATURES, Aggregator, Decoder, SingleStageSegmenter, encoder_names
@@ -76,7 +76,13 @@ def build_accelerator(config: Config) -> Accelerator:
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     # Accelerate joins CPU processes only when told to; untold, each would make a run of its own.
     cpu = launched > 1 and not torch.accelerator.is_available()
-    accelerator = accelerate.Accelerator(cpu=cpu, mixed_precision=config.optim.mixed_precision)
+    try:
+        accelerator = accelerate.Accelerator(cpu=cpu, mixed_precision=config.optim.mixed_precision)
+    except ValueError as error:  # of a precision that the device does not have
+        raise ConfigError(
+            f"optim.mixed_precision: {' '.join(str(error).split())}; optim.mixed_precision=no is "
+            "full precision"
+        ) from None
     if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         raise ConfigError(
             f"{accelerator.distributed_type.value}: the checkpoints of a run hold whole "
@@ -158,6 +164,9 @@ def build_parts(
     # What moves along with the steps moves once per micro-batch.
     preset = preset.per_micro_batch(accelerator.gradient_accumulation_steps)
     objective = TrainingObjective(wrapped, teacher, preset=preset)
+    side = config.data.image_size
+    grid = student.backbone.grid(torch.empty(1, 3, side, side, device="meta"))
+    check_masks(objective.masks.values(), grid)
     return Parts(
         accelerator=accelerator,
         loading=loading_here(config, accelerator),

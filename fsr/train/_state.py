@@ -25,6 +25,7 @@ from fsr._core.files import whole_file
 from fsr.errors import ConfigError, InputError
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train._checkpoints import UNFINISHED, list_checkpoints, remove_checkpoint
+from fsr.train._files import brief
 from fsr.train._finite import check_finite_state
 from fsr.train._log import to_json, write_atomically
 from fsr.train._manifest import MANIFEST, MARK, STATE, write_manifest
@@ -54,7 +55,9 @@ def run_folder(base: str | Path, *, resume: bool) -> Path:
             folder = base.with_name(f"{base.name}-{number}")
     except (OSError, ValueError) as error:
         why = (isinstance(error, OSError) and error.strerror) or error
-        raise ConfigError(f"run.output: {str(folder)!r} cannot be used as a folder: {why}") from None
+        raise ConfigError(
+            f"run.output: {brief(repr(str(folder)))} cannot be used as a folder: {why}"
+        ) from None
     return last if resume else folder
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from fsr.errors import ConfigError, ResourceError
+from fsr.train._files import brief
 
 WAY_OUT = (
     "make room there, or take another disk with run.output=FOLDER; --resume goes on from the last "
@@ -68,6 +69,7 @@ def check_output(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ConfigError(
-            f"run.output: nothing can be written into {str(folder)!r} ({reason(error)}); "
+            f"run.output: nothing can be written into {brief(repr(str(folder)))} "
+            f"({reason(error)}); "
             "name another folder with run.output=FOLDER"
         ) from None

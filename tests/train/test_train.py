@@ -477,7 +477,7 @@ def test_unknown_weights_and_bad_encoder_options_are_one_line(
         ("model.backbone=vit_tiny_patch16_225", "did you mean"),
         ("data.image_size=33", "nearest"),
         ("model.backbone_options.dept=3", "dept"),
-        ("preset.mask_block=3", "step 1: mask_block"),
+        ("preset.mask_block=3", "mask_block: expected a divisor of the patch grid (4, 4), got 3"),
     ):
         assert main(_arguments(tiny, tmp_path / "run", override)) == command.BAD_INPUT
         error = capsys.readouterr().err
