@@ -138,6 +138,4 @@ def check_settings(settings: Any, phases: tuple[str, ...]) -> None:
             FINITE.check(name, value)
     for low, high in PAIRS:
         if low in values and not values[low] < values[high]:
-            raise ValueError(
-                f"{low}: expected less than {high}={values[high]}, got {values[low]}"
-            )
+            raise ValueError(f"{low}: expected less than {high}={values[high]}, got {values[low]}")

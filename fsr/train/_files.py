@@ -63,7 +63,8 @@ def find_config(name: str | Path) -> Path:
     near = difflib.get_close_matches(path.stem, names, n=1)
     known = f"; the package ships {', '.join(names)}"
     raise ConfigError(
-        f"--config: no file {brief(str(path))}" + (f" (did you mean --config {near[0]}?)" if near else known)
+        f"--config: no file {brief(str(path))}"
+        + (f" (did you mean --config {near[0]}?)" if near else known)
     )
 
 

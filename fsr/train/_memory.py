@@ -11,7 +11,12 @@ from fsr.errors import ResourceError
 from fsr.train._options import Config
 
 # What torch says of memory that is not the device's, and of a loader's process that is gone.
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "cannot allocate memory",
+)
 SHARED = ("bus error", "shared memory")
 
 

@@ -185,7 +185,9 @@ def test_the_oldest_loses_its_name_before_anything_of_it_is_removed(
         "step-00000003",
         "step-00000004",
     ]
-    assert all(checkpoint_fault(path, step, FILES) is None for step, path in list_checkpoints(folder))
+    assert all(
+        checkpoint_fault(path, step, FILES) is None for step, path in list_checkpoints(folder)
+    )
     assert any(name.startswith(_checkpoints.REMOVED) for name in names(folder))
     last_whole(folder, FILES)
     assert not any(name.startswith(".") for name in names(folder))

@@ -132,9 +132,7 @@ def _work(rank: int, folder: str) -> None:
     with open(Path(folder, f"error-{rank}"), "w") as errors:
         os.dup2(errors.fileno(), 2)
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
-    )
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     accelerator: Any = SimpleNamespace(num_processes=2, process_index=rank)
     try:
         with joined(accelerator, 4.0):

@@ -70,7 +70,9 @@ def test_a_killed_worker_is_named_with_what_helps() -> None:
         RuntimeError(killed)
     )
     assert "lower data.workers, or set data.workers=0" in told(RuntimeError(killed))
-    bus = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's"
+    bus = (
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's"
+    )
     assert "docker run --shm-size 1g" in told(RuntimeError(bus))
 
 

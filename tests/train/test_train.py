@@ -28,8 +28,8 @@ from fsr.objective import TrainingObjective
 from fsr.presets import LOSS_TERMS
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train import _loop, _state, build_student, load_config, read_log, upper_bound
-from fsr.train._log import JsonLog, write_atomically
 from fsr.train._checkpoints import list_checkpoints
+from fsr.train._log import JsonLog, write_atomically
 from fsr.train._state import read_state, run_folder
 from fsr.train._table import results_rows, results_table
 from tests.processes import FORKED, run_script
