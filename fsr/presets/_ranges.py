@@ -81,7 +81,7 @@ RANGES: dict[str, Range] = {
     "teacher_temperature": POSITIVE,
     "teacher_temperature_start": POSITIVE,
     "total_steps": POSITIVE_COUNT,
-    "trust": NOT_NEGATIVE,
+    "trust": SHARE,
     "view_crop": SCALE,
     "view_crop_prob": SHARE,
     "view_flip": SHARE,

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or it is not used: torn, flipped, mixed, half removed, of an old release."""
+"""A checkpoint is whole or it is not used: torn, flipped, mixed, half removed, or of old."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_the_oldest_loses_its_name_before_anything_of_it_is_removed(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_checkpoints.shutil, "rmtree", killed)
+        patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             Run().save(folder, 4, keep=3)
     assert [path.name for _, path in list_checkpoints(folder)] == [

@@ -18,7 +18,7 @@ for package in ("accelerate", "omegaconf"):
 
 from fsr.cli import _train as command
 from fsr.errors import ConfigError, NotFiniteError, ResourceError
-from fsr.train import Config, _interrupt, _step
+from fsr.train import Config, _step
 from fsr.train._interrupt import STOPPING, Interrupt, ignore_interrupts
 from fsr.train._log import JsonLog
 from fsr.train._memory import enough_memory
@@ -191,7 +191,7 @@ def test_the_end_of_a_terminal_that_is_ignored_stays_ignored() -> None:
 
 def test_workers_leave_the_terminal_to_the_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[int, Any] = {}
-    monkeypatch.setattr(_interrupt.signal, "signal", given.__setitem__)
+    monkeypatch.setattr(signal, "signal", given.__setitem__)
     ignore_interrupts(0)
     assert given[signal.SIGHUP] == given[signal.SIGINT] == signal.SIG_IGN
     assert given[signal.SIGTERM] == signal.SIG_DFL
