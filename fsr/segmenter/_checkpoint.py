@@ -234,4 +234,5 @@ def load_strictly(
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"path: {str(path)!r} does not fit the model: {error}{hint}") from None
+        told = " ".join(str(error).split())
+        raise ValueError(f"path: {str(path)!r} does not fit the model: {told}{hint}") from None
