@@ -11,6 +11,7 @@ __all__ = [
     "InputError",
     "MissingDataError",
     "NotFiniteError",
+    "ResourceError",
     "SettingsError",
     "ShapeError",
 ]
@@ -42,3 +43,7 @@ class InputError(ValueError):
 
 class NotFiniteError(ValueError, ArithmeticError):
     """A loss or the gradient of a training run is NaN or infinite; the message names the step."""
+
+
+class ResourceError(ValueError, RuntimeError):
+    """A training run lacks disk, memory or a process; the message is one line with the way out."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fsr._core.checks import check_dense
 from fsr.aggregation import MaskedCrossAttentionAggregator
 from fsr.backbone import adapt_prefix_tokens, final_norm_name
 from fsr.segmenter import SingleStageSegmenter
@@ -128,8 +129,7 @@ def load_reference_aggregator(
             "aggregator: expected a MaskedCrossAttentionAggregator, "
             f"got {type(aggregator).__name__}"
         )
-    if not isinstance(class_token, Tensor):
-        raise TypeError(f"class_token: expected a tensor, got {type(class_token).__name__}")
+    check_dense("class_token", class_token)
     state = {"class_token": class_token.reshape(1, 1, -1)}
     for released, value in _tensors(state_dict).items():
         name = released

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from fsr._core.checks import check_between, check_choice
+from fsr._core.arguments import check_int, check_module
+from fsr._core.checks import check_between, check_choice, check_dense
 
 # Parameters that hold one learned vector per position or per special token: shrinking them towards
 # zero would pull at what the tokens mean, not at how strongly features are mixed.
@@ -34,6 +35,9 @@ def is_decayed(name: str, parameter: nn.Parameter) -> bool:
         >>> is_decayed("pos_embed", nn.Parameter(torch.zeros(1, 9, 4)))
         False
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected the name of a parameter, got {type(name).__name__}")
+    check_dense("parameter", parameter)
     return parameter.ndim > 1 and not name.rpartition(".")[2].endswith(_EMBEDDING_NAMES)
 
 
@@ -83,6 +87,7 @@ def parameter_groups(
         >>> [(group["name"], group["lr"], group["weight_decay"]) for group in groups]
         [('base', 0.0001, 0.05), ('base_no_decay', 0.0001, 0.0), ('head', 0.001, 0.05), ('head_no_decay', 0.001, 0.0)]
     """  # noqa: E501 - the last line is output of the example
+    check_module("model", model)
     check_between("lr", lr, 0.0, float("inf"))
     check_between("weight_decay", weight_decay, 0.0, float("inf"))
     check_between("head_lr_scale", head_lr_scale, 0.0, float("inf"))
@@ -140,6 +145,7 @@ def freeze_norms(model: nn.Module) -> int:
         >>> freeze_norms(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
         2
     """
+    check_module("model", model)
     frozen = [
         parameter
         for module in model.modules()
@@ -183,6 +189,11 @@ def freeze_early_blocks(encoder: Any, trained: int) -> int:
         >>> encoder.model.blocks[-2].mlp.fc1.weight.requires_grad
         True
     """
+    if not hasattr(encoder, "model"):
+        raise TypeError(
+            f"encoder: expected a backbone of this package, got {type(encoder).__name__}"
+        )
+    check_int("trained", trained)
     blocks = list(getattr(encoder.model, "blocks", ()))
     if not 0 <= trained <= len(blocks) or not blocks:
         raise ValueError(
@@ -217,6 +228,11 @@ def set_learning_rate(
         >>> optimizer.param_groups[0]["lr"]
         5.0
     """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer: expected one of torch's kind, got {type(optimizer).__name__}")
+    check_between("lr", lr, 0.0, float("inf"), inclusive=True)
+    if step is not None:
+        check_int("step", step)
     for group in optimizer.param_groups:
         waits = step is not None and step < group.get("start", 0)
         rate = lr * group.get("lr_scale", 1.0) if scaled else lr

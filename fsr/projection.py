@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.arguments import check_function
+from fsr._core.checks import (
+    check_floating,
+    check_like_weight,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
@@ -43,6 +50,10 @@ def project_tokens(
     """
     batch, _, dim = check_shape("tokens", tokens, "B N D")
     check_shape("aggregated", aggregated, "B D", B=batch, D=dim)
+    check_same_device(aggregated=aggregated, tokens=tokens)
+    check_floating("aggregated", aggregated)
+    check_floating("tokens", tokens)
+    check_function("projector", projector)
     return projector(torch.cat([aggregated.unsqueeze(1), tokens], dim=1))
 
 
@@ -75,6 +86,8 @@ class WeightNormLinear(TypedModule):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
+        check_positive_int("in_features", in_features)
+        check_positive_int("out_features", out_features)
         directions = nn.Linear(in_features, out_features, bias=False).weight
         norms = nn.Parameter(torch.norm_except_dim(directions.detach(), 2, 0))
         pair = nn.ParameterDict({"original0": norms, "original1": directions})
@@ -98,6 +111,13 @@ class WeightNormLinear(TypedModule):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the products of features ``(..., in_features)`` and the rows, ``(..., K)``."""
+        check_floating("features", features)
+        width = self.directions.shape[1]
+        if features.ndim < 1 or features.shape[-1] != width:
+            raise ShapeError(
+                f"features: expected shape (..., D) with D={width}, got {tuple(features.shape)}"
+            )
+        check_like_weight("features", features, self.directions)
         return F.linear(features, self.weight)
 
     def extra_repr(self) -> str:
@@ -201,6 +221,7 @@ class ProjectionHead(TypedModule):
             raise ShapeError(
                 f"tokens: expected shape (..., D) with D={self.in_dim}, got {tuple(tokens.shape)}"
             )
+        check_like_weight("tokens", tokens, self.prototypes.directions)
         bottleneck: Tensor = self.mlp(tokens)
         # The norm of half-precision features can overflow where they do not.
         with no_autocast(tokens):

@@ -165,7 +165,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         compiled = getattr(model, "_orig_mod", None)
         if isinstance(compiled, nn.Module):
             model = compiled
-        elif isinstance(model, DistributedDataParallel | DataParallel):
+        elif isinstance(model, (DistributedDataParallel, DataParallel)):
             model = model.module
         else:
             return model

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fsr._core.values import all_finite, readable
+from fsr._core.values import check_finite as check_finite
+from fsr._core.values import check_multi_hot as check_multi_hot
+from fsr._core.values import check_unit_interval as check_unit_interval
 from fsr.errors import ShapeError
 
+# What there is none of along an empty axis.
+PIXELS = ("H", "W", "h", "w", "height", "width", "S")
+WHAT = dict.fromkeys(PIXELS, "pixel") | {"C": "class", "C+1": "class", "K": "channel", "N": "token"}
 
-def check_shape(name: str, value: Any, axes: str, **sizes: int) -> tuple[int, ...]:
+
+def check_shape(
+    name: str, value: Any, axes: str, *, empty: str = "B", **sizes: int
+) -> tuple[int, ...]:
     """Check rank and named sizes of a tensor and return its shape.
 
     Args:
         name: argument name for the message.
         value: what the caller passed.
         axes: one letter or word per axis, separated by spaces, for example ``"B N D"``.
+        empty: the axes that may be of size 0. A batch may be: what is computed image by image is
+            then empty too; a mean over images asks for :func:`check_some`.
         sizes: required size of an axis, for example ``B=2``.
 
     Raises:
-        TypeError: ``value`` is no tensor.
-        ShapeError: rank or a required size differs.
+        TypeError: ``value`` is no dense tensor of real numbers.
+        ShapeError: rank or a required size differs, or an axis is empty.
 
     Example:
         >>> check_shape("tokens", torch.zeros(2, 9, 4), "B N D", B=2)
@@ -32,6 +43,7 @@ def check_shape(name: str, value: Any, axes: str, **sizes: int) -> tuple[int, ..
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a tensor ({_spell(axes)}), got {type(value).__name__}")
+    check_dense(name, value)
     names = axes.split()
     shape = tuple(value.shape)
     fits = len(shape) == len(names) and all(
@@ -41,23 +53,110 @@ def check_shape(name: str, value: Any, axes: str, **sizes: int) -> tuple[int, ..
         known = ", ".join(f"{k}={v}" for k, v in sizes.items() if k in names)
         hint = f" with {known}" if known else ""
         raise ShapeError(f"{name}: expected shape ({_spell(axes)}){hint}, got {shape}")
+    allowed = empty.split()
+    for axis, size in zip(names, shape, strict=True):
+        if size == 0 and axis not in allowed and sizes.get(axis) != 0:
+            raise ShapeError(f"{name}: expected at least one {WHAT.get(axis, axis)}, got {shape}")
     return shape
 
 
-def check_floating(name: str, value: Tensor) -> None:
-    """Raise ``TypeError`` unless the tensor holds real floating-point numbers."""
+def check_dense(name: str, value: Any) -> None:
+    """Raise ``TypeError`` unless ``value`` is a tensor of real numbers with a place for each."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor, got layout {value.layout}")
+    if value.is_complex() or value.is_quantized:
+        raise TypeError(f"{name}: expected a tensor of real numbers, got {value.dtype}")
+
+
+def check_some(name: str, value: Tensor) -> None:
+    """Raise ``ShapeError`` if a tensor holds nothing, such as a batch of no images."""
+    if value.numel() == 0:
+        raise ShapeError(f"{name}: expected at least one image, got shape {tuple(value.shape)}")
+
+
+def check_same_device(**values: Any) -> None:
+    """Raise ``ValueError`` unless all named tensors are on the device of the first; None may be.
+
+    Example:
+        >>> check_same_device(cam=torch.zeros(1), labels=torch.zeros(1, device="meta"))
+        Traceback (most recent call last):
+        ...
+        ValueError: labels: expected a tensor on cpu, where cam is, got one on meta
+    """
+    first = next(((n, v.device) for n, v in values.items() if isinstance(v, Tensor)), None)
+    for name, value in values.items():
+        if first is not None and isinstance(value, Tensor) and value.device != first[1]:
+            raise ValueError(
+                f"{name}: expected a tensor on {first[1]}, where {first[0]} is, "
+                f"got one on {value.device}"
+            )
+
+
+def check_same_type(**values: Tensor) -> None:
+    """Raise ``TypeError`` unless all named tensors are of one type; any, where autocast sets it."""
+    (first, wanted), *others = values.items()
+    for name, value in others:
+        if value.dtype != wanted.dtype and not under_autocast(value):
+            raise TypeError(
+                f"{name}: expected {wanted.dtype}, the type of {first}, got {value.dtype}"
+            )
+
+
+def check_like_weight(name: str, value: Tensor, weight: Tensor) -> None:
+    """Raise unless an input is on the device of a module's weights and of their type.
+
+    Under autocast torch itself brings both to one type.
+
+    Raises:
+        TypeError: the types differ.
+        ValueError: the devices differ.
+    """
+    if value.device != weight.device:
+        raise ValueError(
+            f"{name}: expected a tensor on {weight.device}, where the module is, "
+            f"got one on {value.device}"
+        )
+    if value.dtype != weight.dtype and not under_autocast(value):
+        raise TypeError(
+            f"{name}: expected {weight.dtype}, the type of the module's weights, got {value.dtype}"
+        )
+
+
+def check_floating(name: str, value: Tensor, *, finite: bool = True) -> None:
+    """Raise unless the tensor holds real floating-point numbers, none NaN or infinite.
+
+    Values are looked at on the CPU alone, where it costs a sum. On an accelerator every such look
+    would wait for all that is under way; there what is made of NaN is NaN, until something that
+    waits anyway, such as the training loop with its losses, finds it.
+
+    Args:
+        name: argument name for the message.
+        value: the tensor.
+        finite: whether NaN and infinity are refused.
+
+    Raises:
+        TypeError: ``value`` is no tensor of floating-point numbers.
+        ValueError: a number is NaN or infinite; not tested under ``torch.compile``.
+    """
+    check_dense(name, value)
     if not value.is_floating_point():
         raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}")
+    if finite and readable(value) and not all_finite(value):
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
 
 
 def check_integer(name: str, value: Tensor) -> None:
     """Raise ``TypeError`` unless the tensor holds integers (booleans are none)."""
+    check_dense(name, value)
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise TypeError(f"{name}: expected an integer tensor, got {value.dtype}")
 
 
 def check_bool(name: str, value: Tensor) -> None:
     """Raise ``TypeError`` unless the tensor is boolean (True = masked / uncertain)."""
+    check_dense(name, value)
     if value.dtype != torch.bool:
         raise TypeError(f"{name}: expected a boolean tensor (True = masked), got {value.dtype}")
 
@@ -104,30 +203,9 @@ def check_grid(name: str, value: Any) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def check_finite(name: str, value: Tensor) -> None:
-    """Raise ``ValueError`` if a value is NaN or infinite; steps aside under ``torch.compile``."""
-    if torch.compiler.is_compiling():
-        return
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-
-
-def check_unit_interval(**values: Tensor) -> None:
-    """Raise ``ValueError`` unless all values of all named tensors on one device are in [0, 1].
-
-    One test for all of them; steps aside under ``torch.compile``.
-    """
-    if torch.compiler.is_compiling():
-        return
-    # Interpolated values may overshoot by rounding; a map that was never normalised does not pass.
-    slack = 1e-3
-    fits = [((v >= -slack) & (v <= 1 + slack)).all() for v in values.values()]
-    if bool(torch.stack(fits).all()):
-        return
-    name, value = next(item for item, fit in zip(values.items(), fits, strict=True) if not fit)
-    lowest, highest = value.min().item(), value.max().item()
-    found = "NaN" if math.isnan(lowest) else f"values from {lowest:g} to {highest:g}"
-    raise ValueError(f"{name}: expected values between 0 and 1, got {found}")
+def under_autocast(value: Tensor) -> bool:
+    """Tell whether autocast chooses the types of products on the tensor's device."""
+    return not value.is_meta and torch.is_autocast_enabled(value.device.type)
 
 
 def _spell(axes: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fsr._core.checks import check_floating, check_same_device, under_autocast
+
 
 def at_least_float32(value: Tensor) -> Tensor:
     """Return float16 and bfloat16 tensors as float32, everything else unchanged.
@@ -16,9 +18,31 @@ def at_least_float32(value: Tensor) -> Tensor:
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
+def like_weights(name: str, images: Tensor, weight: Tensor) -> Tensor:
+    """Return images of any floating-point type in that of a network's weights.
+
+    Under autocast they are left as they are: torch brings both to one type.
+
+    Raises:
+        ValueError: they are on another device, or hold NaN or infinity in the other type.
+
+    Example:
+        >>> like_weights("images", torch.zeros(1).double(), torch.zeros(1)).dtype
+        torch.float32
+    """
+    check_same_device(network=weight, **{name: images})
+    if images.dtype == weight.dtype or under_autocast(images):
+        return images
+    cast = images.to(weight.dtype)
+    check_floating(name, cast)
+    return cast
+
+
 def no_autocast(value: Tensor) -> torch.autocast:
     """Return a context that switches autocast off on the tensor's device."""
-    return torch.autocast(device_type=value.device.type, enabled=False)
+    # Tensors without values, of "meta", know no autocast.
+    device = "cpu" if value.is_meta else value.device.type
+    return torch.autocast(device_type=device, enabled=False)
 
 
 def attached_zero(value: Tensor) -> Tensor:

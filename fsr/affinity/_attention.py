@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_positive_int, check_same_device, check_shape
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 
@@ -67,6 +67,7 @@ class AttentionAffinity(TypedModule):
         check_shape("attention", attention, "B maps N M", N=count, M=count)
         check_floating("attention", attention)
         # Logits of hundreds times a weight: half precision would round what the sigmoid decides by.
+        check_same_device(attention=attention, weight=self.projection.weight)
         with no_autocast(attention):
             maps = at_least_float32(attention)
             weight, bias = (value.to(maps) for value in self.projection.parameters())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_grid, check_integer, check_shape
+from fsr._core.checks import check_grid, check_integer, check_same_device, check_shape
 from fsr._core.labels import IGNORE
 from fsr.errors import ShapeError
 
@@ -90,8 +90,9 @@ def affinity_labels(token_labels: Tensor, mask: Tensor | None = None) -> Tensor:
     known = labels != IGNORE
     compared = known[:, :, None] & known[:, None, :]
     if mask is not None:
+        check_same_device(token_labels=token_labels, mask=mask)
         check_pairs(mask, labels.shape[1])
-        compared = compared & mask.to(labels.device)
+        compared = compared & mask
     same = (labels[:, :, None] == labels[:, None, :]).long()
     return same.masked_fill(~compared, IGNORE)
 

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_multi_hot,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.affinity._pairs import check_pairs
 from fsr.errors import ShapeError
@@ -109,9 +116,11 @@ def propagate_with_background(
     _check_maps("cam", cam, affinity)
     batch, classes = cam.shape[:2]
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(affinity=affinity, labels=labels, mask=mask)
     check_between("background", background, 0.0, 1.0)
     present = (labels > 0).view(batch, classes, *[1] * (cam.ndim - 2))
-    scores = at_least_float32(cam).masked_fill(~present.to(cam.device), -torch.inf)
+    scores = at_least_float32(cam).masked_fill(~present, -torch.inf)
     constant = torch.full_like(scores[:, :1], background)
     probabilities = torch.cat([constant, scores], dim=1).softmax(dim=1)
     return propagate(probabilities, affinity, mask=mask, power=power, eps=eps)
@@ -123,8 +132,9 @@ def _transitions(affinity: Tensor, mask: Tensor | None, power: int, eps: float) 
     check_between("eps", eps, 0.0, math.inf, inclusive=False)
     weights = at_least_float32(affinity.detach())
     if mask is not None:
+        check_same_device(affinity=affinity, mask=mask)
         check_pairs(mask, affinity.shape[1])
-        weights = weights.masked_fill(~mask.to(weights.device), 0.0)
+        weights = weights.masked_fill(~mask, 0.0)
     weights = weights**power
     return weights / (weights.sum(dim=1, keepdim=True) + eps)
 
@@ -139,5 +149,6 @@ def _check_maps(name: str, maps: Any, affinity: Tensor) -> None:
         raise ShapeError(f"{name}: expected shape (B, C, H, W) or (B, C, N), got {shape}")
     count = maps.shape[2:].numel()
     check_shape("affinity", affinity, "B N M", B=maps.shape[0], N=count, M=count)
+    check_same_device(**{name: maps}, affinity=affinity)
     check_floating(name, maps)
     check_floating("affinity", affinity)

@@ -7,9 +7,18 @@ from collections import OrderedDict
 from einops import rearrange
 from torch import Tensor, nn
 
-from fsr._core.checks import check_positive_int
+from fsr._core.arguments import check_number
+from fsr._core.checks import (
+    check_bool,
+    check_floating,
+    check_like_weight,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.module import TypedModule
 from fsr.aggregation._equations import Masking, cross_attention_weights, masked_cross_attention
+from fsr.aggregation._inputs import check_shown
 
 # That of timm's and the authors' vision transformers, whose tokens the block reads.
 NORM_EPS = 1e-6
@@ -66,6 +75,7 @@ class CrossAttention(TypedModule):
         Returns:
             ``(B, 1, D)``.
         """
+        _check_inputs(query, tokens, mask if masking == "exclude" else None, self.q.weight)
         q, k, v = (self._heads(x) for x in (self.q(query), self.k(tokens), self.v(tokens)))
         gathered = masked_cross_attention(q, k, v, mask, masking)
         out: Tensor = self.proj(rearrange(gathered, "b heads n d -> b n (heads d)"))
@@ -89,6 +99,7 @@ class CrossAttention(TypedModule):
         Returns:
             ``(B, heads, N)``.
         """
+        _check_inputs(query, tokens, mask if masking == "exclude" else None, self.q.weight)
         q, k = self._heads(self.q(query)), self._heads(self.k(tokens))
         return cross_attention_weights(q, k, mask, masking).squeeze(2)
 
@@ -123,8 +134,7 @@ class AggregationBlock(TypedModule):
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
-        if isinstance(mlp_ratio, bool) or not isinstance(mlp_ratio, int | float):
-            raise TypeError(f"mlp_ratio: expected a number, got {type(mlp_ratio).__name__}")
+        check_number("mlp_ratio", mlp_ratio)
         self.attn = CrossAttention(dim, num_heads)
         hidden = int(dim * mlp_ratio)
         if hidden < 1:
@@ -155,6 +165,7 @@ class AggregationBlock(TypedModule):
             ``(B, 1, D)``.
         """
         # One norm for [class token; patch tokens], as Eq. 5 has it.
+        _check_inputs(query, tokens, mask if masking == "exclude" else None, self.attn.q.weight)
         query = query + self.attn(self.norm1(query), self.norm1(tokens), mask, masking)
         out: Tensor = query + self.mlp(self.norm2(query))
         return out
@@ -167,4 +178,20 @@ class AggregationBlock(TypedModule):
         masking: Masking = "exclude",
     ) -> Tensor:
         """Return the attention ``(B, heads, N)`` of :meth:`forward` with the same arguments."""
+        _check_inputs(query, tokens, mask if masking == "exclude" else None, self.attn.q.weight)
         return self.attn.weights(self.norm1(query), self.norm1(tokens), mask, masking)
+
+
+def _check_inputs(query: Tensor, tokens: Tensor, hidden: Tensor | None, weight: Tensor) -> None:
+    """Raise unless a query and tokens fit each other and the weights; of masked ones no value."""
+    width = weight.shape[1]
+    batch, _, _ = check_shape("query", query, "B 1 D", D=width, **{"1": 1})
+    _, count, _ = check_shape("tokens", tokens, "B N D", B=batch, D=width)
+    if hidden is not None:
+        check_shape("mask", hidden, "B N", B=batch, N=count)
+        check_bool("mask", hidden)
+        check_same_device(tokens=tokens, mask=hidden)
+    for name, value in (("query", query), ("tokens", tokens)):
+        check_floating(name, value, finite=name == "query")
+        check_like_weight(name, value, weight)
+    check_shown("tokens", tokens, hidden)

@@ -8,8 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_bool, check_choice, check_shape
+from fsr._core.checks import (
+    check_bool,
+    check_choice,
+    check_floating,
+    check_same_device,
+    check_same_type,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
+from fsr._core.values import readable
+from fsr.aggregation._inputs import check_shown, check_visible
 
 Masking = Literal["exclude", "scale", "ignore"]
 MASKINGS: tuple[Masking, ...] = get_args(Masking)
@@ -96,6 +105,10 @@ def masked_cross_attention(
     k, visible = _apply_mask(q, k, mask, masking)
     batch, heads, count, width = k.shape
     check_shape("v", v, "B heads N d", B=batch, heads=heads, N=count, d=width)
+    check_same_device(q=q, k=k, v=v, mask=mask)
+    check_floating("v", v, finite=False)
+    check_shown("v", v, mask if masking == "exclude" else None)
+    check_same_type(q=q, v=v)
     if visible is not None:
         # Weight 0 times NaN or infinity would still be NaN.
         v = v.masked_fill(~visible.transpose(2, 3), 0.0)
@@ -109,10 +122,18 @@ def _apply_mask(
     check_choice("masking", masking, MASKINGS)
     batch, heads, _, width = check_shape("q", q, "B heads 1 d", **{"1": 1})
     _, _, count, _ = check_shape("k", k, "B heads N d", B=batch, heads=heads, d=width)
+    check_same_device(q=q, k=k, mask=mask)
+    check_floating("q", q)
+    check_floating("k", k, finite=False)
+    check_same_type(q=q, k=k)
     if mask is None:
+        check_shown("k", k, None)
         return k, None
     check_shape("mask", mask, "B N", B=batch, N=count)
     check_bool("mask", mask)
+    check_shown("k", k, None if masking == "ignore" else mask)
+    if masking == "exclude" and readable(mask):
+        check_visible(mask)
     if masking == "ignore":
         return k, None
     # A key of 0 makes the logit 0, which is the factor 1 - M_b of Eq. 7 without explicit logits.

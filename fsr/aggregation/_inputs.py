@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr._core.checks import check_bool, check_floating, check_same_device, check_shape
+from fsr._core.values import readable
 from fsr.errors import ShapeError
 
 
@@ -13,7 +14,8 @@ def check_tokens(tokens: Tensor, mask: Tensor | None, dim: int | None = None) ->
     """Check shapes and types of tokens ``(B, N, D)`` and mask ``(B, N)``; return B and N."""
     sizes = {} if dim is None else {"D": dim}
     batch, count, _ = check_shape("tokens", tokens, "B N D", **sizes)
-    check_floating("tokens", tokens)
+    check_same_device(tokens=tokens, mask=mask)
+    check_floating("tokens", tokens, finite=False)
     if count < 1:
         raise ShapeError(f"tokens: expected at least one token, got {tuple(tokens.shape)}")
     if mask is not None:
@@ -32,3 +34,18 @@ def check_visible(mask: Tensor) -> None:
         raise ValueError(
             f"mask: expected an unmasked token in every row, got rows {rows} all masked"
         )
+
+
+def check_shown(name: str, tokens: Tensor, mask: Tensor | None) -> None:
+    """Raise ``ValueError`` if a token that is not masked holds NaN or infinity.
+
+    What is masked may hold anything, as it is never read.
+
+    Args:
+        name: argument name for the message.
+        tokens: ``(B, ..., N, D)``.
+        mask: ``(B, N)`` boolean, True = masked, or None.
+    """
+    if readable(tokens):
+        hidden = None if mask is None else mask.view(len(mask), *[1] * (tokens.ndim - 3), -1, 1)
+        check_floating(name, tokens if hidden is None else tokens.masked_fill(hidden, 0.0))

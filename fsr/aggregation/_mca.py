@@ -8,11 +8,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fsr._core.checks import check_choice, check_positive_int
+from fsr._core.checks import check_choice, check_like_weight, check_positive_int
 from fsr._core.module import TypedModule
 from fsr.aggregation._attention import AggregationBlock
 from fsr.aggregation._equations import MASKINGS, Masking
-from fsr.aggregation._inputs import check_tokens, check_visible
+from fsr.aggregation._inputs import check_shown, check_tokens, check_visible
 
 
 class MaskedCrossAttentionAggregator(TypedModule):
@@ -127,6 +127,8 @@ class MaskedCrossAttentionAggregator(TypedModule):
     def _start(self, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Check the input; return one class token per image and the tokens to read."""
         batch, _ = check_tokens(tokens, mask, dim=self.dim)
+        check_like_weight("tokens", tokens, self.class_token)
+        check_shown("tokens", tokens, mask if self.masking == "exclude" else None)
         if mask is not None and self.masking == "exclude":
             check_visible(mask)
             # Weights of 0 do not stop NaN, neither forward nor in the gradient of the projections.

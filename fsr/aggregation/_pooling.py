@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
-from fsr.aggregation._inputs import check_tokens, check_visible
+from fsr.aggregation._inputs import check_shown, check_tokens, check_visible
 
 
 class AverageAggregator(TypedModule):
@@ -38,6 +38,7 @@ class AverageAggregator(TypedModule):
             ValueError: ``mask`` masks every token of an image.
         """
         _, count = check_tokens(tokens, mask)
+        check_shown("tokens", tokens, mask)
         # A half-precision sum over hundreds of tokens would lose most of their digits.
         exact = at_least_float32(tokens)
         if mask is None:
@@ -75,6 +76,7 @@ class MaxAggregator(TypedModule):
             ValueError: ``mask`` masks every token of an image.
         """
         check_tokens(tokens, mask)
+        check_shown("tokens", tokens, mask)
         if mask is not None:
             check_visible(mask)
             tokens = tokens.masked_fill(mask.unsqueeze(2), -torch.inf)

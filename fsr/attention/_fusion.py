@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 
 
@@ -37,6 +37,7 @@ def fuse_maps(class_maps: Tensor, patch_maps: Tensor) -> Tensor:
     """
     batch, classes, height, width = check_shape("class_maps", class_maps, "B C H W")
     check_shape("patch_maps", patch_maps, "B C H W", B=batch, C=classes, H=height, W=width)
+    check_same_device(class_maps=class_maps, patch_maps=patch_maps)
     check_floating("class_maps", class_maps)
     check_floating("patch_maps", patch_maps)
     product = at_least_float32(class_maps) * F.relu(at_least_float32(patch_maps))
@@ -71,6 +72,7 @@ def refine_maps(maps: Tensor, affinity: Tensor) -> Tensor:
     """
     batch, classes, height, width = check_shape("maps", maps, "B C H W")
     check_shape("affinity", affinity, "B N N", B=batch, N=height * width)
+    check_same_device(maps=maps, affinity=affinity)
     check_floating("maps", maps)
     check_floating("affinity", affinity)
     with no_autocast(maps):

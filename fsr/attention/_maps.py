@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fsr._core.arguments import check_sequence, check_tensors
 from fsr._core.checks import check_floating, check_grid, check_positive_int, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
@@ -121,6 +122,9 @@ def _blocks(attention: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         check_shape("attention", attention, "blocks B heads T T")
         blocks = attention.unbind(0)
     else:
+        check_sequence("attention", attention, "tensors")
+        if attention:
+            check_tensors("attention", attention)
         blocks = tuple(attention)
     if len(blocks) == 0:
         raise ShapeError("attention: expected at least one block, got none")

@@ -7,12 +7,20 @@ own projections, norms and rotations, so that the pass itself stays on the fused
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from timm.models import beit, eva, vision_transformer
 from torch import Tensor, nn
 
+from fsr._core.arguments import check_number
+from fsr._core.checks import (
+    check_choice,
+    check_floating,
+    check_same_device,
+    check_same_type,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.backbone._output import AttentionForm
 from fsr.backbone._queries import ParallelScalingBlock, is_attention, query_key
@@ -94,6 +102,14 @@ def weights_of(
         >>> weights_of(torch.zeros(1, 2, 4, 3), torch.zeros(1, 2, 4, 3), 0.5).unique()
         tensor([0.2500])
     """
+    batch, heads, _, width = check_shape("q", q, "B heads Q d")
+    check_shape("k", k, "B heads T d", B=batch, heads=heads, d=width)
+    check_same_device(q=q, k=k, bias=bias)
+    check_floating("q", q)
+    check_floating("k", k)
+    check_same_type(q=at_least_float32(q), k=at_least_float32(k))
+    check_number("scale", scale)
+    check_choice("form", form, get_args(AttentionForm))
     if rows is not None:
         q, bias = q[:, :, rows], None if bias is None else bias[:, :, rows]
     # Half-precision weights would not sum to 1.

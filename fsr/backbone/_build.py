@@ -44,13 +44,13 @@ def check_source(
     model: str | nn.Module, pretrained: bool | str | Path, options: Mapping[str, Any] | None
 ) -> None:
     """Raise unless an encoder is a name, or a module without what belongs to a name."""
-    if not isinstance(pretrained, bool | str | Path):
+    if not isinstance(pretrained, (bool, str, Path)):
         raise TypeError(
             f"pretrained: expected False, True or a path, got {type(pretrained).__name__}"
         )
     if options is not None and not isinstance(options, Mapping):
         raise TypeError(f"backbone_options: expected a mapping, got {type(options).__name__}")
-    if not isinstance(model, str | nn.Module):
+    if not isinstance(model, (str, nn.Module)):
         raise TypeError(f"backbone: expected a timm name or a module, got {type(model).__name__}")
     if isinstance(model, nn.Module) and (pretrained is not False or options):
         raise ValueError(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fsr.backbone._build import cannot_build, check_options, checked_size
 from fsr.backbone._hub import check_weights_at_hand
-from fsr.backbone._pretrained import check_timm_name, load_exactly, read_state_dict
+from fsr.backbone._pretrained import check_timm_name, load_exactly
+from fsr.backbone._weights_file import read_state_dict
 from fsr.backbone._window_tables import fit_window_tables, keep_trained_offsets
 
 # Options of the networks that are built for one image size, tried from the most to the least.
@@ -74,9 +75,8 @@ def load_features(
         origin, state = f"pretrained: timm's weights of {name!r}", loaded.state_dict()
     else:
         origin = f"pretrained: {str(source)!r}"
-        state = stage_names(
-            network.state_dict(), read_state_dict(Path(source)), _whole(name, options)
-        )
+        whole = _whole(name, options)
+        state = stage_names(network.state_dict(), read_state_dict(Path(source), whole), whole)
     load_exactly(network, fit_window_tables(network, state), origin)
 
 

@@ -10,8 +10,9 @@ from timm.layers.format import Format
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_shape, check_some
 from fsr._core.module import TypedModule
+from fsr._core.numerics import like_weights
 from fsr.backbone._build import check_divisible, check_source, normalisation
 from fsr.backbone._build_features import build_features, load_features
 from fsr.backbone._output import BackboneOutput, BackboneReading, BackboneRequest, check_block
@@ -127,6 +128,8 @@ class FeatureBackbone(TypedModule):
         """
         self.grid(images)
         check_floating("images", images)
+        check_some("images", images)
+        images = like_weights("images", images, next(self.model.parameters()))
         maps = self.model(images)
         if getattr(self.model, "output_fmt", Format.NCHW) == Format.NHWC:
             maps = [each.permute(0, 3, 1, 2) for each in maps]

@@ -11,7 +11,7 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_grid, check_shape
+from fsr._core.checks import check_floating, check_grid, check_same_device, check_shape, check_some
 from fsr._core.module import TypedModule
 from fsr.backbone._pretrained import check_timm_name
 from fsr.backbone._vit import ViTBackbone
@@ -79,6 +79,8 @@ class FrozenEncoder(TypedModule):
         """
         _, _, height, width = check_shape("images", images, "B channels H W", channels=3)
         check_floating("images", images)
+        check_some("images", images)
+        check_same_device(encoder=self.backbone.mask_token, images=images)
         grid = check_grid("grid", grid)
         backbone = self.backbone
         mean, std = (

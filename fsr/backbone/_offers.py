@@ -70,6 +70,12 @@ def check_offers(encoder: Any, needs: Iterable[str], name: str = "backbone") -> 
         ValueError: toco: needs a class token (class_token), which VisionTransformer does not \
 offer; it offers attention, blocks, mask_token
     """
+    if not hasattr(encoder, "offers"):
+        raise TypeError(
+            f"encoder: expected a backbone of this package, got {type(encoder).__name__}"
+        )
+    if not isinstance(needs, Iterable):
+        raise TypeError(f"needs: expected names in a sequence, got {type(needs).__name__}")
     lacking = []
     for need in needs:
         check_choice("needs", need, tuple(OFFERS))

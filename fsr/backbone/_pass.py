@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fsr._core.checks import check_bool, check_floating, check_shape
+from fsr._core.checks import check_bool, check_floating, check_same_device, check_shape, check_some
+from fsr._core.numerics import like_weights
 from fsr.backbone._attention import attention_of, check_attention
 from fsr.backbone._kind import Kind, Placed
 from fsr.backbone._output import AttentionForm, BackboneReading, BackboneRequest
@@ -43,12 +44,26 @@ class Watch(NamedTuple):
     rows: slice | None = None
 
 
-def check_inputs(images: Tensor, mask: Tensor | None, grid: tuple[int, int]) -> None:
-    """Raise unless images are floating point and a mask is boolean on their patch grid."""
+def checked_inputs(
+    images: Tensor, mask: Tensor | None, grid: tuple[int, int], weight: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return images in the type of the weights and a mask on their patch grid, or raise.
+
+    Raises:
+        ShapeError: there is no image, or the mask has another shape.
+        TypeError: the images are not floating point, or the mask is not boolean.
+        ValueError: a tensor is on another device than the weights, or an image not finite.
+    """
     check_floating("images", images)
-    if mask is not None:
-        check_shape("mask", mask, "B H W", B=images.shape[0], H=grid[0], W=grid[1])
-        check_bool("mask", mask)
+    check_some("images", images)
+    images = like_weights("images", images, weight)
+    if mask is None:
+        return images, None
+    check_shape("mask", mask, "B H W", B=images.shape[0], H=grid[0], W=grid[1])
+    check_bool("mask", mask)
+    check_same_device(images=images, mask=mask)
+    # Patches take the mask's layout, which timm's blocks cannot view as another.
+    return images, mask.contiguous()
 
 
 def place_patches(

@@ -9,15 +9,14 @@ from typing import Any
 
 import timm
 from timm.layers.patch_embed import resample_patch_embed
-from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from fsr.backbone._hub import check_weights_at_hand
 from fsr.backbone._kinds import kind_of
 from fsr.backbone._prefix_tokens import PREFIX_TOKENS, adapt_prefix_tokens
 from fsr.backbone._relative_positions import resize_relative_tables
+from fsr.backbone._weights_file import read_state_dict
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What a checkpoint holds for its former task and a dense backbone has no use for.
 HEADS = ("head.", "head_dist.", "attn_pool.", "pre_logits.")
 # Modules that register the supported models.
@@ -64,28 +63,11 @@ def load_pretrained(
         state = timm.create_model(name, pretrained=True, num_classes=0, **plain).state_dict()
     else:
         origin = f"pretrained: {str(source)!r}"
-        state = read_state_dict(Path(source))
+        state = read_state_dict(Path(source), _core(model.state_dict()))
         if _core(state) != _core(model.state_dict()):
             original: Any = timm.create_model(name, num_classes=0, **plain)
             state = _translated(state, original)
     load_adapted(model, state, origin)
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a state dictionary without running code from the file."""
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"pretrained: expected a file {'|'.join(SUFFIXES)}, got {str(path)!r}")
-    if not path.is_file():
-        raise FileNotFoundError(f"pretrained: no file {str(path)!r}")
-    try:
-        state = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # The readers tell a foreign file by many kinds of exception.
-        raise ValueError(
-            f"pretrained: no weights could be read from {str(path)!r} without running its code"
-        ) from error
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"pretrained: expected a state dictionary of tensors in {str(path)!r}")
-    return dict(state)
 
 
 def load_adapted(model: Any, state: Mapping[str, Tensor], origin: str) -> None:

@@ -23,7 +23,7 @@ from fsr.backbone._output import (
     check_block,
     check_request,
 )
-from fsr.backbone._pass import Watch, check_inputs, place_patches, reading_of, run_blocks
+from fsr.backbone._pass import Watch, checked_inputs, place_patches, reading_of, run_blocks
 from fsr.backbone._pretrained import final_norm_name
 
 
@@ -149,7 +149,8 @@ class ViTBackbone(TypedModule):
         """Encode images, masked patches replaced by the mask token.
 
         Args:
-            images: ``(B, 3, height, width)``, normalised as the backbone's pretraining was.
+            images: ``(B, 3, height, width)``, normalised as the backbone's pretraining was, of any
+                floating-point type; they are taken in that of the weights.
             mask: ``(B, H, W)`` boolean, True = masked; None masks nothing.
             aux_block: block whose raw output is returned too; negative counts from the end.
             aux_only: stop after that block, whose output is then returned twice.
@@ -205,7 +206,7 @@ class ViTBackbone(TypedModule):
             (torch.Size([1, 1, 32]), torch.Size([1, 2, 5, 5]), ('class',))
         """
         grid, aux_index = self.grid(images), self.check_block(aux_block)
-        check_inputs(images, mask, grid)
+        images, mask = checked_inputs(images, mask, grid, self.mask_token)
         depth = aux_index + 1 if aux_only else self.depth
         asked = BackboneRequest(prefix_tokens=True) if request is None else request
         asked = check_request(asked, self.depth, depth)
@@ -244,7 +245,7 @@ class ViTBackbone(TypedModule):
         Raises:
             ValueError: as in :meth:`forward`, or a block's attention cannot be formed.
         """
-        check_inputs(images, mask, self.grid(images))
+        images, mask = checked_inputs(images, mask, self.grid(images), self.mask_token)
         placed = place_patches(self._kind, self.model, self.mask_token, images, mask)
         watch = Watch(tuple(blocks), receive, rows=rows)
         run_blocks(self._kind, self.model, placed, self.depth, (), watch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_multi_hot, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.cam._labels import keep_present
 from fsr.errors import ShapeError
@@ -45,6 +45,8 @@ def filter_by_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
     """
     check_shape("probabilities", probabilities, "B K h w")
     check_shape("labels", labels, "B K", **dict(zip("BK", probabilities.shape[:2], strict=True)))
+    check_multi_hot("labels", labels)
+    check_same_device(probabilities=probabilities, labels=labels)
     check_floating("probabilities", probabilities)
     if min(probabilities.shape[1:]) < 1:
         raise ShapeError(

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_grid, check_integer, check_shape
+from fsr._core.checks import (
+    check_floating,
+    check_grid,
+    check_integer,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -92,6 +98,7 @@ def crop_maps(maps: Tensor, box: Tensor | None, size: tuple[int, int]) -> Tensor
         box = torch.tensor([[0, height, 0, width]], device=maps.device).expand(batch, 4)
     check_shape("box", box, "B 4", B=batch, **{"4": 4})
     check_integer("box", box)
+    check_same_device(maps=maps, box=box)
     _check_within(box, height, width)
     with no_autocast(maps):
         values = at_least_float32(maps)
@@ -120,12 +127,17 @@ def _flags(maps: Tensor, flips: Tensor) -> tuple[Tensor, ...]:
     check_shape("flips", flips, "B 3", B=batch, **{"3": 3})
     if height != width:
         raise ShapeError(f"maps: expected square maps (B, K, S, S), got {tuple(maps.shape)}")
-    return (flips.to(maps.device) > 0)[:, :, None, None, None].unbind(1)
+    if maps.is_floating_point():
+        check_floating("maps", maps)
+    if not flips.is_meta or maps.is_meta:
+        flips = flips.to(maps.device)
+    check_same_device(maps=maps, flips=flips)
+    return (flips > 0)[:, :, None, None, None].unbind(1)
 
 
 def _check_within(box: Tensor, height: int, width: int) -> None:
     """Raise ``ValueError`` unless every box holds a pixel and none outside the maps."""
-    if torch.compiler.is_compiling():
+    if box.is_meta or torch.compiler.is_compiling():
         return
     top, bottom, left, right = box.unbind(1)
     fits = (top >= 0) & (top < bottom) & (bottom <= height)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fsr._core.arguments import check_int
 from fsr._core.boxes import check_box, outside_box
-from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr._core.numerics import at_least_float32
 
@@ -33,6 +41,8 @@ def keep_present(cam: Tensor, labels: Tensor) -> Tensor:
     """
     batch, classes, _, _ = check_shape("cam", cam, "B C H W")
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(cam=cam, labels=labels)
     return cam.masked_fill((labels <= 0)[:, :, None, None], 0.0)
 
 
@@ -88,12 +98,17 @@ def cam_to_labels(
         >>> cam_to_labels(cam, torch.ones(1, 1), threshold=0.4, box=box)
         tensor([[[  0,   1, 255]]])
     """
+    check_int("ignore_index", ignore_index)
     below, upto = _thresholds(low, high, threshold)
     batch, _, height, width = check_shape("cam", cam, "B C H W")
-    check_floating("cam", cam)
-    check_unit_interval(cam=cam)
+    check_floating("cam", cam, finite=False)
+    check_shape("labels", labels, "B C", B=batch, C=cam.shape[1])
+    check_same_device(cam=cam, labels=labels)
+    check_unit_interval(cam=cam, labels=labels)
     if box is not None:
         check_box(box, batch, height, width)
+        if box.is_meta:
+            check_same_device(cam=cam, box=box)
     score, best = strongest_class(cam, labels)
     best = best.masked_fill(score <= upto, ignore_index).masked_fill(score <= below, BACKGROUND)
     if box is None:

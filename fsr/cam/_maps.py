@@ -10,10 +10,12 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_positive, check_tensors
 from fsr._core.checks import (
     check_finite,
     check_floating,
     check_grid,
+    check_same_device,
     check_shape,
 )
 from fsr._core.classifiers import class_weight
@@ -54,6 +56,7 @@ def class_activation_maps(tokens: Tensor, weight: Tensor, grid: tuple[int, int])
     if height * columns != count:
         raise ShapeError(f"grid: expected H * W = {count} patches, got {(height, columns)}")
     weight = class_weight("weight", weight, width)
+    check_same_device(tokens=tokens, weight=weight)
     check_floating("tokens", tokens)
 
     dtype = torch.promote_types(tokens.dtype, weight.dtype)
@@ -86,6 +89,7 @@ def normalize_cam(cam: Tensor, eps: float = EPS) -> Tensor:
         >>> normalize_cam(torch.tensor([[[[-1.0, 1.0, 3.0]]]])).round(decimals=3)
         tensor([[[[0.0000, 0.3330, 1.0000]]]])
     """
+    check_positive("eps", eps)
     check_shape("cam", cam, "B C H W")
     check_floating("cam", cam)
     check_finite("cam", cam)
@@ -119,6 +123,9 @@ def merge_flip(cam: Tensor, cam_of_flipped: Tensor) -> Tensor:
     """
     batch, classes, height, width = check_shape("cam", cam, "B C H W")
     check_shape("cam_of_flipped", cam_of_flipped, "B C H W", B=batch, C=classes, H=height, W=width)
+    check_same_device(cam=cam, cam_of_flipped=cam_of_flipped)
+    check_floating("cam", cam)
+    check_floating("cam_of_flipped", cam_of_flipped)
     return torch.maximum(cam, cam_of_flipped.flip(-1))
 
 
@@ -175,8 +182,8 @@ def sum_scales(cams: Sequence[Tensor], eps: float = EPS) -> Tensor:
         >>> sum_scales([one, two]).round(decimals=3)
         tensor([[[[0., 1.]]]])
     """
-    if len(cams) == 0:
-        raise ValueError("cams: expected at least one CAM, got none")
+    check_positive("eps", eps)
+    check_tensors("cams", cams)
     batch, classes, height, width = check_shape("cams[0]", cams[0], "B C H W")
     for index, cam in enumerate(cams):
         check_shape(f"cams[{index}]", cam, "B C H W", B=batch, C=classes, H=height, W=width)

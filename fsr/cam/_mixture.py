@@ -88,7 +88,7 @@ def mixture_thresholds(
         >>> mixture_thresholds(torch.full((9,), 0.4), low=0.2, high=0.6)
         (0.2, 0.6)
     """
-    check_floating("scores", scores)
+    check_floating("scores", scores, finite=False)
     _check_options(low, high, confidence, iterations)
     values = scores.detach().double().flatten()
     if len(values):

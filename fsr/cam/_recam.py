@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_same_device, check_shape
 from fsr._core.classifiers import class_weight as check_weight
 from fsr._core.numerics import at_least_float32, no_autocast
 
@@ -44,6 +44,9 @@ def recam(features: Tensor, class_weight: Tensor, predictor_weight: Tensor) -> T
     first = check_weight("class_weight", class_weight, width)
     second = check_weight("predictor_weight", predictor_weight, width)
     check_shape("predictor_weight", second, "C D", C=first.shape[0])
+    check_same_device(
+        features=features, class_weight=class_weight, predictor_weight=predictor_weight
+    )
     check_floating("features", features)
     with no_autocast(features):
         exact = at_least_float32(features)

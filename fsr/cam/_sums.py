@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.arguments import check_positive, check_tensors
+from fsr._core.checks import check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.cam._maps import EPS, resize_cam
 
@@ -40,6 +41,7 @@ def sum_flip(cam: Tensor, cam_of_flipped: Tensor) -> Tensor:
     """
     batch, classes, height, width = check_shape("cam", cam, "B C H W")
     check_shape("cam_of_flipped", cam_of_flipped, "B C H W", B=batch, C=classes, H=height, W=width)
+    check_same_device(cam=cam, cam_of_flipped=cam_of_flipped)
     check_floating("cam", cam)
     check_floating("cam_of_flipped", cam_of_flipped)
     return F.relu(at_least_float32(cam)) + F.relu(at_least_float32(cam_of_flipped)).flip(-1)
@@ -77,8 +79,8 @@ def sum_sizes(cams: Sequence[Tensor], size: tuple[int, int], eps: float = EPS) -
         >>> sum_sizes([small, large], size=(1, 2)).round(decimals=3)
         tensor([[[[0.5000, 1.0000]]]])
     """
-    if len(cams) == 0:
-        raise ValueError("cams: expected at least one CAM, got none")
+    check_tensors("cams", cams)
+    check_positive("eps", eps)
     batch, classes, _, _ = check_shape("cams[0]", cams[0], "B C h w")
     for index, cam in enumerate(cams):
         check_shape(f"cams[{index}]", cam, "B C h w", B=batch, C=classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from einops import rearrange
 from torch import Tensor
 
-from fsr._core.checks import check_grid, check_shape
+from fsr._core.checks import check_floating, check_grid, check_shape
 from fsr.errors import ShapeError
 
 
@@ -30,6 +30,8 @@ def join_tiles(tiles: Tensor, grid: tuple[int, int]) -> Tensor:
         [[[[0, 1], [2, 3]]]]
     """
     batch, *_ = check_shape("tiles", tiles, "B K h w")
+    if tiles.is_floating_point():
+        check_floating("tiles", tiles)
     rows, columns = check_grid("grid", grid)
     if batch % (rows * columns):
         raise ShapeError(
@@ -59,6 +61,8 @@ def split_tiles(pictures: Tensor, grid: tuple[int, int]) -> Tensor:
         tensor([0, 1, 2, 3])
     """
     *_, height, width = check_shape("pictures", pictures, "B K H W")
+    if pictures.is_floating_point():
+        check_floating("pictures", pictures)
     rows, columns = check_grid("grid", grid)
     if height % rows or width % columns:
         raise ShapeError(

@@ -20,9 +20,7 @@ def network_lines(path: Path) -> list[str]:
         ValueError: the file was not saved by :meth:`fsr.SingleStageSegmenter.save`, or is damaged.
     """
     header, state = read_checkpoint(path)
-    arguments = header.get("arguments")
-    if not isinstance(arguments, Mapping) or "num_classes" not in arguments:
-        raise ValueError(f"path: {str(path)!r} has a damaged header: no arguments of a network")
+    arguments = header["arguments"]
     count = arguments["num_classes"]
     names = header.get("class_names") or []
     types = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})
@@ -57,6 +55,6 @@ def _spell(value: Any) -> str:
         if set(value) == {"module"}:
             return f"{value['module']}, built by the caller"
         return ", ".join(f"{name}={item}" for name, item in value.items()) or "none"
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return " x ".join(map(str, value))
     return str(value)

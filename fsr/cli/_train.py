@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fsr.errors import ConfigError, InputError, NotFiniteError
+from fsr.cli._outcome import one_line
+from fsr.errors import ConfigError, InputError, NotFiniteError, ResourceError
 from fsr.train import (
     INTERRUPTED,
     Config,
@@ -26,10 +28,11 @@ from fsr.train import (
 SUMMARY = "Train a segmenter from image-level labels."
 BAD_INPUT, BAD_OPTION, NOT_FINITE = 1, 2, 3
 DESCRIPTION = """Train a single-stage segmenter from image-level labels. Options are read from files
-(--config) and changed as option=value; without a file the built-in scenes are trained on. Ctrl-C
-writes a checkpoint, and --resume goes on from the last one."""
-EPILOG = """Exit status: 0 done, 1 data or weights cannot be read, 2 an option is wrong,
-3 a loss is not finite, 130 interrupted. Example:
+(--config) and changed as option=value; without a file the built-in scenes are trained on. Ctrl-C,
+SIGTERM and SIGHUP write a checkpoint, and --resume goes on from the last one."""
+EPILOG = """Exit status: 0 done, 1 data or weights cannot be read or disk, memory or a process is
+lacking, 2 an option is wrong, 3 a loss is not finite (or a gradient, or a weight), 130 interrupted
+by Ctrl-C, SIGTERM or SIGHUP. Example:
 {prog} --config voc data.root=VOCdevkit optim.lr=1e-4"""
 
 
@@ -44,11 +47,11 @@ def main(argv: Sequence[str], prog: str = "fsr train", **extra: Any) -> int:
     try:
         return _main(argv, prog, extra)
     except ConfigError as error:
-        message, status = str(error), BAD_OPTION
-    except (InputError, ImportError) as error:
-        message, status = str(error), BAD_INPUT
+        message, status = one_line(error), BAD_OPTION
+    except (InputError, ImportError, ResourceError) as error:
+        message, status = one_line(error), BAD_INPUT
     except NotFiniteError as error:
-        message, status = f"{error}; stopped, the last checkpoint is kept", NOT_FINITE
+        message, status = f"{one_line(error)}; stopped, the last checkpoint is kept", NOT_FINITE
     except KeyboardInterrupt:
         return INTERRUPTED
     print(f"{prog}: error: {message}", file=sys.stderr)
@@ -145,4 +148,10 @@ def _refusal(switch: str, argv: Sequence[str]) -> str:
 
 
 def _tell(text: str) -> None:
-    print(text, flush=True)
+    """Print a line; a terminal or a pipe that was closed does not end hours of training."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        # What is left in the buffer would be an error once more when the program ends.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())

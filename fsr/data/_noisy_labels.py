@@ -37,6 +37,8 @@ class NoisyLabels:
 
     def __init__(self, dataset: Any, share: float, *, seed: int = 0) -> None:
         check_between("share", share, 0.0, 1.0)
+        if not hasattr(dataset, "class_names"):
+            raise TypeError(f"dataset: expected one with class_names, got {type(dataset).__name__}")
         self.dataset, self.share, self.seed = dataset, share, seed
         self.class_names: tuple[str, ...] = tuple(dataset.class_names)
 

@@ -73,6 +73,10 @@ class Scenes:
         check_positive_int("image_size", image_size)
         if image_size < 32:
             raise ValueError(f"image_size: expected at least 32 pixels, got {image_size}")
+        if not isinstance(objects, (tuple, list)) or len(objects) != 2:
+            raise TypeError(f"objects: expected two integers (fewest, most), got {objects!r}")
+        for number in objects:
+            check_positive_int("objects", number)
         if not 1 <= objects[0] <= objects[1] <= len(SCENE_CLASSES):
             raise ValueError(
                 f"objects: expected 1 <= fewest <= most <= {len(SCENE_CLASSES)}, got {objects}"

@@ -42,6 +42,11 @@ def derive_seed(*keys: int) -> int:
         >>> derive_seed(0, 1) == derive_seed(0, 1), derive_seed(0, 1) == derive_seed(1, 0)
         (True, False)
     """
+    for key in keys:
+        if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
+            raise TypeError(f"keys: expected integers of at least 0, got {key!r}")
+        if key < 0:
+            raise ValueError(f"keys: expected integers of at least 0, got {key}")
     return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -89,6 +94,10 @@ class ViewStream(Dataset[tuple[Any, Tensor]]):
 
     def index(self, position: int) -> int:
         """Return the index into the data set that ``position`` draws."""
+        if isinstance(position, bool) or not isinstance(position, (int, np.integer)):
+            raise TypeError(f"position: expected an integer of at least 0, got {position!r}")
+        if position < 0:
+            raise ValueError(f"position: expected an integer of at least 0, got {position}")
         epoch, offset = divmod(position, len(self.dataset))
         if self._shuffle is None or self._shuffle[0] != epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, 0, epoch))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.arguments import check_sequence
+from fsr._core.checks import check_floating, check_like_weight, check_positive_int, check_shape
 from fsr._core.module import TypedModule
 
 
@@ -42,6 +43,7 @@ class ASPP(TypedModule):
         super().__init__()
         check_positive_int("in_channels", in_channels)
         check_positive_int("out_channels", out_channels)
+        check_sequence("dilations", dilations, "integers")
         if not dilations:
             raise ValueError("dilations: expected at least one, got none")
         for dilation in dilations:
@@ -68,6 +70,7 @@ class ASPP(TypedModule):
         """
         check_shape("features", features, "B D h w", D=self.in_channels)
         check_floating("features", features)
+        check_like_weight("features", features, self.whole.weight)
         seen = [branch(features) for branch in self.branches]
         mean = F.relu(self.whole(features.mean(dim=(2, 3), keepdim=True)))
         joined: Tensor = self.join(torch.cat([*seen, mean.expand_as(seen[0])], dim=1))

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_like_weight,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.module import TypedModule
 from fsr.decoder._aspp import ASPP, conv_norm
 from fsr.decoder._global_cue_injection import GlobalCueInjection
@@ -60,6 +67,10 @@ class CueDecoder(TypedModule):
         dropout: tuple[float, float] = (0.5, 0.1),
     ) -> None:
         super().__init__()
+        check_positive_int("deep_channels", deep_channels)
+        check_positive_int("shallow_channels", shallow_channels)
+        check_positive_int("hidden_dim", hidden_dim)
+        check_between("gate_rate", gate_rate, 0.0, 1.0)
         check_positive_int("out_channels", out_channels)
         check_positive_int("skip_dim", skip_dim)
         self.shallow_channels = shallow_channels
@@ -92,8 +103,12 @@ class CueDecoder(TypedModule):
             TypeError: an argument is not floating point.
         """
         batch, _, *size = check_shape("shallow", shallow, "B D H W", D=self.shallow_channels)
-        check_shape("deep", deep, "B D h w", B=batch)
+        check_shape("deep", deep, "B D h w", B=batch, D=self.aspp.in_channels)
+        check_same_device(deep=deep, shallow=shallow)
         check_floating("shallow", shallow)
+        check_floating("deep", deep)
+        for name, value in (("deep", deep), ("shallow", shallow)):
+            check_like_weight(name, value, self.aspp.whole.weight)
         seen = self.aspp_dropout(self.aspp(deep))
         seen = F.interpolate(seen, size=size, mode="bilinear", align_corners=True)
         joined = self.join(torch.cat([seen, self.skip(shallow)], dim=1))

@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_floating,
+    check_like_weight,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.module import TypedModule
 from fsr.errors import ShapeError
 
@@ -37,6 +43,7 @@ def adain(features: Tensor, attributes: Tensor) -> Tensor:
     batch, channels, _, _ = check_shape("features", features, "B D H W")
     sizes = {"B": batch, "2D": 2 * channels}
     check_shape("attributes", attributes, "B 2D", **sizes)
+    check_same_device(features=features, attributes=attributes)
     check_floating("features", features)
     check_floating("attributes", attributes)
     scale, shift = attributes[:, :, None, None].chunk(2, dim=1)
@@ -104,8 +111,11 @@ class GlobalCueInjection(TypedModule):
         """
         batch, _, *cue = check_shape("deep", deep, "B D h w", D=self.deep_channels)
         _, _, *size = check_shape("shallow", shallow, "B D H W", B=batch, D=self.shallow_channels)
+        check_same_device(deep=deep, shallow=shallow)
         check_floating("deep", deep)
         check_floating("shallow", shallow)
+        check_like_weight("deep", deep, self.deep.weight)
+        check_like_weight("shallow", shallow, self.deep.weight)
         if min(*cue, *size) < 1:
             raise ShapeError(
                 f"deep, shallow: expected at least one pixel, got {tuple(deep.shape)} and "

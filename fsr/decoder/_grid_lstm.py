@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_like_weight, check_positive_int, check_shape
 from fsr._core.module import TypedModule
 from fsr.errors import ShapeError
 
@@ -65,6 +65,7 @@ class GridLSTM(TypedModule):
         """
         batch, _, height, width = check_shape("features", features, "B D h w", D=self.dim)
         check_floating("features", features)
+        check_like_weight("features", features, self.rows.weight_ih_l0)
         if min(batch, height, width) < 1:
             raise ShapeError(
                 f"features: expected at least one image and token, got {tuple(features.shape)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_like_weight, check_positive_int, check_shape
 from fsr._core.module import TypedModule
 
 
@@ -69,6 +69,7 @@ class LargeFOV(TypedModule):
         """
         check_shape("features", features, "B D H W", D=self.in_dim)
         check_floating("features", features)
+        check_like_weight("features", features, self.conv1.weight)
         hidden = F.relu(self.conv1(features))
         hidden = F.relu(self.conv2(hidden))
         logits: Tensor = self.classifier(hidden)

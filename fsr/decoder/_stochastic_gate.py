@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.checks import check_between, check_floating, check_same_device, check_shape
 from fsr._core.module import TypedModule
 
 
@@ -42,6 +42,7 @@ def stochastic_gate(deep: Tensor, shallow: Tensor, keep: Tensor, rate: float) ->
     _check_features(deep, shallow)
     shape = tuple(deep.shape)
     check_shape("keep", keep, "B D H W", **dict(zip("BDHW", shape, strict=True)))
+    check_same_device(deep=deep, shallow=shallow, keep=keep)
     _check_rate(rate)
     return torch.where(keep.bool(), (deep - rate * shallow) / (1 - rate), shallow)
 
@@ -122,6 +123,7 @@ def _check_features(deep: Tensor, shallow: Tensor) -> None:
     """Raise unless both are floating-point maps of one shape."""
     shape = check_shape("deep", deep, "B D H W")
     check_shape("shallow", shallow, "B D H W", **dict(zip("BDHW", shape, strict=True)))
+    check_same_device(deep=deep, shallow=shallow)
     check_floating("deep", deep)
     check_floating("shallow", shallow)
 

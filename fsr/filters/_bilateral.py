@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.checks import check_between, check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 from fsr.filters._gaussian_sum import GaussianSum
@@ -77,6 +77,7 @@ def bilateral_filter(
             return _filter_space(at_least_float32(values), sigma_xy)
     check_shape("images", images, "B c H W", B=batch, H=height, W=width)
     check_floating("images", images)
+    check_same_device(values=values, images=images)
     check_between("sigma_rgb", sigma_rgb, 0.0, math.inf, inclusive=False)
 
     with no_autocast(values):
@@ -102,7 +103,7 @@ def _features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
 
 def _check_rounding(features: Tensor) -> None:
     """Raise ``ValueError`` where exponents would be noise, or NaN; not under ``torch.compile``."""
-    if torch.compiler.is_compiling():
+    if features.is_meta or torch.compiler.is_compiling():
         return
     largest = features.square().sum(dim=-1).max().item() / 2
     rounding = largest * torch.finfo(features.dtype).eps

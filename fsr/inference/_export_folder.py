@@ -136,6 +136,8 @@ def flat_name(name: str) -> str:
         >>> flat_name("cats/sofa 1")
         'cats__sofa_1'
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected the name of an image, got {type(name).__name__}")
     parts = PurePosixPath(name.replace(os.sep, "/")).parts
     flat = "_".join("__".join(part for part in parts if part != "/").split())
     if not flat or ".." in parts or "\0" in flat:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
+from fsr._core.arguments import check_sequence
+from fsr._core.checks import check_floating, check_shape
 from fsr._core.modes import eval_mode
 from fsr.segmenter import (
     Reduction,
@@ -69,6 +71,9 @@ class SegmenterRunner:
         Returns:
             Probabilities ``(C + 1, height, width)`` of each image, on the network's device.
         """
+        _check_images(images)
+        if len(images) == 0:
+            return []
         patch = self.network.backbone.patch_size
         with self._working():
             maps = multi_scale_probabilities(
@@ -88,6 +93,9 @@ class SegmenterRunner:
         Returns:
             Both CAMs of each image, ``(C, height, width)`` between 0 and 1.
         """
+        _check_images(images)
+        if len(images) == 0:
+            return []
         patch = self.network.backbone.patch_size
         with self._working():
             maps = multi_scale_cams(
@@ -124,12 +132,26 @@ class SegmenterRunner:
         return output
 
 
+def _check_images(images: Sequence[Tensor]) -> None:
+    """Raise unless each image is one, ``(3, height, width)``, that can be read here."""
+    check_sequence("images", images, "tensors")
+    for index, image in enumerate(images):
+        name = f"images[{index}]"
+        check_shape(name, image, "channels height width", channels=3)
+        if image.is_floating_point():
+            check_floating(name, image)
+        if image.is_meta:
+            raise ValueError(f"{name}: expected a tensor with values, got one on meta")
+
+
 def check_decoder(network: SingleStageSegmenter) -> None:
     """Raise unless a network has a decoder, which predictions come from.
 
     Raises:
         ValueError: it has none; the message says how to come to a network that has one.
     """
+    if not hasattr(network, "head_names"):
+        raise TypeError(f"network: expected a segmenter, got {type(network).__name__}")
     if "segmentation" not in network.head_names:
         raise ValueError(
             "model: this network has no decoder: it gives activation maps, but no predictions; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_integer, check_shape
+from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 
 
@@ -41,6 +41,7 @@ def affinity_loss(affinity: Tensor, labels: Tensor) -> Tensor:
     batch, count, _ = check_shape("affinity", affinity, "B N M")
     check_shape("affinity", affinity, "B N M", M=count)
     check_shape("labels", labels, "B N M", B=batch, N=count, M=count)
+    check_same_device(affinity=affinity, labels=labels)
     check_floating("affinity", affinity)
     check_integer("labels", labels)
     with no_autocast(affinity):

@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 
 # Maps whose scores differ by less are stretched no further: the gradient grows as they flatten.
@@ -53,8 +59,10 @@ def cam_consistency_loss(scores: Tensor, target: Tensor, labels: Tensor) -> Tens
     batch, classes, height, width = check_shape("scores", scores, "B C H W")
     check_shape("target", target, "B C H W", B=batch, C=classes, H=height, W=width)
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(scores=scores, target=target, labels=labels)
     check_floating("scores", scores)
-    check_floating("target", target)
+    check_floating("target", target, finite=False)
     check_unit_interval(target=target)
     with no_autocast(scores):
         taught = at_least_float32(target.detach())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fsr._core.checks import check_between, check_positive_int
+from fsr._core.checks import check_between, check_floating, check_positive_int, check_same_device
 from fsr._core.distributed import all_reduce_sum
 from fsr.errors import ShapeError
 
@@ -58,6 +58,8 @@ class Center(nn.Module):
         Raises:
             ShapeError: the last axis is not K wide, or there is no row.
         """
+        check_floating("outputs", outputs)
+        check_same_device(center=self.value, outputs=outputs)
         dim = self.value.shape[0]
         if outputs.ndim < 2 or outputs.shape[-1] != dim or outputs.numel() == 0:
             raise ShapeError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.checks import check_between, check_floating, check_same_device, check_shape
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 
@@ -60,6 +60,7 @@ def class_token_contrast(
     views, batch, width = check_shape("student", student, "V B K")
     check_shape("teacher", teacher, "T B K", B=batch, K=width)
     check_shape("positive", positive, "B V", B=batch, V=views)
+    check_same_device(student=student, teacher=teacher, positive=positive)
     check_floating("student", student)
     check_floating("teacher", teacher)
     check_between("temperature", temperature, 0.0, math.inf, inclusive=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_multi_hot, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -48,6 +48,8 @@ def class_token_separation(class_tokens: Tensor, labels: Tensor) -> Tensor:
     """
     blocks, batch, classes, _ = check_shape("class_tokens", class_tokens, "L B C D")
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(class_tokens=class_tokens, labels=labels)
     check_floating("class_tokens", class_tokens)
     if min(blocks, batch, classes) < 1:
         raise ShapeError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape, check_unit_interval
+from fsr._core.checks import check_floating, check_same_device, check_shape, check_unit_interval
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -39,6 +39,7 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     batch, classes = check_shape("logits", logits, "B C")
     check_shape("labels", labels, "B C", B=batch, C=classes)
     check_floating("logits", logits)
+    check_same_device(logits=logits, labels=labels)
     if min(batch, classes) < 1:
         raise ShapeError(f"logits: expected at least one image and class, got {(batch, classes)}")
     check_unit_interval(labels=labels)

@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_same_device,
+    check_shape,
+    check_some,
+)
 from fsr._core.labels import IGNORE
 from fsr.losses._pixel_entropy import check_classes, check_logits, entropy_of, scores_at
 
@@ -103,6 +109,13 @@ def cotraining_loss(
     check_logits("logits2", logits2, labels)
     check_shape("confident", confident, "B H W", B=batch, H=height, W=width)
     check_shape("boundary", boundary, "B H W", B=batch, H=height, W=width)
+    check_same_device(
+        logits1=logits1, logits2=logits2, labels=labels, confident=confident, boundary=boundary
+    )
+    check_some("labels", labels)
+    for name, value in (("confident", confident), ("boundary", boundary)):
+        if value.is_floating_point():
+            check_floating(name, value)
     for name, weight in (
         ("confident_weight", confident_weight),
         ("unconfident_weight", unconfident_weight),

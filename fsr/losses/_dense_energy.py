@@ -13,7 +13,9 @@ from fsr._core.checks import (
     check_finite,
     check_floating,
     check_integer,
+    check_same_device,
     check_shape,
+    check_some,
 )
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, attached_zero
@@ -42,6 +44,11 @@ def uncertainty_gate(probabilities: Tensor, unlabelled: Tensor) -> Tensor:
         >>> uncertainty_gate(probabilities, torch.zeros(1, 1, 1, dtype=torch.bool)).item()
         0.25
     """
+    batch, _, height, width = check_shape("probabilities", probabilities, "B C+1 H W")
+    check_shape("unlabelled", unlabelled, "B H W", B=batch, H=height, W=width)
+    check_same_device(probabilities=probabilities, unlabelled=unlabelled)
+    check_floating("probabilities", probabilities)
+    check_bool("unlabelled", unlabelled)
     gate = (1 - probabilities.detach().amax(dim=1, keepdim=True)).clamp(min=0)
     return gate.masked_fill(unlabelled.unsqueeze(1), 1.0)
 
@@ -73,6 +80,13 @@ def gated_dense_energy(
         >>> gated_dense_energy(torch.zeros(1, 3, 1, 1), one, one, 15.0, 100.0)
         tensor(-1.)
     """
+    batch, _, height, width = check_shape("probabilities", probabilities, "B C+1 H W")
+    check_shape("images", images, "B 3 H W", B=batch, H=height, W=width)
+    check_shape("gate", gate, "B 1 H W", B=batch, H=height, W=width, **{"1": 1})
+    check_same_device(probabilities=probabilities, images=images, gate=gate)
+    check_some("probabilities", probabilities)
+    for name, value in (("images", images), ("probabilities", probabilities), ("gate", gate)):
+        check_floating(name, value)
     smooth = bilateral_filter(probabilities, images, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)
     return -(probabilities * gate * smooth).sum() / probabilities.shape[0]
 
@@ -152,6 +166,7 @@ class DenseEnergyLoss(TypedModule):
         batch, _, *logit_size = check_shape("logits", logits, "B C+1 h w")
         _, *size = check_shape("labels", labels, "B H W", B=batch)
         check_shape("images_rgb", images_rgb, "B 3 H W", B=batch, H=size[0], W=size[1], **{"3": 3})
+        check_same_device(images_rgb=images_rgb, logits=logits, labels=labels, inside=inside)
         check_floating("images_rgb", images_rgb)
         check_floating("logits", logits)
         check_integer("labels", labels)

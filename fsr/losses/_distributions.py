@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_between, check_bool, check_floating, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_bool,
+    check_floating,
+    check_same_device,
+    check_shape,
+    check_some,
+)
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -38,8 +45,10 @@ def teacher_distribution(outputs: Tensor, center: Tensor, temperature: float) ->
         >>> teacher_distribution(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5, 0.5]), 0.07)
         tensor([[0.5000, 0.5000]])
     """
-    check_floating("outputs", outputs)
+    check_rows("outputs", outputs)
     check_shape("center", center, "K", K=outputs.shape[-1])
+    check_same_device(outputs=outputs, center=center)
+    check_floating("center", center)
     check_temperature("temperature", temperature)
     return ((at_least_float32(outputs) - center) / temperature).softmax(dim=-1)
 
@@ -87,8 +96,10 @@ def uncertain_loss(
         tensor(1.3863)
     """
     batch, count, _ = check_shape("student", student, "B N K")
+    check_some("student", student)
     check_shape("mask", mask, "B N", B=batch, N=count)
     check_bool("mask", mask)
+    check_same_device(student=student, teacher=teacher, mask=mask, weights=weights)
     # Every token's cross entropy, masked or not: picking rows by mask would make shapes depend on
     # values, which costs a synchronisation on a GPU and a graph break in torch.compile.
     entropy = _cross_entropy(student, teacher, temperature)
@@ -96,7 +107,7 @@ def uncertain_loss(
         masked = mask.sum(dim=1).clamp(min=1)
         return ((entropy * mask).sum(dim=1) / masked).mean()
     check_shape("weights", weights, "B N", B=batch, N=count)
-    check_floating("weights", weights)
+    check_floating("weights", weights, finite=False)
     _check_weights(weights)
     share = weights.detach().to(entropy.dtype) * mask
     total = share.sum(dim=1)
@@ -130,6 +141,8 @@ def confident_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) -
         tensor(1.3863)
     """
     check_shape("student", student, "B K")
+    check_some("student", student)
+    check_same_device(student=student, teacher=teacher)
     return _cross_entropy(student, teacher, temperature).mean()
 
 
@@ -145,9 +158,18 @@ def _cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tens
     return -(teacher.detach() * log_student).sum(dim=-1)
 
 
+def check_rows(name: str, value: Tensor) -> None:
+    """Raise unless a tensor holds rows of finite numbers, ``(..., K)``."""
+    check_floating(name, value)
+    if value.ndim < 1 or value.shape[-1] < 1:
+        raise ShapeError(f"{name}: expected shape (..., K), got {tuple(value.shape)}")
+
+
 def _check_weights(weights: Tensor) -> None:
     """Raise unless all weights are finite and at least 0; steps aside under ``torch.compile``."""
-    if torch.compiler.is_compiling() or bool((torch.isfinite(weights) & (weights >= 0)).all()):
+    if weights.is_meta or torch.compiler.is_compiling():
+        return
+    if bool((torch.isfinite(weights) & (weights >= 0)).all()):
         return
     raise ValueError(
         f"weights: expected finite numbers of at least 0, got values from {weights.min().item():g} "

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.cam import max_norm, strongest_with_background
 from fsr.errors import ShapeError
@@ -66,6 +72,8 @@ def equivariance_losses(
     """
     batch, channels = _check_views(cam1, revised1, cam2, revised2)
     check_shape("labels", labels, "B C", B=batch, C=channels - 1)
+    check_multi_hot("labels", labels)
+    check_same_device(cam1=cam1, labels=labels)
     check_between("share", share, 0.0, 1.0)
     with no_autocast(cam1):
         size = cam2.shape[2:]
@@ -103,6 +111,7 @@ def _check_views(cam1: Tensor, revised1: Tensor, cam2: Tensor, revised2: Tensor)
     check_shape("revised1", revised1, "B C+1 H W", H=height, W=width, **sizes)
     _, _, small_height, small_width = check_shape("cam2", cam2, "B C+1 h w", **sizes)
     check_shape("revised2", revised2, "B C+1 h w", h=small_height, w=small_width, **sizes)
+    check_same_device(cam1=cam1, revised1=revised1, cam2=cam2, revised2=revised2)
     named = {"cam1": cam1, "revised1": revised1, "cam2": cam2, "revised2": revised2}
     for name, maps in named.items():
         check_floating(name, maps)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_floating
+from fsr._core.checks import check_floating, check_unit_interval
 from fsr._core.numerics import at_least_float32
+from fsr._core.values import readable
 from fsr.errors import ShapeError
 
 
@@ -59,6 +60,8 @@ def target_information(targets: Tensor) -> TargetInformation:
         tensor(0.)
     """
     check_floating("targets", targets)
+    if readable(targets):
+        check_unit_interval(targets=targets)
     if targets.ndim < 1 or targets.numel() == 0:
         raise ShapeError(f"targets: expected (..., K) with rows, got {tuple(targets.shape)}")
     width = targets.shape[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_shape, check_unit_interval
+from fsr._core.checks import check_floating, check_same_device, check_shape, check_unit_interval
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.cam import crop_maps, filter_by_labels, flip_maps, unflip_maps
 from fsr.errors import ShapeError
@@ -60,6 +60,11 @@ def equivariance_targets(
                 [0.8182, 0.1111]])
     """
     check_shape("probabilities", probabilities, "B C+1 S S")
+    check_same_device(
+        probabilities=probabilities, labels=labels, flips=flips, target_flips=target_flips, box=box
+    )
+    if probabilities.shape[2] != probabilities.shape[3]:
+        raise ShapeError(f"probabilities: expected square maps, got {tuple(probabilities.shape)}")
     check_floating("probabilities", probabilities)
     with torch.no_grad():
         plain = unflip_maps(probabilities, flips)
@@ -97,8 +102,9 @@ def patch_cross_entropy(probabilities: Tensor, targets: Tensor) -> Tensor:
     """
     shape = check_shape("probabilities", probabilities, "B K h w")
     check_shape("targets", targets, "B K h w", **dict(zip("BKhw", shape, strict=True)))
-    check_floating("probabilities", probabilities)
-    check_floating("targets", targets)
+    check_same_device(probabilities=probabilities, targets=targets)
+    check_floating("probabilities", probabilities, finite=False)
+    check_floating("targets", targets, finite=False)
     if min(shape) < 1:
         raise ShapeError(f"probabilities: expected at least one patch, got {shape}")
     check_unit_interval(probabilities=probabilities, targets=targets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_shape, check_unit_interval
+from fsr._core.checks import check_floating, check_same_device, check_shape, check_unit_interval
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -48,7 +48,8 @@ def patch_score_loss(scores: Tensor, labels: Tensor) -> Tensor:
     batch, classes = check_shape("scores", scores, "B C+1")
     channels = {"B": batch, "C+1": classes}
     check_shape("labels", labels, "B C+1", **channels)
-    check_floating("scores", scores)
+    check_floating("scores", scores, finite=False)
+    check_same_device(scores=scores, labels=labels)
     if min(batch, classes) < 1:
         raise ShapeError(f"scores: expected at least one image and class, got {(batch, classes)}")
     check_unit_interval(scores=scores, labels=labels)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_integer, check_shape
+from fsr._core.arguments import check_int
+from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -46,6 +47,7 @@ def check_logits(name: str, logits: Tensor, labels: Tensor) -> int:
     """Check the shapes and types of logits and labels; return the number of channels."""
     batch, channels, *size = check_shape(name, logits, "B C+1 h w")
     _, *label_size = check_shape("labels", labels, "B H W", B=batch)
+    check_same_device(logits=logits, labels=labels)
     check_floating(name, logits)
     check_integer("labels", labels)
     if min(channels, *size, *label_size) < 1:
@@ -58,7 +60,8 @@ def check_logits(name: str, logits: Tensor, labels: Tensor) -> int:
 
 def check_classes(labels: Tensor, channels: int, ignore_index: int) -> None:
     """Raise ``ValueError`` that names a label without a channel; not under ``torch.compile``."""
-    if torch.compiler.is_compiling():
+    check_int("ignore_index", ignore_index)
+    if labels.is_meta or torch.compiler.is_compiling():
         return
     outside = ((labels < 0) | (labels >= channels)) & (labels != ignore_index)
     if bool(outside.any()):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_finite, check_floating, check_shape
+from fsr._core.checks import check_finite, check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -54,6 +54,7 @@ def prototype_loss(segmentation: Tensor, features: Tensor) -> Tensor:
     """
     batch, channels, height, width = check_shape("segmentation", segmentation, "B C+1 h w")
     check_shape("features", features, "B D h w", B=batch, h=height, w=width)
+    check_same_device(segmentation=segmentation, features=features)
     check_floating("segmentation", segmentation)
     check_floating("features", features)
     if min(segmentation.numel(), features.numel()) < 1:

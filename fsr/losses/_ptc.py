@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_integer, check_shape
+from fsr._core.arguments import check_int
+from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 
@@ -46,8 +47,10 @@ def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255
         >>> patch_token_contrast(tokens, torch.tensor([[0, 1, 2]]))
         tensor(0.5000)
     """
+    check_int("ignore_index", ignore_index)
     batch, count, _ = check_shape("tokens", tokens, "B N D")
     check_shape("labels", labels, "B N", B=batch, N=count)
+    check_same_device(tokens=tokens, labels=labels)
     check_floating("tokens", tokens)
     check_integer("labels", labels)
 
@@ -150,6 +153,7 @@ class PTCLoss(TypedModule):
     """
 
     def __init__(self, ignore_index: int = 255) -> None:
+        check_int("ignore_index", ignore_index)
         super().__init__()
         self.ignore_index = ignore_index
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_multi_hot, check_same_device, check_shape
 from fsr._core.classifiers import class_weight as check_weight
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
@@ -62,6 +62,13 @@ def recam_loss(
     classes = first.shape[0]
     check_shape("predictor_weight", second, "C D", C=classes)
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(
+        features=features,
+        class_weight=class_weight,
+        predictor_weight=predictor_weight,
+        labels=labels,
+    )
     check_floating("features", features)
     if min(batch, height, columns) < 1:
         raise ShapeError(

@@ -7,7 +7,14 @@ from typing import Literal, get_args
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_bool, check_choice, check_floating, check_shape
+from fsr._core.checks import (
+    check_bool,
+    check_choice,
+    check_floating,
+    check_same_device,
+    check_shape,
+    check_some,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 
 RegressionForm = Literal["cosine", "smooth_l1"]
@@ -59,6 +66,8 @@ def regression_loss(
     batch, count, width = check_shape("student_tokens", student_tokens, "B N D")
     check_shape("teacher_tokens", teacher_tokens, "B N D", B=batch, N=count, D=width)
     check_shape("mask", mask, "B N", B=batch, N=count)
+    check_some("student_tokens", student_tokens)
+    check_same_device(student_tokens=student_tokens, teacher_tokens=teacher_tokens, mask=mask)
     check_floating("student_tokens", student_tokens)
     check_floating("teacher_tokens", teacher_tokens)
     check_bool("mask", mask)

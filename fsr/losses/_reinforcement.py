@@ -8,7 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_choice, check_floating, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_choice,
+    check_floating,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.module import TypedModule
 from fsr.errors import ShapeError
 from fsr.losses._center import Center
@@ -142,6 +148,13 @@ class SelfReinforcementLoss(TypedModule):
             check_shape(name, value, "B 1+N K", **sizes)
             check_floating(name, value)
         check_shape("mask", mask, "B N", B=batch, N=rows - 1)
+        check_same_device(
+            student=student,
+            teacher_view1=teacher_view1,
+            teacher_view2=teacher_view2,
+            mask=mask,
+            weights=weights,
+        )
         if teacher_temperature is not None:
             check_temperature("teacher_temperature", teacher_temperature)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_same_device, check_shape, check_some
 from fsr._core.numerics import at_least_float32, no_autocast
 
 
@@ -42,6 +42,8 @@ def relation_loss(tokens: Tensor, target_tokens: Tensor) -> Tensor:
     """
     batch, count, _ = check_shape("tokens", tokens, "B N D")
     check_shape("target_tokens", target_tokens, "B N E", B=batch, N=count)
+    check_some("tokens", tokens)
+    check_same_device(tokens=tokens, target_tokens=target_tokens)
     check_floating("tokens", tokens)
     check_floating("target_tokens", target_tokens)
     with no_autocast(tokens):

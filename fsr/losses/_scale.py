@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating
+from fsr._core.checks import check_between, check_floating, check_shape
 from fsr._core.distributed import all_reduce_sum
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
@@ -109,6 +109,8 @@ class Scale(TypedModule):
     @torch.no_grad()
     def update(self, spread: Tensor) -> None:
         """Keep a spread that a call in training mode returned."""
+        check_shape("spread", spread, "")
+        check_floating("spread", spread)
         self.value.copy_(spread)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Scale:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -50,12 +56,14 @@ def self_supervised_mask_loss(logits: Tensor, pseudo_masks: Tensor, labels: Tens
         >>> self_supervised_mask_loss(torch.ones(1, 1, 1, 2), masks, torch.ones(1, 1))
         tensor([0.2310])
     """
-    batch, classes, *grid = check_shape("logits", logits, "B C h w")
+    batch, classes, *grid = check_shape("logits", logits, "B C h w", empty="B C")
     channels = {"B": batch, "C+1": classes + 1}
     _, _, *size = check_shape("pseudo_masks", pseudo_masks, "B C+1 H W", **channels)
-    check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_shape("labels", labels, "B C", empty="B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(logits=logits, pseudo_masks=pseudo_masks, labels=labels)
     check_floating("logits", logits)
-    check_floating("pseudo_masks", pseudo_masks)
+    check_floating("pseudo_masks", pseudo_masks, finite=False)
     if min(*grid, *size) < 1:
         raise ShapeError(
             f"logits, pseudo_masks: expected at least one pixel, got {tuple(logits.shape)} and "

@@ -7,12 +7,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_choice, check_floating, check_positive_int, check_shape
+from fsr._core.arguments import check_module
+from fsr._core.checks import (
+    check_choice,
+    check_floating,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.distributed import all_reduce_sum
 from fsr._core.numerics import at_least_float32
+from fsr._core.values import readable
 from fsr.errors import ShapeError
 from fsr.losses._center import Center
-from fsr.losses._distributions import check_temperature, teacher_distribution
+from fsr.losses._distributions import check_rows, check_temperature, teacher_distribution
 from fsr.losses._scale import Scale
 
 TargetForm = Literal["centred", "standardised", "sinkhorn"]
@@ -56,12 +64,16 @@ def standardised_distribution(
         >>> standardised_distribution(outputs, torch.zeros(2), output_spread(outputs))
         tensor([[0.9933, 0.0067]])
     """
-    check_floating("outputs", outputs)
+    check_rows("outputs", outputs)
     check_shape("center", center, "K", K=outputs.shape[-1])
+    check_floating("center", center)
+    check_same_device(outputs=outputs, center=center, spread=spread)
     if isinstance(spread, Tensor):
         if spread.ndim:
             raise ShapeError(f"spread: expected a scalar, got shape {tuple(spread.shape)}")
         check_floating("spread", spread)
+        if readable(spread):
+            check_temperature("spread", float(spread))
     else:
         check_temperature("spread", spread)
     check_temperature("temperature", temperature)
@@ -158,7 +170,11 @@ def target_distribution(
     """
     check_choice("form", form, TARGET_FORMS)
     temperature = TARGET_FORMS[form] if temperature is None else temperature
-    check_floating("outputs", outputs)
+    check_rows("outputs", outputs)
+    check_module("center", center, Center)
+    if scale is not None:
+        check_module("scale", scale, Scale)
+    check_same_device(outputs=outputs, center=center.value)
     if form == "centred":
         return teacher_distribution(outputs, center.value, temperature), None
     if scale is None:

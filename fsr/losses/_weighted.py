@@ -6,7 +6,13 @@ import math
 
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_same_device,
+    check_shape,
+    check_some,
+)
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 from fsr.losses._pixel_entropy import pixel_cross_entropy
@@ -55,6 +61,10 @@ def weighted_cross_entropy(
     entropy = pixel_cross_entropy(logits, labels)
     batch, height, width = labels.shape
     check_shape("weights", weights, "B H W", B=batch, H=height, W=width)
+    check_same_device(logits=logits, labels=labels, weights=weights)
+    if weights.is_floating_point():
+        check_floating("weights", weights)
+    check_some("labels", labels)
     check_between("threshold", threshold, 0.0, 1.0)
     uncertain = weights.detach().float() / 255 <= threshold
     return entropy.where(~uncertain, threshold * entropy).mean()

@@ -7,7 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_bool, check_floating, check_integer, check_shape
+from fsr._core.arguments import check_generator
+from fsr._core.checks import (
+    check_bool,
+    check_floating,
+    check_integer,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr.errors import ShapeError
 from fsr.masking._label_range import check_label_range
@@ -57,10 +64,11 @@ def class_mix_mask(label_map: Tensor, classes: Tensor) -> Tensor:
         tensor([[False,  True,  True, False]])
     """
     if isinstance(label_map, Tensor) and label_map.ndim == 2:
-        check_shape("classes", classes, "K")
+        check_shape("classes", classes, "K", empty="K")
         return class_mix_mask(label_map[None], classes[None])[0]
     batch, _, _ = check_shape("label_map", label_map, "B H W")
-    check_shape("classes", classes, "B K", B=batch)
+    check_shape("classes", classes, "B K", empty="B K", B=batch)
+    check_same_device(label_map=label_map, classes=classes)
     check_integer("label_map", label_map)
     check_integer("classes", classes)
     check_label_range("label_map", label_map)
@@ -100,6 +108,7 @@ def draw_classes(
         >>> draw_classes(torch.tensor([[[0, 7, 255]]]))[0, :3]
         tensor([ 7, -1, -1])
     """
+    check_generator("generator", generator)
     batch, _, _ = check_shape("label_map", label_map, "B H W")
     check_integer("label_map", label_map)
     check_label_range("label_map", label_map)
@@ -167,6 +176,7 @@ def class_mix(
     sizes = {"B": batch, "height": height, "width": width}
     check_shape("labels", labels, "B height width", **sizes)
     check_shape("confident", confident, "B height width", **sizes)
+    check_same_device(images=images, labels=labels, confident=confident, classes=classes)
     check_floating("images", images)
     check_integer("labels", labels)
     check_bool("confident", confident)

@@ -10,6 +10,7 @@ from fsr._core.checks import (
     check_finite,
     check_floating,
     check_integer,
+    check_same_device,
     check_shape,
 )
 from fsr._core.labels import IGNORE
@@ -53,6 +54,7 @@ def confident_share(scores: Tensor, labels: Tensor, share: float = 0.5) -> Tenso
     """
     channels, height, width = check_shape("scores", scores, "C+1 h w")
     check_shape("labels", labels, "h w", h=height, w=width)
+    check_same_device(scores=scores, labels=labels)
     check_floating("scores", scores)
     check_integer("labels", labels)
     if channels < 2 or min(height, width) < 1:

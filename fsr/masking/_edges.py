@@ -61,6 +61,8 @@ def canny_edges(images: Tensor) -> Tensor:
         Table 3, "Edge (strict)"; Canny, PAMI 1986.
     """
     feature = import_extra("skimage.feature", "edge", "UncertainMasker(strategy='edge')")
+    if images.shape[0] == 0:
+        return images[:, 0].bool()
     weights = torch.tensor(_LUMA, dtype=torch.float64)[:, None, None]
     grey = (images.detach().double().cpu() * weights).sum(dim=1)
     darkest, brightest = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)

@@ -6,8 +6,9 @@ import torch
 from einops import reduce
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_positive_int, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32
+from fsr._core.values import readable
 from fsr.errors import ShapeError
 
 # Entropies of one image that lie within this many nats of each other count as equal: rounding of
@@ -46,6 +47,8 @@ def token_entropy(probabilities: Tensor) -> Tensor:
             f"probabilities: expected at least one outcome K, got {tuple(probabilities.shape)}"
         )
     check_floating("probabilities", probabilities)
+    if bool((probabilities.detach() < 0).any()) if readable(probabilities) else False:
+        raise ValueError("probabilities: expected numbers of at least 0, got negative ones")
     # entr(0) is 0, the limit: sharpened distributions underflow.
     entropy: Tensor = torch.special.entr(at_least_float32(probabilities)).sum(dim=-1)
     return entropy
@@ -115,6 +118,7 @@ def entropy_soft_mask(entropy: Tensor, noise: Tensor) -> Tensor:
     """
     batch, count = check_shape("entropy", entropy, "B N")
     check_shape("noise", noise, "B N", B=batch, N=count)
+    check_same_device(entropy=entropy, noise=noise)
     check_floating("entropy", entropy)
     check_floating("noise", noise)
     if count < 1:

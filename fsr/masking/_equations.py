@@ -7,13 +7,19 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from fsr._core.arguments import check_int, check_number
 from fsr._core.checks import (
     check_between,
     check_bool,
     check_choice,
+    check_dense,
+    check_floating,
+    check_positive_int,
+    check_same_device,
     check_shape,
 )
 from fsr._core.numerics import at_least_float32
+from fsr.errors import ShapeError
 
 Rounding = Literal["floor", "ceil"]
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
@@ -41,6 +47,7 @@ def mask_count(ratio: float, total: int, rounding: Rounding = "floor") -> int:
         >>> int(0.29 * 100), mask_count(0.29, 100), mask_count(0.29, 100, "ceil")
         (28, 29, 29)
     """
+    check_positive_int("total", total)
     check_between("ratio", ratio, 0, 1, inclusive=False)
     check_choice("rounding", rounding, ROUNDINGS)
     # If the ratio is the float nearest to n / total, then n is what was meant.
@@ -74,6 +81,8 @@ def uncertain_zone(score: Tensor, low: float | Tensor, high: float | Tensor) -> 
         tensor([False,  True, False])
     """
     # Half-precision thresholds would be other numbers: 0.7 is 0.69922 in bfloat16.
+    check_dense("score", score)
+    _check_thresholds(score, low, high)
     score = at_least_float32(score)
     return (score > low) & (score < high)
 
@@ -96,6 +105,15 @@ def soft_mask(zone: Tensor, noise: Tensor) -> Tensor:
         tensor([1.2500, 0.7500])
     """
     # u = 1 outside the zone must not tie with u = 0 inside it; the text draws from (0, 1).
+    check_dense("zone", zone)
+    check_bool("zone", zone)
+    check_dense("noise", noise)
+    if zone.shape != noise.shape:
+        raise ShapeError(
+            f"noise: expected the zone's shape {tuple(zone.shape)}, got {tuple(noise.shape)}"
+        )
+    check_same_device(zone=zone, noise=noise)
+    check_floating("noise", noise)
     noise = at_least_float32(noise)
     return torch.where(zone, noise + 1, noise.clamp(max=1 - torch.finfo(noise.dtype).eps / 2))
 
@@ -128,6 +146,8 @@ def strict_mask(
                 [[False,  True]]])
     """
     check_shape("score", score, "B H W")
+    check_same_device(score=score, low=low, high=high)
+    check_floating("score", score)
     zone = uncertain_zone(score, low, high)
     certainty = (score - (low + high) / 2).abs()
     if from_border:
@@ -157,6 +177,7 @@ def top_k_mask(soft: Tensor, count: int) -> Tensor:
         tensor([[False,  True,  True]])
     """
     _, total = check_shape("soft", soft, "B N")
+    check_int("count", count)
     check_between("count", count, 0, total)
     # A stable sort keeps the count exact and the choice repeatable where values are equal.
     order = soft.argsort(dim=1, descending=True, stable=True)
@@ -183,7 +204,30 @@ def keep_one(mask: Tensor, certainty: Tensor) -> Tensor:
     """
     batch, total = check_shape("mask", mask, "B N")
     check_shape("certainty", certainty, "B N", B=batch, N=total)
+    check_same_device(mask=mask, certainty=certainty)
     check_bool("mask", mask)
+    if certainty.dtype == torch.bool:
+        raise TypeError("certainty: expected numbers, got torch.bool")
+    if certainty.is_floating_point():
+        check_floating("certainty", certainty)
     best = certainty.argmax(dim=1, keepdim=True)
     full = mask.all(dim=1, keepdim=True)
     return mask.scatter(1, best, ~full & mask.gather(1, best))
+
+
+def _check_thresholds(score: Tensor, low: float | Tensor, high: float | Tensor) -> None:
+    """Raise unless each threshold is a number, or a tensor that fits the score."""
+    for name, value in (("low", low), ("high", high)):
+        if not isinstance(value, Tensor):
+            check_number(name, value)
+            continue
+        check_dense(name, value)
+        check_same_device(score=score, **{name: value})
+        if value.ndim > score.ndim or any(
+            own not in (1, other)
+            for own, other in zip(reversed(value.shape), reversed(score.shape), strict=False)
+        ):
+            raise ShapeError(
+                f"{name}: expected a number or a shape that fits the score's "
+                f"{tuple(score.shape)}, got {tuple(value.shape)}"
+            )

@@ -6,10 +6,13 @@ import torch
 from einops import repeat
 from torch import Tensor
 
+from fsr._core.arguments import check_generator
 from fsr._core.checks import (
     check_finite,
     check_floating,
     check_grid,
+    check_multi_hot,
+    check_same_device,
     check_shape,
 )
 from fsr.errors import ShapeError
@@ -20,11 +23,13 @@ def block_grid(
 ) -> tuple[int, int]:
     """Check the shapes of CAM ``(B, C, h, w)`` and labels, and return the grid of blocks."""
     batch, classes, height, width = check_shape("cam", cam, "B C h w")
-    check_floating("cam", cam)
+    check_same_device(cam=cam, labels=labels)
+    check_floating("cam", cam, finite=False)
     if min(classes, height, width) < 1:
         raise ShapeError(f"cam: expected at least one class and one pixel, got {tuple(cam.shape)}")
     if labels is not None:
         check_shape("labels", labels, "B C", B=batch, C=classes)
+        check_multi_hot("labels", labels)
     rows, columns = (height, width) if grid is None else check_grid("grid", grid)
     if rows % block or columns % block:
         raise ShapeError(f"grid: expected multiples of block={block}, got {(rows, columns)}")
@@ -38,6 +43,7 @@ def block_noise(
     generator: torch.Generator | None,
 ) -> Tensor:
     """Return the u of Eq. 3 at the blocks on the CAM's device, given or drawn."""
+    check_generator("generator", generator)
     if noise is None:
         # A generator draws on its own device only: move the numbers, so that any will do.
         source = cam.device if generator is None else generator.device
@@ -45,7 +51,9 @@ def block_noise(
     if generator is not None:
         raise ValueError("generator: expected None beside noise=, got both")
     check_shape("noise", noise, "B H W", B=cam.shape[0], H=blocks[0], W=blocks[1])
-    check_floating("noise", noise)
+    check_floating("noise", noise, finite=False)
+    if noise.is_meta:
+        check_same_device(cam=cam, noise=noise)
     return noise.to(cam.device)
 
 
@@ -59,6 +67,8 @@ def patch_entropy(
     check_shape("entropy", entropy, "B H W", B=cam.shape[0], H=rows, W=columns)
     check_floating("entropy", entropy)
     check_finite("entropy", entropy)
+    if entropy.is_meta:
+        check_same_device(cam=cam, entropy=entropy)
     return entropy.to(cam.device)
 
 
@@ -67,6 +77,7 @@ def checked_images(cam: Tensor, images: Tensor | None) -> Tensor:
     if images is None:
         raise ValueError("images: expected a tensor for strategy='edge', got None")
     check_shape("images", images, "B 3 height width", B=cam.shape[0], **{"3": 3})
+    check_same_device(cam=cam, images=images)
     check_floating("images", images)
     check_finite("images", images)
     return images

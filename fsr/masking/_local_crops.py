@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_generator
 from fsr._core.checks import (
     check_between,
+    check_floating,
     check_integer,
     check_positive_int,
+    check_same_device,
     check_shape,
 )
 from fsr.errors import ShapeError
@@ -49,6 +52,8 @@ def crop_flags(regions: Tensor, top_left: Tensor, crop_size: int, threshold: flo
     check_integer("top_left", top_left)
     _check_room("regions", (height, width), crop_size)
     check_between("threshold", threshold, 0.0, 2.0)
+    if top_left.is_meta or regions.is_meta:
+        check_same_device(regions=regions, top_left=top_left)
     top_left = top_left.to(regions.device).long()
     _check_inside(top_left, height - crop_size, width - crop_size)
     return _crop_means(regions, top_left, crop_size) > threshold
@@ -99,6 +104,9 @@ def sample_local_crops(
     """
     batch, _, height, width = check_shape("images", images, "B 3 H W", **{"3": 3})
     check_shape("regions", regions, "B H W", B=batch, H=height, W=width)
+    check_same_device(images=images, regions=regions)
+    check_generator("generator", generator)
+    check_floating("images", images)
     check_integer("regions", regions)
     check_positive_int("count", count)
     check_between("threshold", threshold, 0.0, 2.0)

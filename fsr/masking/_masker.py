@@ -161,17 +161,17 @@ class UncertainMasker(TypedModule):
         if ratio is not None:
             check_between("ratio", ratio, 0, 1, inclusive=False)
         if self.strategy == "edge":
-            check_unit_interval(cam=cam)
+            check_unit_interval(cam=cam, **_given(labels))
             mask = edge_mask(checked_images(cam, images), blocks).to(cam.device)
             return to_patches(mask, self.block)
         if self.strategy == "strict":
-            check_unit_interval(cam=cam)
+            check_unit_interval(cam=cam, **_given(labels))
             # Otsu's zones differ in width.
             score, low, high = self._score(cam, labels, blocks)
             mask = strict_mask(score, low, high, from_border=self.thresholds == "otsu")
             return to_patches(mask, self.block)
         noise = block_noise(cam, blocks, noise, generator)
-        check_unit_interval(cam=cam, noise=noise)
+        check_unit_interval(cam=cam, noise=noise, **_given(labels))
         soft = self._soft_mask(cam, labels, entropy, noise).flatten(1)
         share = self.ratio if ratio is None else ratio
         count = mask_count(share, blocks[0] * blocks[1], self.rounding)
@@ -201,7 +201,7 @@ class UncertainMasker(TypedModule):
             ValueError: the CAM holds NaN or values outside 0 to 1.
         """
         blocks = block_grid(cam, labels, grid, self.block)
-        check_unit_interval(cam=cam)
+        check_unit_interval(cam=cam, **_given(labels))
         return to_patches(uncertain_zone(*self._score(cam, labels, blocks)), self.block)
 
     def extra_repr(self) -> str:
@@ -238,3 +238,8 @@ class UncertainMasker(TypedModule):
             means = block_mean(patch_entropy(cam, entropy, blocks, self.block), self.block)
             return entropy_soft_mask(means.flatten(1), noise.flatten(1))
         return noise
+
+
+def _given(labels: Tensor | None) -> dict[str, Tensor]:
+    """Labels by their name, where there are any."""
+    return {} if labels is None else {"labels": labels}

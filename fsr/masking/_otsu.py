@@ -10,6 +10,7 @@ from fsr._core.checks import (
     check_between,
     check_floating,
     check_positive_int,
+    check_same_device,
     check_shape,
 )
 from fsr._core.numerics import at_least_float32
@@ -103,10 +104,13 @@ def strongest_with_thresholds(
         (tensor([[[0.6000]]]), tensor([[[0.2000]]]), tensor([[[0.9000]]]))
     """
     batch, classes, _, _ = check_shape("cam", cam, "B C h w")
+    check_same_device(cam=cam, low=low, high=high)
+    check_floating("cam", cam)
     score, strongest = cam.max(dim=1)
     found = []
     for name, value in (("low", low), ("high", high)):
         check_shape(name, value, "B C", B=batch, C=classes)
+        check_floating(name, value)
         found.append(value.gather(1, strongest.flatten(1)).view_as(score))
     return score, found[0], found[1]
 

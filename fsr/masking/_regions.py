@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.numerics import at_least_float32
 
 
@@ -43,8 +50,10 @@ def uncertain_regions(cam: Tensor, labels: Tensor, low: float, high: float) -> T
     """
     batch, classes, _, _ = check_shape("cam", cam, "B C H W")
     check_shape("labels", labels, "B C", B=batch, C=classes)
-    check_floating("cam", cam)
-    check_unit_interval(cam=cam)
+    check_multi_hot("labels", labels)
+    check_same_device(cam=cam, labels=labels)
+    check_floating("cam", cam, finite=False)
+    check_unit_interval(cam=cam, labels=labels)
     check_between("low", low, 0.0, 1.0)
     check_between("high", high, 0.0, 1.0)
     if low >= high:

@@ -7,7 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_between,
+    check_dense,
+    check_multi_hot,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr.metrics._counts import Counts
 
 
@@ -66,6 +73,11 @@ class LabelF1(Counts):
 
         batch, _ = check_shape("scores", scores, "B C", C=self.num_classes)
         check_shape("labels", labels, "B C", B=batch, C=self.num_classes)
+        check_multi_hot("labels", labels)
+        check_same_device(scores=scores, labels=labels)
+        check_dense("scores", scores)
+        if batch == 0:
+            return
         if bool(scores.isnan().any()):
             raise ValueError("scores: expected numbers, got NaN")
         # Decided here: torchmetrics takes scores for logits only if one lies outside [0, 1].

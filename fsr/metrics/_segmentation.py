@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from fsr._core.checks import check_positive_int
+from fsr._core.arguments import check_int
+from fsr._core.checks import check_integer, check_positive_int, check_same_device
 from fsr.errors import ShapeError
 from fsr.metrics._counts import Counts, scores_of
 
@@ -54,6 +54,7 @@ class SegmentationMetrics(Counts):
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        check_int("ignore_index", ignore_index)
         check_positive_int("num_classes", num_classes)
         super().__init__(num_classes, (num_classes + 1, num_classes + 1))
         self.ignore_index = ignore_index
@@ -93,7 +94,12 @@ class SegmentationMetrics(Counts):
 
 
 def checked_labels(
-    prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int
+    prediction: Tensor,
+    target: Tensor,
+    num_classes: int,
+    ignore_index: int,
+    *,
+    called: str = "prediction",
 ) -> tuple[Tensor, Tensor]:
     """Return both label maps, flat and wide, or raise if a label is out of range.
 
@@ -102,31 +108,30 @@ def checked_labels(
         target: labels in 0..C or ``ignore_index``, of the same shape.
         num_classes: number of foreground classes C.
         ignore_index: label of target pixels that do not count.
+        called: what the caller's argument with the prediction is called, for messages.
 
     Raises:
         TypeError: an argument is no integer tensor.
         ShapeError: the shapes differ.
         ValueError: a label is out of range; the message lists the labels.
     """
-    for name, value in (("prediction", prediction), ("target", target)):
+    for name, value in ((called, prediction), ("target", target)):
         if not isinstance(value, Tensor):
             raise TypeError(f"{name}: expected an integer tensor, got {type(value).__name__}")
-        if value.is_floating_point() or value.dtype == torch.bool:
-            raise TypeError(f"{name}: expected an integer tensor, got {value.dtype}")
+        check_integer(name, value)
+    check_same_device(**{called: prediction, "target": target})
     if prediction.shape != target.shape:
         raise ShapeError(
-            f"prediction: expected the target's shape {tuple(target.shape)}, "
+            f"{called}: expected the target's shape {tuple(target.shape)}, "
             f"got {tuple(prediction.shape)}"
         )
     # Wide integers: a class times the number of classes does not fit into a byte.
     prediction, target = prediction.flatten().long(), target.flatten().long()
     wrong = (prediction < 0) | (prediction > num_classes)
     false = (target != ignore_index) & ((target < 0) | (target > num_classes))
-    if not bool((wrong | false).any()):
+    if wrong.is_meta or not bool((wrong | false).any()):
         return prediction, target
-    name, bad = (
-        ("target", target[false]) if bool(false.any()) else ("prediction", prediction[wrong])
-    )
+    name, bad = ("target", target[false]) if bool(false.any()) else (called, prediction[wrong])
     also = f" or {ignore_index}" if name == "target" else ""
     values = sorted(set(bad.tolist()))
     listed = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")

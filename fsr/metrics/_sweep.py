@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_positive_int
+from fsr._core.arguments import check_int, check_sequence
+from fsr._core.checks import check_between, check_floating, check_positive_int, check_same_device
 from fsr.metrics._counts import Counts, scores_of
 from fsr.metrics._segmentation import SegmentationScores, checked_labels
 
@@ -48,6 +49,8 @@ class ThresholdSweep(Counts):
     def __init__(
         self, num_classes: int, thresholds: Sequence[float], ignore_index: int = 255
     ) -> None:
+        check_int("ignore_index", ignore_index)
+        check_sequence("thresholds", thresholds, "numbers")
         check_positive_int("num_classes", num_classes)
         if len(thresholds) == 0:
             raise ValueError("thresholds: expected at least one number, got none")
@@ -74,8 +77,11 @@ class ThresholdSweep(Counts):
             ShapeError: the shapes differ.
             ValueError: a score is NaN, or a label out of range.
         """
-        check_floating("score", score)
-        label, target = checked_labels(label, target, self.num_classes, self.ignore_index)
+        check_floating("score", score, finite=False)
+        label, target = checked_labels(
+            label, target, self.num_classes, self.ignore_index, called="label"
+        )
+        check_same_device(score=score, label=label)
         score = score.flatten()
         if score.shape != label.shape:
             raise ValueError(f"score: expected {label.numel()} pixels, got {score.numel()}")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_positive_int, check_shape
+from fsr._core.arguments import check_int, check_sequence
+from fsr._core.checks import check_integer, check_positive_int, check_shape
 from fsr.errors import ShapeError
 from fsr.metrics._counts import Counts, scores_of
 from fsr.metrics._segmentation import checked_labels
@@ -40,6 +41,7 @@ def boundary_distance(target: Tensor, limit: int) -> Tensor:
         tensor([[inf, 2., 1., 1.]])
     """
     check_shape("target", target, "height width")
+    check_integer("target", target)
     check_positive_int("limit", limit)
     height, width = target.shape
     nearest = torch.full(target.shape, torch.inf, device=target.device)
@@ -91,6 +93,8 @@ class TrimapMetrics(Counts):
     def __init__(
         self, num_classes: int, widths: Sequence[int] = WIDTHS, ignore_index: int = 255
     ) -> None:
+        check_int("ignore_index", ignore_index)
+        check_sequence("widths", widths, "integers")
         check_positive_int("num_classes", num_classes)
         if len(widths) == 0:
             raise ValueError("widths: expected at least one number, got none")
@@ -118,6 +122,8 @@ class TrimapMetrics(Counts):
         if target.ndim not in (2, 3):
             raise ShapeError(f"target: expected (B, height, width), got {tuple(target.shape)}")
         maps = target.reshape(-1, *target.shape[-2:])
+        if len(maps) == 0:
+            return
         limit = self.widths[-1]
         distance = torch.stack([boundary_distance(one, limit) for one in maps]).flatten()
         # The first width that reaches the pixel; one past the last if none does.

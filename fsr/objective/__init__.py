@@ -3,8 +3,9 @@
 from fsr.objective import recipes, terms
 from fsr.objective._class_mix import ClassMix, GivenLabels, MixedView, OnlineLabels
 from fsr.objective._crops import CropView, LocalCrops
+from fsr.objective._draws import Draws, Place
 from fsr.objective._labels import PhasedLabels, PixelLabels, TokenLabels
-from fsr.objective._mask import PatchMask
+from fsr.objective._mask import PatchMask, check_masks
 from fsr.objective._needs import Needs
 from fsr.objective._objective import TrainingObjective
 from fsr.objective._output import ObjectiveOutput, total_loss
@@ -20,6 +21,7 @@ from fsr.objective.recipes import build_recipe
 __all__ = [
     "ClassMix",
     "CropView",
+    "Draws",
     "GivenLabels",
     "LocalCrops",
     "MixedView",
@@ -30,6 +32,7 @@ __all__ = [
     "PatchMask",
     "PhasedLabels",
     "PixelLabels",
+    "Place",
     "PropagatedLabels",
     "Recipe",
     "ResizedView",
@@ -42,6 +45,7 @@ __all__ = [
     "Weighted",
     "build_recipe",
     "check_block",
+    "check_masks",
     "recipes",
     "terms",
     "total_loss",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterable
+
+from torch import Tensor, nn
 
 from fsr.masking import UncertainMasker, token_entropy
 from fsr.objective._needs import Needs
@@ -88,6 +90,9 @@ class PatchMask(Part):
         else:
             cam = step.views[view - 1].new_zeros((*labels.shape, *step.grid))
         masker = self.random_masker if strategy == "random" else self.masker
+        noise = None  # which a mask that is exactly the zone does without
+        if masker.strategy != "strict":
+            noise = step.draws.uniform(*(side // masker.block for side in step.grid))
         mask: Tensor = masker(
             cam,
             labels,
@@ -95,7 +100,28 @@ class PatchMask(Part):
             images=step.image(view) if strategy == "edge" else None,
             entropy=entropy,
             ratio=self.ratio(step.number) if callable(self.ratio) else self.ratio,
-            generator=step.generator,
+            noise=noise,
         )
         step.seen |= {"mask": mask, "mask_strategy": strategy}
         return mask
+
+
+def check_masks(masks: Iterable[nn.Module], grid: tuple[int, int]) -> None:
+    """Raise, before the first step is made, if blocks of masked patches do not tile a patch grid.
+
+    Args:
+        masks: parts of a recipe that mask views, :class:`PatchMask` or others.
+        grid: patch grid ``(H, W)`` of the views.
+
+    Raises:
+        ValueError: a block does not divide the grid.
+
+    Example:
+        >>> check_masks([PatchMask(UncertainMasker(block=4), CAMSource(view=2))], (6, 8))
+        Traceback (most recent call last):
+        ValueError: mask_block: expected a divisor of the patch grid (6, 8), got 4; mask_block=2 \
+would do
+    """
+    for part in masks:
+        if isinstance(part, PatchMask):
+            check_block(part.masker.block, grid)

@@ -12,6 +12,7 @@ from fsr._core.modes import eval_mode
 from fsr.aggregation import MaskedCrossAttentionAggregator, Masking
 from fsr.objective._needs import Needs, in_order
 from fsr.segmenter import SegmenterOutput, SingleStageSegmenter
+from fsr.teacher import unwrap
 
 _log = logging.getLogger(__name__)
 
@@ -134,3 +135,15 @@ def projection_width(network: SingleStageSegmenter) -> int:
     with torch.no_grad(), eval_mode(network.projector):
         projected: Tensor = network.projector(weight.new_zeros(1, 2, weight.shape[1]))
     return projected.shape[-1]
+
+
+def plain_segmenter(student: nn.Module) -> SingleStageSegmenter:
+    """Return the segmenter inside a wrapper such as DDP, or itself.
+
+    Raises:
+        TypeError: it is another module.
+    """
+    network = unwrap(student)
+    if not isinstance(network, SingleStageSegmenter):
+        raise TypeError(f"student: expected a SingleStageSegmenter, got {type(network).__name__}")
+    return network

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
 from fsr.backbone import check_offers
+from fsr.objective._draws import Place
 from fsr.objective._graph import with_all_parameters
 from fsr.objective._networks import check_networks, set_masking
 from fsr.objective._output import ObjectiveOutput, total_loss
@@ -152,6 +153,7 @@ class TrainingObjective(TypedModule):
         step: int,
         generator: torch.Generator | None = None,
         given: Mapping[str, Tensor] | None = None,
+        place: Place | None = None,
     ) -> ObjectiveOutput:
         """Compute every term for one batch.
 
@@ -164,6 +166,8 @@ class TrainingObjective(TypedModule):
             generator: source of the masks' randomness; torch's global state by default.
             given: what some methods read beside view 1, by name: its ``"box"``, ``"masks"`` and
                 ``"weights"``, see :class:`fsr.objective.Step`.
+            place: where the images stand in the batch that a step is split into, so that their
+                masks are those of the whole batch; None: they are the batch.
 
         Returns:
             The terms, their weighted sum, and masks and labels to look at.
@@ -191,6 +195,7 @@ class TrainingObjective(TypedModule):
             given=given,
             pixels=self.pixels,
             generator=generator,
+            place=place,
         )
         now.seen |= {name: value(step) for name, value in self.recipe.shown.items()}
         now.prepare()

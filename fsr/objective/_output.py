@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,4 +128,11 @@ def total_loss(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
         >>> total_loss(terms, {"classification": 1.0, "affinity": 0.2})
         tensor(3.)
     """
+    for name, value in (("terms", terms), ("weights", weights)):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{name}: expected a mapping from names, got {type(value).__name__}")
+    if missing := sorted(terms.keys() - weights.keys()):
+        raise ValueError(f"weights: expected one for each term, got none for {missing}")
+    if not terms:
+        raise ValueError("terms: expected at least one, got none")
     return torch.stack([weights[name] * value for name, value in terms.items()]).sum()

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from fsr.objective._cams import StepCAMs
+from fsr.objective._draws import Draws, Place
 from fsr.objective._needs import Needs
-from fsr.objective._networks import forward_views
+from fsr.objective._networks import forward_views, plain_segmenter
 from fsr.objective._part import Part
 from fsr.objective._views import Pixels, check_needs
 from fsr.presets import CAMSource
-from fsr.segmenter import SingleStageSegmenter
-from fsr.teacher import EMATeacher, unwrap
+from fsr.teacher import EMATeacher
 
 
 class Step:
@@ -40,14 +40,17 @@ class Step:
             true or pseudo labels; ``"weights"`` ``(B, height, width)``, how far these are trusted.
         pixels: maps normalised images to RGB in [0, 1]; by the student's backbone by default.
         generator: source of the masks' randomness; torch's global state by default.
+        place: where the images stand in the batch that a step is split into; None: they are all.
 
     Attributes:
         grid: patch grid ``(H, W)`` of the views.
         network: the student, unwrapped, for its weights; its heads come from :meth:`student`.
+        draws: numbers for each image, the same however a batch is split.
         seen: what is worth a look, by name; parts put labels, maps and the like there.
 
     Example:
         >>> from fsr.objective import terms
+        >>> from fsr.segmenter import SingleStageSegmenter
         >>> size = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
         >>> student = SingleStageSegmenter(
         ...     3, "vit_tiny_patch16_224", image_size=32, projection_dim=8, backbone_options=size)
@@ -72,18 +75,15 @@ class Step:
         given: Mapping[str, Tensor] | None = None,
         pixels: Callable[[Tensor], Tensor] | None = None,
         generator: torch.Generator | None = None,
+        place: Place | None = None,
     ) -> None:
         self.views = tuple(views)
         self.labels = labels
         self.number = number
         self.generator = generator
+        self.draws = Draws(len(labels), self.views[0].device, generator, place)
         self.seen: dict[str, Any] = {}
-        network = unwrap(student)
-        if not isinstance(network, SingleStageSegmenter):
-            raise TypeError(
-                f"student: expected a SingleStageSegmenter, got {type(network).__name__}"
-            )
-        self.network = network
+        self.network = network = plain_segmenter(student)
         self._student, self._teacher = student, teacher
         self.grid: tuple[int, int] = network.backbone.grid(self.views[0])
         self._pixels = pixels or Pixels(network.backbone.mean, network.backbone.std).to(

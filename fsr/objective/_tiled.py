@@ -59,20 +59,14 @@ class TiledViews(Part):
         """
         images = step.view(1)
         self._check(images, step.grid)
-        box, flips = self._draw(len(images), step.grid[0], step.generator)
-        box, flips = box.to(images.device), flips.to(images.device)
+        box, flips = self._draw(step.draws.uniform(6), step.grid[0])
         side = images.shape[-1] // self.tiles
         views = crop_maps(images, box * (images.shape[-1] // step.grid[1]), (side, side))
         views = flip_maps(views, flips).to(images.dtype)
         return Tiles(join_tiles(views, (self.tiles, self.tiles)), box, flips)
 
-    def _draw(
-        self, count: int, grid: int, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return boxes in patches and flips of so many views."""
-        chance = torch.rand(
-            count, 6, generator=generator, device=None if generator is None else generator.device
-        )
+    def _draw(self, chance: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+        """Return boxes in patches and flips of views, by numbers ``(B, 6)`` in [0, 1)."""
         side = torch.where(chance[:, 3] < self.crop_prob, max(1, round(self.crop * grid)), grid)
         # A number of places, all as likely as each other; 1 for the whole grid.
         corner = (chance[:, 4:] * (grid - side + 1)[:, None]).long()

@@ -12,7 +12,11 @@ from fsr._core.checks import (
     check_between,
     check_finite,
     check_floating,
+    check_grid,
+    check_positive_int,
+    check_same_device,
     check_shape,
+    check_some,
 )
 from fsr._core.numerics import at_least_float32
 from fsr.objective._needs import Needs
@@ -43,6 +47,8 @@ class Pixels(nn.Module):
 
 def check_block(block: int, grid: tuple[int, int]) -> None:
     """Raise unless blocks of ``block`` patches tile the patch grid."""
+    check_positive_int("block", block)
+    check_grid("grid", grid)
     if grid[0] % block or grid[1] % block:
         raise ValueError(
             f"mask_block: expected a divisor of the patch grid {grid}, got {block}; "
@@ -79,12 +85,14 @@ def check_views(
         check_shape("view2", view2, "B channels H W", B=batch, channels=3, H=height, W=width)
         views["view2"] = view2
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_some("view1", view1)
+    check_same_device(view1=view1, view2=view2, labels=labels)
     for name, view in views.items():
-        check_floating(name, view)
+        check_floating(name, view, finite=False)
     if isinstance(step, bool) or not isinstance(step, int):
         raise TypeError(f"step: expected an integer of at least 0, got {step!r}")
     check_between("step", step, 0, math.inf)
-    if torch.compiler.is_compiling():
+    if view1.is_meta or torch.compiler.is_compiling():
         return
     finite = torch.stack([torch.isfinite(view).all() for view in views.values()]).all()
     if bool(finite & ((labels == 0) | (labels == 1)).all()):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.arguments import check_number
+from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -35,7 +36,8 @@ def masks_with_background(logits: Tensor, background: float = BACKGROUND_LOGIT) 
         >>> masks_with_background(torch.ones(1, 3, 1, 1)).flatten()
         tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
-    batch, _, height, width = check_shape("logits", logits, "B C h w")
+    check_number("background", background)
+    batch, _, height, width = check_shape("logits", logits, "B C h w", empty="B C")
     check_floating("logits", logits)
     with no_autocast(logits):
         scores = at_least_float32(logits)
@@ -112,6 +114,7 @@ def focal_mask_penalty(masks: Tensor, power: float = 3, offset: float = 0.01) ->
         tensor([[-0.0842, -4.6052]])
     """
     _check_maps("masks", masks)
+    check_unit_interval(masks=masks)
     check_between("power", power, 0, float("inf"))
     check_between("offset", offset, 0, float("inf"), inclusive=False)
     with no_autocast(masks):
@@ -122,7 +125,7 @@ def focal_mask_penalty(masks: Tensor, power: float = 3, offset: float = 0.01) ->
 
 def _check_maps(name: str, maps: Tensor) -> None:
     """Raise unless the maps are ``(B, C, h, w)``, floating point, and have a pixel."""
-    *_, height, width = check_shape(name, maps, "B C h w")
+    *_, height, width = check_shape(name, maps, "B C h w", empty="B C")
     check_floating(name, maps)
     if min(height, width) < 1:
         raise ShapeError(f"{name}: expected at least one pixel, got {tuple(maps.shape)}")

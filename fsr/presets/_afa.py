@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fsr._core.checks import check_positive_int
 from fsr.presets._method import Method, Views, register_method
 
 
@@ -73,11 +72,6 @@ class AFA(Method):
         "propagated_from",
         "learning_rate_warmup",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("refinement_steps", "affinity_blocks", "affinity_radius"):
-            check_positive_int(name, getattr(self, name))
 
     def heads(self) -> Mapping[str, Any]:
         """Return the affinity; an auxiliary classifier and projections are left out."""

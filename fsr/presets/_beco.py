@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fsr._core.checks import check_between, check_positive_int
 from fsr.presets._method import Method, Views, register_method
 
 
@@ -60,14 +58,6 @@ class BECO(Method):
     title: ClassVar[str] = "Boundary-enhanced Co-training (Rong et al., CVPR 2023)"
     views: ClassVar[Views] = "labelled"
     phases: ClassVar[tuple[str, ...]] = ("online_from", "learning_rate_warmup")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive_int("boundary_size", self.boundary_size)
-        check_between("confidence", self.confidence, 0.0, 1.0)
-        check_between("mix_probability", self.mix_probability, 0.0, 1.0)
-        for name in ("confident_weight", "unconfident_weight"):
-            check_between(name, getattr(self, name), 0.0, math.inf)
 
     def heads(self) -> Mapping[str, Any]:
         """Return both networks and their mean, which is the segmentation of the two together."""

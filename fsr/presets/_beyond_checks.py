@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fsr._core.checks import check_between, check_choice, check_positive_int
+from fsr._core.checks import check_choice
 from fsr.cam import LABEL_THRESHOLDS
 
 if TYPE_CHECKING:
@@ -25,15 +25,6 @@ def check_beyond(preset: Preset) -> None:
         TypeError: a field has another type.
         ValueError: a field is out of range, or two do not go together.
     """
-    if preset.momentum_memories is not None:
-        check_between(
-            "momentum_memories", preset.momentum_memories, 0.0, float("inf"), inclusive=False
-        )
-    for term in FURTHER_TERMS:
-        name = f"{term}_weight"
-        check_between(name, getattr(preset, name), 0.0, float("inf"))
-    if preset.cam_affinity != 0 or isinstance(preset.cam_affinity, bool):
-        check_positive_int("cam_affinity", preset.cam_affinity)
     _check_relations(preset)
     check_choice("pseudo_thresholds", preset.pseudo_thresholds, LABEL_THRESHOLDS)
     check_choice("uncertain_form", preset.uncertain_form, UNCERTAIN_FORMS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsr._core.checks import check_choice
+from fsr._core.ranges import POSITIVE
 from fsr.cam import LAYERS, Layer
 
 
@@ -42,6 +43,12 @@ class CAMSource:
         check_choice("layer", self.layer, LAYERS)
         if self.view not in (1, 2):
             raise ValueError(f"view: expected 1 or 2, got {self.view!r}")
+        for name in ("scales", "extra"):
+            object.__setattr__(self, name, tuple(float(scale) for scale in getattr(self, name)))
+            if not all(map(POSITIVE.holds, getattr(self, name))):
+                raise ValueError(f"{name}: expected positive numbers, got {getattr(self, name)!r}")
+        if not self.scales:
+            raise ValueError(f"scales: expected positive numbers, got {self.scales!r}")
         if self.reuse:
             if self.network == "student" and self.view == 2:
                 raise ValueError(
@@ -56,12 +63,6 @@ class CAMSource:
                 "extra: expected none without reuse=True, where scales names every scale, "
                 f"got {self.extra!r}"
             )
-        for name in ("scales", "extra"):
-            object.__setattr__(self, name, tuple(float(scale) for scale in getattr(self, name)))
-            if min(getattr(self, name), default=1.0) <= 0:
-                raise ValueError(f"{name}: expected positive numbers, got {getattr(self, name)!r}")
-        if not self.scales:
-            raise ValueError(f"scales: expected positive numbers, got {self.scales!r}")
 
     @property
     def single(self) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from fsr._core.checks import check_between, check_positive_int
 from fsr.presets._method import Method, Views, register_method
 
 
@@ -57,13 +56,6 @@ class MCTformerPlus(Method):
     stages: ClassVar[Literal[1, 2]] = 2
     class_tokens: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("learning_rate_warmup",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_between("ranking_decay", self.ranking_decay, 0.0, 1.0)
-        for name in ("separation_blocks", "map_blocks"):
-            if getattr(self, name) is not None:
-                check_positive_int(name, getattr(self, name))
 
     def heads(self) -> Mapping[str, Any]:
         """Return class tokens, classified patches and the maps of both; there is no decoder."""

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from fsr._core.checks import check_between, check_positive_int
+from fsr.presets._ranges import check_settings
 from fsr.schedules import Schedule
 
 #: What a step of a method is given: two views; one; a padded crop with its box, alone or with a
@@ -54,12 +54,7 @@ class Method:
     phases: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        check_positive_int("total_steps", self.total_steps)
-        for phase in self.phases:
-            check_between(phase, getattr(self, phase), 0.0, 1.0)
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            if field.name.endswith("_weight"):
-                check_between(field.name, getattr(self, field.name), 0.0, float("inf"))
+        check_settings(self, self.phases)
 
     def heads(self) -> Mapping[str, Any]:
         """Return the heads that the network is built with, by name."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fsr._core.checks import check_between, check_choice
+from fsr._core.checks import check_choice
 from fsr.presets._method import Method, Views, register_method
 from fsr.refine import BACKENDS, Backend
 
@@ -73,7 +73,6 @@ class RRM(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("crf_backend", self.crf_backend, BACKENDS)
-        check_between("crf_workers", self.crf_workers, 0, float("inf"))
 
     def heads(self) -> Mapping[str, Any]:
         """Return averaged scores and the segmentation with the features that it is read off."""

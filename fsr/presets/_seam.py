@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from fsr._core.checks import check_between
 from fsr.presets._method import Method, Views, register_method
 
 
@@ -56,11 +55,6 @@ class SEAM(Method):
     views: ClassVar[Views] = "padded"
     stages: ClassVar[Literal[1, 2]] = 2
     phases: ClassVar[tuple[str, ...]] = ("learning_rate_warmup",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_between("small_scale", self.small_scale, 0.0, 1.0, inclusive=False)
-        check_between("hardest_share", self.hardest_share, 0.0, 1.0)
 
     def heads(self) -> Mapping[str, Any]:
         """Return plain and revised maps; class scores are averages of the plain ones."""

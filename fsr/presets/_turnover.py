@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fsr._core.checks import check_between, check_positive_int
+
 # A teacher whose weights are still mostly those of step 0 knows nothing worth pointing at: it
 # becomes a CAM source once less than exp(-3), 5%, of them is left.
 TEACHER_TURNOVER = 3.0
@@ -26,6 +28,9 @@ def teacher_source_step(momentum: float | Callable[[int], float], total_steps: i
         >>> teacher_source_step(0.9995, total_steps=1000)
         1000
     """
+    check_positive_int("total_steps", total_steps)
+    if not callable(momentum):
+        check_between("momentum", momentum, 0.0, 1.0)
     turnover = 0.0
     for step in range(total_steps):
         if turnover > TEACHER_TURNOVER + 1e-9:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from fsr._core.checks import check_between, check_positive_int
 from fsr.presets._method import Method, Views, register_method
 
 
@@ -61,13 +60,6 @@ class ViTPCM(Method):
     offers: ClassVar[frozenset[str]] = frozenset({"blocks"})
     views: ClassVar[Views] = "one"
     stages: ClassVar[Literal[1, 2]] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive_int("lstm_dim", self.lstm_dim)
-        check_positive_int("view_tiles", self.view_tiles)
-        for name in ("head_dropout", "view_crop", "view_crop_prob", "view_flip"):
-            check_between(name, getattr(self, name), 0.0, 1.0)
 
     def heads(self) -> Mapping[str, Any]:
         """Return the patch classifier as the segmentation, and what is read off it."""

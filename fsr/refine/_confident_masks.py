@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.arguments import check_function
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -47,9 +54,12 @@ def refine_masks(
         >>> refined.shape, refined.amax(dim=(2, 3))
         (torch.Size([1, 3, 8, 8]), tensor([[0.3333, 0.0000, 0.3333]]))
     """
+    check_function("pamr", pamr)
     batch, _, *size = check_shape("images", images, "B K H W")
     _, channels, *grid = check_shape("masks", masks, "B C+1 h w", B=batch)
     check_shape("labels", labels, "B C", B=batch, C=channels - 1)
+    check_multi_hot("labels", labels)
+    check_same_device(images=images, masks=masks, labels=labels)
     check_floating("images", images)
     check_floating("masks", masks)
     if min(*size, *grid) < 1:

@@ -14,8 +14,10 @@ from torch import Tensor
 from fsr._core.checks import (
     check_between,
     check_choice,
+    check_dense,
     check_floating,
     check_positive_int,
+    check_same_device,
     check_shape,
 )
 from fsr.errors import ShapeError
@@ -83,6 +85,8 @@ class DenseCRF:
             )
             max_pixels = None if settings.pop("max_seconds") is None else max_pixels
         check_choice("backend", backend, BACKENDS)
+        if not isinstance(preset, (str, CRFSettings)):
+            raise TypeError(f"preset: expected a name or CRFSettings, got {type(preset).__name__}")
         if isinstance(preset, str):
             check_choice("preset", preset, CRF_PRESETS)
             preset = CRF_PRESETS[preset]
@@ -117,7 +121,7 @@ class DenseCRF:
             ValueError: probabilities are NaN or outside [0, 1], or the image has more than
                 ``max_pixels`` for the torch backend on a CPU.
         """
-        maps, pixels = _tensor(probabilities).detach(), _tensor(image)
+        maps, pixels = _tensor("probabilities", probabilities).detach(), _tensor("image", image)
         _check(pixels, maps)
         kept = self._kept(maps)
         chosen = maps.float() if kept is None else maps[kept].float()
@@ -160,8 +164,10 @@ class DenseCRF:
             )
 
 
-def _tensor(value: Tensor | NDArray[Any]) -> Tensor:
+def _tensor(name: str, value: Tensor | NDArray[Any]) -> Tensor:
     """Return a tensor; of an array that may not be written to, a copy."""
+    if not isinstance(value, (Tensor, np.ndarray)):
+        raise TypeError(f"{name}: expected a tensor or an array, got {type(value).__name__}")
     if isinstance(value, Tensor):
         return value
     return torch.from_numpy(value if value.flags.writeable else value.copy())
@@ -169,12 +175,14 @@ def _tensor(value: Tensor | NDArray[Any]) -> Tensor:
 
 def _check(image: Tensor, maps: Tensor) -> None:
     """Check the arguments of a call."""
+    check_dense("image", image)
     if image.dtype != torch.uint8:
         raise TypeError(f"image: expected uint8 in 0..255, got {image.dtype}")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ShapeError(f"image: expected (height, width, 3), got {tuple(image.shape)}")
     height, width, _ = image.shape
     check_shape("probabilities", maps, "C+1 H W", H=height, W=width)
+    check_same_device(image=image, maps=maps)
     check_floating("probabilities", maps)
     if maps.numel() == 0:
         raise ShapeError(f"probabilities: expected a class and a pixel, got {tuple(maps.shape)}")

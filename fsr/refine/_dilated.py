@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_finite, check_floating, check_positive_int, check_shape
+from fsr._core.arguments import check_sequence
+from fsr._core.checks import (
+    check_finite,
+    check_floating,
+    check_positive_int,
+    check_same_device,
+    check_same_type,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -41,7 +49,11 @@ def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tens
     check_dilations(dilations)
     count = len(AROUND) * len(dilations)
     check_shape("affinity", affinity, "B N H W", B=batch, N=count, H=height, W=width)
+    check_same_device(masks=masks, affinity=affinity)
     # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
+    check_floating("masks", masks)
+    check_floating("affinity", affinity)
+    check_same_type(masks=masks, affinity=affinity)
     total = torch.zeros_like(masks)
     weights = affinity.unsqueeze(2).unbind(1)
     for neighbour, weight in zip(neighbours(masks, dilations), weights, strict=True):
@@ -64,6 +76,7 @@ def check_pair(images: Tensor, masks: Tensor) -> None:
     """Raise unless the masks can be refined along the images: shapes, types, finite values."""
     batch, *_ = check_shape("images", images, "B K H W")
     _, channels, *_ = check_shape("masks", masks, "B C h w", B=batch)
+    check_same_device(images=images, masks=masks)
     if channels < 1:
         raise ShapeError("masks: expected at least one channel, got none")
     check_floating("images", images)
@@ -82,6 +95,7 @@ def at_size_of(images: Tensor, masks: Tensor) -> Tensor:
 
 def check_dilations(dilations: Sequence[int]) -> None:
     """Raise unless there is a dilation and all are integers of at least 1."""
+    check_sequence("dilations", dilations, "integers")
     if len(dilations) == 0:
         raise ValueError("dilations: expected at least one distance, got none")
     for index, dilation in enumerate(dilations):
@@ -90,7 +104,7 @@ def check_dilations(dilations: Sequence[int]) -> None:
 
 def _check_finite_pair(images: Tensor, masks: Tensor) -> None:
     """Raise if a value is NaN or infinite; one test unless there is something to report."""
-    if torch.compiler.is_compiling():
+    if images.is_meta or torch.compiler.is_compiling():
         return
     if bool(torch.isfinite(images).all() & torch.isfinite(masks).all()):
         return

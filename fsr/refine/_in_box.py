@@ -8,8 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_function
 from fsr._core.boxes import check_box
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import (
+    check_floating,
+    check_multi_hot,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
 
@@ -61,11 +68,14 @@ def refine_in_box(
         >>> refined.flatten(2).amax(2) > 0, bool(refined[..., :2, :].any())
         (tensor([[ True,  True, False]]), False)
     """
+    check_function("par", par)
     batch, _, height, width = check_shape("images", images, "B channels H W", channels=3)
     _, channels, _, _ = check_shape("maps", maps, "B C+1 H W", B=batch, H=height, W=width)
     if channels < 2:
         raise ShapeError(f"maps: expected background and a class at least, got {channels} channels")
     check_shape("labels", labels, "B C", B=batch, C=channels - 1)
+    check_multi_hot("labels", labels)
+    check_same_device(images=images, maps=maps, labels=labels, box=box)
     check_floating("images", images)
     check_floating("maps", maps)
     check_positive_int("down_scale", down_scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr._core.boxes import check_box, outside_box
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_same_device, check_shape
 from fsr.cam import BACKGROUND, IGNORE
 
 
@@ -43,9 +43,11 @@ def labels_between(low_maps: Tensor, high_maps: Tensor, box: Tensor | None = Non
     """
     batch, channels, height, width = check_shape("low_maps", low_maps, "B C H W")
     check_shape("high_maps", high_maps, "B C H W", B=batch, C=channels, H=height, W=width)
+    check_same_device(low_maps=low_maps, high_maps=high_maps)
     check_floating("low_maps", low_maps)
     check_floating("high_maps", high_maps)
     if box is not None:
+        check_same_device(low_maps=low_maps, box=box)
         check_box(box, batch, height, width)
     lenient, strict = low_maps.argmax(dim=1), high_maps.argmax(dim=1)
     unknown = (strict == BACKGROUND) & (lenient != BACKGROUND)

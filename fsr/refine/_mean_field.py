@@ -7,7 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_positive_int, check_shape
+from fsr._core.arguments import check_number, check_positive
+from fsr._core.checks import (
+    check_between,
+    check_floating,
+    check_integer,
+    check_positive_int,
+    check_same_device,
+    check_shape,
+)
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.cam import IGNORE
 from fsr.filters import bilateral_filter
@@ -69,12 +77,23 @@ def mean_field(
     """
     _, height, width = check_shape("probabilities", probabilities, "L H W")
     check_shape("image", image, "channels H W", channels=3, H=height, W=width)
+    check_same_device(probabilities=probabilities, image=image)
+    check_floating("probabilities", probabilities)
+    if image.is_floating_point():
+        check_floating("image", image)
+    for name, width in (
+        ("gaussian_sxy", gaussian_sxy),
+        ("bilateral_sxy", bilateral_sxy),
+        ("bilateral_srgb", bilateral_srgb),
+    ):
+        check_positive(name, width)
     check_positive_int("iterations", iterations)
     for name, weight in (
         ("gaussian_weight", gaussian_weight),
         ("bilateral_weight", bilateral_weight),
     ):
         check_between(name, weight, 0.0, math.inf)
+        check_number(name, weight)
     with torch.no_grad(), no_autocast(probabilities):
         given = at_least_float32(probabilities)
         double = height * width <= SMALL and given.device.type != "mps"
@@ -121,6 +140,7 @@ def label_map_probabilities(labels: Tensor, num_classes: int, confidence: float 
                 [[0.7500, 0.5000]]])
     """
     check_shape("labels", labels, "H W")
+    check_integer("labels", labels)
     check_positive_int("num_classes", num_classes)
     check_between("confidence", confidence, 1 / (num_classes + 1), 1.0)
     unknown = labels == IGNORE

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_floating, check_positive_int, check_shape
+from fsr._core.checks import check_floating, check_positive_int, check_same_device, check_shape
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.errors import ShapeError
@@ -47,6 +47,7 @@ def pixel_correlation(maps: Tensor, features: Tensor) -> Tensor:
     """
     batch, _, *size = check_shape("features", features, "B K H W")
     _, channels, _, _ = check_shape("maps", maps, "B C h w", B=batch)
+    check_same_device(maps=maps, features=features)
     check_floating("maps", maps)
     check_floating("features", features)
     for name, value in (("maps", maps), ("features", features)):
@@ -115,6 +116,8 @@ class PixelCorrelation(TypedModule):
             TypeError: an argument is not floating point.
         """
         check_shape("features", features, "B D H W", D=self.weight.shape[1])
+        check_same_device(maps=maps, features=features)
+        check_same_device(features=features, weight=self.weight)
         check_floating("features", features)
         with no_autocast(features):
             exact = at_least_float32(features)

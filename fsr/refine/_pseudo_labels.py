@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_function, check_int
 from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
     check_floating,
+    check_multi_hot,
     check_positive_int,
+    check_same_device,
     check_shape,
     check_unit_interval,
 )
@@ -76,9 +79,12 @@ def pseudo_labels(
         >>> pseudo_labels(PAR(2, (1,)), images, cams, torch.ones(1, 1), low=0.2, high=0.7)[0, 0]
         tensor([  0,   0,   0,   0, 255, 255, 255, 255,   1,   1,   1,   1])
     """
+    check_int("ignore_index", ignore_index)
+    check_function("par", par)
     _check_inputs(images, cams, labels)
     batch, _, height, width = images.shape
     if box is not None:
+        check_same_device(images=images, box=box)
         check_box(box, batch, height, width)
     _check_levels(low, high)
     size = _small_size((height, width), down_scale)
@@ -105,9 +111,11 @@ def _check_inputs(images: Tensor, cams: Tensor, labels: Tensor) -> None:
     batch, *_ = check_shape("images", images, "B channels H W", channels=3)
     _, classes, _, _ = check_shape("cams", cams, "B C h w", B=batch)
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(images=images, cams=cams, labels=labels)
     check_floating("images", images)
-    check_floating("cams", cams)
-    check_unit_interval(cams=cams)
+    check_floating("cams", cams, finite=False)
+    check_unit_interval(cams=cams, labels=labels)
 
 
 def _check_levels(low: float, high: float) -> None:
@@ -138,7 +146,7 @@ def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
     """
     present = labels > 0
     most = present.shape[1]
-    if not torch.compiler.is_compiling():
+    if not present.is_meta and present.numel() and not torch.compiler.is_compiling():
         most = max(1, int(present.sum(dim=1).max()))
     shown = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
     return shown, present.gather(1, shown)

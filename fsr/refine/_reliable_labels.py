@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fsr._core.boxes import check_box
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_multi_hot, check_same_device, check_shape
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr._core.numerics import at_least_float32
 from fsr.refine._crf_pool import CRFPool
@@ -75,9 +75,13 @@ def reliable_labels(
         >>> reliable_labels(unrefined, images, cam, torch.ones(1, 1), box)
         tensor([[[255, 255, 255,   1]]])
     """
+    if not isinstance(pool, CRFPool):
+        raise TypeError(f"pool: expected a CRFPool, got {type(pool).__name__}")
     batch, classes, height, width = check_shape("cam", cam, "B C H W")
     check_shape("images", images, "B 3 H W", B=batch, H=height, W=width, **{"3": 3})
     check_shape("labels", labels, "B C", B=batch, C=classes)
+    check_multi_hot("labels", labels)
+    check_same_device(images=images, cam=cam, labels=labels, box=box)
     check_floating("images", images)
     check_floating("cam", cam)
     boxes = [[0, height, 0, width]] * batch

@@ -9,7 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
+from fsr._core.checks import (
+    check_between,
+    check_dense,
+    check_floating,
+    check_multi_hot,
+    check_same_device,
+    check_shape,
+    check_unit_interval,
+)
 from fsr._core.labels import BACKGROUND, IGNORE
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
@@ -61,7 +69,10 @@ def cam_with_background(cam: Tensor, labels: Tensor, power: float) -> Tensor:
         raise ShapeError(
             f"labels: expected shape {tuple(cam.shape[:-2])} as cam has, got {tuple(labels.shape)}"
         )
-    check_floating("cam", cam)
+    check_floating("cam", cam, finite=False)
+    check_same_device(cam=cam, labels=labels)
+    check_dense("labels", labels)
+    check_multi_hot("labels", labels)
     check_unit_interval(cam=cam)
     check_between("power", power, 0.0, float("inf"), inclusive=False)
     shown = cam.masked_fill(~(labels > 0)[..., None, None], 0.0)
@@ -135,8 +146,9 @@ def _reliable_region(cam: Tensor, labels: Tensor, crf_low: Tensor, crf_high: Ten
     sizes = {"C+1": classes + 1, "h": height, "w": width}
     check_shape("crf_low", crf_low, "C+1 h w", **sizes)
     check_shape("crf_high", crf_high, "C+1 h w", **sizes)
-    check_floating("crf_low", crf_low)
-    check_floating("crf_high", crf_high)
+    check_same_device(cam=cam, labels=labels, crf_low=crf_low, crf_high=crf_high)
+    check_floating("crf_low", crf_low, finite=False)
+    check_floating("crf_high", crf_high, finite=False)
     scores = cam_with_background(at_least_float32(cam), labels, HIGH_POWER)
     low, high = at_least_float32(crf_low), at_least_float32(crf_high)
     check_unit_interval(crf_low=low, crf_high=high)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_between, check_floating, check_shape, check_unit_interval
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
@@ -61,12 +62,13 @@ def response_scaling_uncertainty(
         tensor([[0.0000, 1.0000, 0.0000]])
     """
     classes, height, width = check_shape("scores", scores, "C+1 h w")
-    check_floating("scores", scores)
+    check_floating("scores", scores, finite=False)
     if min(classes, height, width) < 1:
         raise ShapeError(
             f"scores: expected at least one class and pixel, got {tuple(scores.shape)}"
         )
     check_unit_interval(scores=scores)
+    check_sequence("scales", scales, "numbers")
     powers = tuple(scales)
     if not powers:
         raise ValueError("scales: expected at least one power, got none")

@@ -7,16 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fsr._core.files import whole_file
 from fsr._core.regular import check_regular
+from fsr._core.values import all_finite
 from fsr._core.version import __version__
+from fsr.segmenter._header import (
+    FORMAT,
+    check_arguments,
+    damaged,
+    later_version,
+    parsed_header,
+)
 
 KEY = "fsr_wsss"
-FORMAT = 1
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -67,15 +74,23 @@ def load_network(
         raise ValueError(
             f"num_classes: expected {num_classes}, but {str(path)!r} has {arguments['num_classes']}"
         )
+    check_arguments(arguments, build, state, path)
     given = restored_arguments(arguments, parts, path)
     if arguments.get("heads"):
         given["heads"] = restored_heads(arguments["heads"], heads, path)
-    model = build(**given)
-    load_strictly(model, state, path)
+    try:
+        model = build(**given)
+    except ImportError:
+        raise
+    except Exception as error:  # Whatever a damaged argument leads to, the file is what is wrong.
+        fault = f"no network can be built of its arguments: {type(error).__name__}: {error}"
+        raise ValueError(damaged(path, fault) + later_version(header)) from error
+    load_strictly(model, state, path, later_version(header))
     network: Any = model
-    network._arguments["pretrained"] = arguments["pretrained"]
+    network._arguments["pretrained"] = arguments.get("pretrained", False)
     network.class_names = header["class_names"] and tuple(header["class_names"])
-    if header["masking"] is not None and parts["aggregator"] is None:
+    own = parts["aggregator"] is None and hasattr(network.aggregator, "masking")
+    if header["masking"] is not None and own:
         network.aggregator.masking = header["masking"]
     return model.eval()
 
@@ -124,7 +139,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         >>> import tempfile
         >>> import torch
         >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
-        >>> write_checkpoint(path, {"weight": torch.zeros(2)}, {"arguments": {"num_classes": 3}})
+        >>> made_of = {"arguments": {"num_classes": 3}, "class_names": None}
+        >>> write_checkpoint(path, {"weight": torch.zeros(2)}, made_of)
         >>> header, state = read_checkpoint(path)
         >>> header["arguments"], state["weight"].shape
         ({'num_classes': 3}, torch.Size([2]))
@@ -137,28 +153,40 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"path: {str(path)!r} is no safetensors file ({error}); "
-            "pickled checkpoints are never loaded, as they can run code"
-        ) from None
+    except Exception as error:  # The reader tells a damaged file by several kinds of exception.
+        raise ValueError(_unreadable(path, error)) from None
     if text is None:
         raise ValueError(
             f"path: {str(path)!r} was not saved by SingleStageSegmenter.save; weights of an "
             "encoder load through pretrained=, those of the released code through fsr.interop"
         )
-    try:
-        header = json.loads(text)
-    except ValueError:
-        header = None
-    if not isinstance(header, dict):
-        raise ValueError(f"path: {str(path)!r} has a damaged header, {text[:40]!r}: no JSON object")
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"path: {str(path)!r} has format {header.get('format')}, expected {FORMAT}; "
-            "it needs another version of fsr-wsss"
-        )
+    header = parsed_header(text, path)
+    for name, value in state.items():
+        if value.is_floating_point() and not all_finite(value):
+            raise ValueError(
+                f"path: {str(path)!r} holds NaN or infinity in {name!r}: take an earlier "
+                "checkpoint, or another copy of the file"
+            )
     return header, state
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Return what to say of a file that is none of safetensors, with the way out."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"path: {str(path)!r} cannot be read: {error.strerror}"
+    with path.open("rb") as file:
+        begins = file.read(2)
+    # What torch.save writes: an archive, and before torch 1.6 a bare pickle.
+    if begins in (b"PK", b"\x80\x02"):
+        return (
+            f"path: {str(path)!r} is no safetensors file: pickled checkpoints are never loaded, as "
+            "they can run code; weights of an encoder load through pretrained=, and a network is "
+            "saved by SingleStageSegmenter.save"
+        )
+    return (
+        f"path: {str(path)!r} is no safetensors file, or a damaged one ({error}); pickled "
+        "checkpoints are never loaded, as they can run code: take another copy of the file"
+    )
 
 
 def restored_arguments(
@@ -169,12 +197,13 @@ def restored_arguments(
     for name, module in given.items():
         if module is not None:
             restored[name] = module
-        elif isinstance(arguments[name], dict):
+        elif isinstance(arguments.get(name), dict):
+            kind = arguments[name].get("module", "one without a name")
             raise ValueError(
-                f"{name}: {str(path)!r} was built from a module, {arguments[name]['module']}; "
+                f"{name}: {str(path)!r} was built from a module, {kind}; "
                 f"give one: load(path, {name}=module)"
             )
-    if isinstance(restored["image_size"], list):
+    if isinstance(restored.get("image_size"), list):
         restored["image_size"] = tuple(restored["image_size"])
     return restored
 
@@ -183,6 +212,8 @@ def restored_heads(
     recorded: Mapping[str, Any], given: Mapping[str, nn.Module], path: str | Path
 ) -> dict[str, Any]:
     """Return the heads that a file records, with the modules given for those that need one."""
+    if not isinstance(recorded, Mapping):
+        raise ValueError(damaged(path, f"its heads are {recorded!r}, expected a mapping"))
     heads: dict[str, Any] = {**recorded, **given}
     for name, head in heads.items():
         if isinstance(head, Mapping) and "module" in head:
@@ -193,7 +224,9 @@ def restored_heads(
     return heads
 
 
-def load_strictly(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> None:
+def load_strictly(
+    model: nn.Module, state: dict[str, Tensor], path: str | Path, hint: str = ""
+) -> None:
     """Load a state of any floating-point type, or raise ``ValueError`` that names the file."""
     types = {value.dtype for value in state.values() if value.is_floating_point()}
     if len(types) == 1:
@@ -201,4 +234,5 @@ def load_strictly(model: nn.Module, state: dict[str, Tensor], path: str | Path) 
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"path: {str(path)!r} does not fit the model: {error}") from None
+        told = " ".join(str(error).split())
+        raise ValueError(f"path: {str(path)!r} does not fit the model: {told}{hint}") from None

@@ -10,7 +10,8 @@ from typing import Any, cast
 from einops import rearrange
 from torch import Tensor, nn
 
-from fsr._core.checks import check_shape
+from fsr._core.checks import check_floating, check_shape
+from fsr._core.numerics import like_weights
 from fsr.backbone import BackboneReading, BackboneRequest
 from fsr.pooling import max_pool
 from fsr.projection import project_tokens
@@ -32,6 +33,9 @@ def heads_of(
         mask: ``(B, H, W)`` boolean, True = masked; None masks nothing.
         wanted: slice of the batch by head.
     """
+    check_shape("images", images, "B channels H W", channels=3)
+    check_floating("images", images)
+    images = like_weights("images", images, network.classifier.weight)
     aux_only = wanted.keys() <= _EARLY - network.heads.keys()
     requests = [network.heads[name].request for name in _needed(network, wanted)]
     request = reduce(or_, requests, BackboneRequest())

@@ -10,7 +10,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from fsr._core.checks import check_some
 from fsr._core.modes import eval_mode
+from fsr._core.numerics import like_weights
 from fsr.segmenter._multiscale import (
     Reduction,
     check_multi_scale,
@@ -26,6 +28,8 @@ def cams_of(
     """Final and auxiliary CAM of images; the network's mode is restored."""
     patch = network.backbone.patch_size
     scales = check_multi_scale(images, patch, scales)
+    check_some("images", images)
+    images = like_weights("images", images, network.classifier.weight)
     with torch.no_grad(), eval_mode(network):
         raw = partial(raw_cams, network)
         final, auxiliary = multi_scale_cams(raw, [images], patch, scales, flip)[0]
@@ -48,6 +52,8 @@ def probabilities_of(
         )
     patch = network.backbone.patch_size
     scales = check_multi_scale(images, patch, scales)
+    check_some("images", images)
+    images = like_weights("images", images, network.classifier.weight)
     with torch.no_grad(), eval_mode(network):
         return multi_scale_probabilities(logits_of, [images], patch, scales, flip, reduce)[0]
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from fsr._core.arguments import check_module
 from fsr._core.checks import check_choice
 from fsr._core.module import TypedModule
 from fsr.backbone import BackboneRequest, check_offers
@@ -164,6 +165,7 @@ def encoder_names(network: nn.Module) -> tuple[str, ...]:
         >>> encoder_names(network)
         ('backbone', 'heads.second.backbone')
     """
+    check_module("network", network)
     found = ["backbone"]
     for name, module in network.named_modules():
         if isinstance(module, MethodHead):

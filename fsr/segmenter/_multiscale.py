@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_function, check_positive, check_sequence, check_tensors
 from fsr._core.checks import (
     check_between,
     check_choice,
+    check_dense,
     check_floating,
+    check_grid,
     check_shape,
 )
 from fsr._core.numerics import at_least_float32
@@ -25,6 +28,7 @@ from fsr.cam import (
     resize_cam,
     sum_scales,
 )
+from fsr.errors import ShapeError
 
 Reduction = Literal["max_logits", "mean_probabilities"]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
@@ -38,6 +42,10 @@ def raw_cams(network: Any, images: Tensor, layers: Sequence[Layer] = LAYERS) -> 
         images: ``(B, 3, height, width)``, a size that the patch divides.
         layers: any of ``"final"`` and ``"auxiliary"``.
     """
+    _check_network(network)
+    check_sequence("layers", layers, "names")
+    for layer in layers:
+        check_choice("layers", layer, LAYERS)
     heads = {layer: cam_head(network, layer) for layer in layers}
     output = network(images, outputs=tuple(dict.fromkeys(heads.values())))
     return tuple(cam_of(network, output.head(heads[layer]), layer, output.grid) for layer in layers)
@@ -49,6 +57,8 @@ def cam_head(network: Any, layer: Layer) -> str:
     A method's head ``"maps"`` stands for the final layer, and that for an auxiliary layer which the
     network was built without.
     """
+    _check_network(network)
+    check_choice("layer", layer, LAYERS)
     if layer == "auxiliary" and network.aux_classifier is not None:
         return "aux_tokens"
     return "maps" if "maps" in network.heads else "tokens"
@@ -56,11 +66,17 @@ def cam_head(network: Any, layer: Layer) -> str:
 
 def cam_of(network: Any, value: Tensor, layer: Layer, grid: tuple[int, int]) -> Tensor:
     """Return the CAM of a layer before min-max, ``(B, C, H, W)``, from its head's output."""
+    _check_network(network)
+    check_dense("value", value)
+    if value.ndim not in (3, 4):
+        raise ShapeError(f"value: expected (B, N, D) or (B, C, H, W), got {tuple(value.shape)}")
+    check_floating("value", value)
     if value.ndim == 4:
-        check_shape("heads['maps']", value, "B C H W", C=network.num_classes)
+        check_shape("value", value, "B C H W", C=network.num_classes)
         return value.relu()
     auxiliary = layer == "auxiliary" and network.aux_classifier is not None
     classifier = network.aux_classifier if auxiliary else network.classifier
+    check_shape("value", value, "B N D", D=classifier.weight.shape[1])
     return class_activation_maps(value, classifier.weight, grid)
 
 
@@ -84,6 +100,9 @@ def multi_scale_cams(
     Returns:
         For each batch as many CAMs between 0 and 1, ``(B, C, height, width)``.
     """
+    check_function("raw_cams", raw_cams)
+    _check_batches(batches, patch)
+    scales = check_scales("scales", scales)
     count = 0
 
     def joined(images: Tensor) -> Tensor:
@@ -128,9 +147,10 @@ def multi_scale_probabilities(
     Returns:
         For each batch its probabilities ``(B, C + 1, height, width)``, in float32 at least.
     """
+    check_function("logits_of", logits_of)
+    _check_batches(batches, patch)
+    scales = check_scales("scales", scales)
     check_choice("reduce", reduce, REDUCTIONS)
-    if not scales:
-        raise ValueError("scales: expected at least one scale, got none")
     merged: list[Tensor] = []
     for number, scale in enumerate(scales):
         every = maps_at(logits_of, batches, scale, patch, flip)
@@ -153,6 +173,7 @@ def check_multi_scale(
     images: Tensor, patch: tuple[int, int], scales: Sequence[float]
 ) -> tuple[float, ...]:
     """Check images and scales of multi-scale inference; return the scales as a tuple."""
+    check_grid("patch", patch)
     _, _, height, width = check_shape("images", images, "B channels H W", channels=3)
     check_floating("images", images)
     if height < patch[0] or width < patch[1]:
@@ -164,7 +185,7 @@ def check_multi_scale(
 
 def check_scales(name: str, scales: Sequence[float]) -> tuple[float, ...]:
     """Check factors of the image size; return them as a tuple."""
-    if isinstance(scales, int | float):
+    if not isinstance(scales, Sequence) or isinstance(scales, str):
         raise TypeError(f"{name}: expected a sequence of numbers, got {scales!r}")
     checked = tuple(scales)
     if not checked:
@@ -181,6 +202,9 @@ def scaled_size(size: tuple[int, int], scale: float, patch: tuple[int, int]) -> 
         >>> scaled_size((100, 64), 0.5, (16, 16)), scaled_size((16, 16), 0.1, (16, 16))
         ((48, 32), (16, 16))
     """
+    check_grid("size", size)
+    check_positive("scale", scale)
+    check_grid("patch", patch)
     height, width = (
         max(math.floor(scale * side / p + 0.5), 1) * p for side, p in zip(size, patch, strict=True)
     )
@@ -198,6 +222,8 @@ def maps_at(
 
     The latter are None without flips. Batches of one scaled size share a forward.
     """
+    check_function("maps_of", maps_of)
+    _check_batches(batches, patch)
     targets = [scaled_size(_size(batch), scale, patch) for batch in batches]
     found: dict[int, tuple[Tensor, Tensor | None]] = {}
     for target in dict.fromkeys(targets):
@@ -231,3 +257,20 @@ def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: Reduction) ->
 def _size(images: Tensor) -> tuple[int, int]:
     """Height and width of images."""
     return images.shape[-2], images.shape[-1]
+
+
+def _check_network(network: Any) -> None:
+    """Raise ``TypeError`` unless something has the heads of a segmenter."""
+    if not hasattr(network, "heads") or not hasattr(network, "classifier"):
+        raise TypeError(f"network: expected a segmenter, got {type(network).__name__}")
+
+
+def _check_batches(batches: Sequence[Tensor], patch: tuple[int, int]) -> None:
+    """Raise unless there are batches of images, all of one type and on one device."""
+    check_tensors("batches", batches)
+    check_grid("patch", patch)
+    for index, batch in enumerate(batches):
+        name = f"batches[{index}]"
+        check_shape(name, batch, "B channels H W")
+        check_shape(name, batch, "B channels H W", channels=batches[0].shape[1])
+        check_floating(name, batch)

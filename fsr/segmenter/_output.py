@@ -104,7 +104,7 @@ def slices_by_head(outputs: Wanted, known: Sequence[str] = HEADS) -> dict[str, s
     """
     if outputs is None:
         return dict.fromkeys(known, slice(None))
-    if isinstance(outputs, str):
+    if isinstance(outputs, str) or not isinstance(outputs, Iterable):
         raise TypeError(f"outputs: expected names of heads in a sequence, got {outputs!r}")
     asked: Any = outputs  # names of a method's own heads are no literals
     whole = slice(None)

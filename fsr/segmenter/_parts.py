@@ -33,7 +33,7 @@ def build_backbone(
     class_tokens: int | None = None,
 ) -> Backbone:
     """Return the encoder of a name, or the module given."""
-    if isinstance(backbone, ViTBackbone | FeatureBackbone):
+    if isinstance(backbone, (ViTBackbone, FeatureBackbone)):
         if class_tokens is not None:
             check_offers(backbone, ["class_tokens"], "class_tokens")
         if pretrained is not False:
@@ -60,6 +60,7 @@ def build_aggregator(
     options: Mapping[str, Any] | None,
 ) -> nn.Module:
     """Return the aggregator of a name, or the module given."""
+    _check_options("aggregator_options", options)
     if isinstance(aggregator, nn.Module):
         _refuse_options("aggregator_options", options, aggregator)
         return aggregator
@@ -85,6 +86,7 @@ def build_projector(
     projector: nn.Module | None, dim: int, out_dim: int, options: Mapping[str, Any] | None
 ) -> nn.Module:
     """Return the default projector, or the module given."""
+    _check_options("projector_options", options)
     if projector is None:
         return ProjectionHead(dim, out_dim, **(options or {}))
     if not isinstance(projector, nn.Module):
@@ -97,11 +99,18 @@ def build_decoder(
     decoder: Decoder | nn.Module, dim: int, num_classes: int, options: Mapping[str, Any] | None
 ) -> nn.Module:
     """Return the decoder of a name, or the module given."""
+    _check_options("decoder_options", options)
     if isinstance(decoder, nn.Module):
         _refuse_options("decoder_options", options, decoder)
         return decoder
     check_choice("decoder", decoder, DECODERS)
     return LargeFOV(dim, num_classes + 1, **(options or {}))
+
+
+def _check_options(name: str, options: Any) -> None:
+    """Raise ``TypeError`` unless options are a mapping or None."""
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"{name}: expected a mapping or None, got {type(options).__name__}")
 
 
 def _refuse_options(name: str, options: Mapping[str, Any] | None, part: nn.Module) -> None:

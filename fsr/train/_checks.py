@@ -6,46 +6,20 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fsr._core.checks import check_between, check_choice, check_positive_int
+from fsr._core.checks import check_choice
 from fsr.data import Reading
 from fsr.errors import ConfigError
 from fsr.presets import VIEWS
+from fsr.segmenter import AGGREGATORS, DECODERS
 from fsr.train._optimizer import OPTIMIZERS, SCHEDULES, build_learning_rate
 from fsr.train._options import Config, reading_options
 from fsr.train._preset_options import build_method
+from fsr.train._ranges import check_every_range
+from fsr.train._table import upper_bound
 
 DATASETS = ("scenes", "voc", "coco", "folder")
 # Options that only one data set reads.
 ONLY = {"labels": "folder", "eval_labels": "folder", "masks": "folder", "cache": "coco"}
-# Integers above 0, and numbers from 0 to a bound.
-POSITIVE = (
-    "steps",
-    "data.image_size",
-    "data.batch_size",
-    "data.micro_batch",
-    "data.train_size",
-    "data.eval_size",
-    "model.projection_dim",
-    "eval.every",
-    "run.log_every",
-    "run.checkpoint_every",
-    "run.keep_checkpoints",
-)
-AT_MOST = {
-    "seed": float("inf"),
-    "data.workers": float("inf"),
-    "run.sheet_images": float("inf"),
-    "optim.lr": float("inf"),
-    "optim.last_lr": float("inf"),
-    "optim.weight_decay": float("inf"),
-    "optim.trained_blocks": float("inf"),
-    "optim.beta1": 1.0,
-    "optim.beta2": 1.0,
-    "optim.second_from": 1.0,
-    "optim.encoder_from": 1.0,
-    "optim.sgd_momentum": 1.0,
-    "eval.cam_threshold": 1.0,
-}
 # What a step is given beside a first view, by the kind of views; nobody needs the box of padding.
 GIVEN: dict[str, frozenset[str]] = {
     "two": frozenset({"a second view"}),
@@ -77,14 +51,11 @@ def check_ranges(config: Config) -> None:
     """
     try:
         check_choice("data.name", config.data.name, DATASETS)
-        for name in POSITIVE:
-            value = _value(config, name)
-            if value is not None:
-                check_positive_int(name, value)
-        for name, high in AT_MOST.items():
-            check_between(name, _value(config, name) or 0, 0.0, high)
+        check_every_range(config)
         check_choice("optim.name", config.optim.name, OPTIMIZERS)
         check_choice("optim.schedule", config.optim.schedule, SCHEDULES)
+        check_choice("model.aggregator", config.model.aggregator, AGGREGATORS)
+        check_choice("model.decoder", config.model.decoder, DECODERS)
         if config.views.kind is not None:
             check_choice("views.kind", config.views.kind, VIEWS)
         precision = config.optim.mixed_precision
@@ -117,6 +88,7 @@ def check_data(config: Config) -> None:
         ConfigError: with one line that names the option.
     """
     data = config.data
+    upper_bound(config)
     if data.name == "scenes" and not (data.train_size and data.eval_size):
         raise ConfigError("data.train_size, data.eval_size: scenes have no size of their own")
     if data.name != "scenes" and data.root is None:
@@ -189,10 +161,3 @@ def differences(before: Any, after: Any, name: str = "") -> Iterator[tuple[str, 
             yield from differences(before.get(key), after.get(key), inner)
     elif before != after:
         yield name, before, after
-
-
-def _value(config: Config, name: str) -> Any:
-    value: Any = config
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value

@@ -15,14 +15,15 @@ from typing import Any
 
 from fsr._core.optional import import_extra
 from fsr.errors import ConfigError
-from fsr.presets import METHODS
-from fsr.segmenter import FEATURES
 from fsr.train._checks import check_data, check_ranges
-from fsr.train._files import find_config, hint
+from fsr.train._files import brief, hint, shown
+from fsr.train._layers import fitted, read_layers
 from fsr.train._options import Config
-from fsr.train._preset_options import PresetConfig, build_method
+from fsr.train._preset_options import build_method
 
 DEFAULT = "default"
+# What OmegaConf takes for a value that is yet to come; it would be left out in silence.
+MISSING = "???"
 
 
 def load_config(*names: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -50,24 +51,19 @@ def load_config(*names: str | Path, overrides: Sequence[str] = ()) -> Config:
 def read_config(*names: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Do as :func:`load_config`, but do not ask for the data set: to look at what is resolved."""
     omegaconf = _omegaconf()
-    config = omegaconf.OmegaConf.structured(Config)
+    layers = read_layers(names or (DEFAULT,), overrides)
     kinds = dict(option_kinds(Config))
+    # All names first: a mistyped one explains a value that is missing elsewhere.
+    for layer in layers:
+        _check_layer(layer, kinds)
     try:
-        layers = [layer for name in names or (DEFAULT,) for layer in _read_layers(name)]
-        given = [_read_override(text) for text in overrides]
-        layers += [omegaconf.OmegaConf.merge(*given)] if given else []
-        # All names first: a mistyped one explains a value that is missing elsewhere.
-        for layer in layers:
-            _check_layer(omegaconf.OmegaConf.to_container(layer), kinds)
-        for layer in layers:
-            _drop_other_encoder(config, omegaconf.OmegaConf.select(layer, "model.backbone"))
-            config = omegaconf.OmegaConf.merge(config, layer)
-            if omegaconf.OmegaConf.select(layer, "preset.base") is not None:
-                _drop_others(config, layer)
+        config = omegaconf.OmegaConf.merge(omegaconf.OmegaConf.structured(Config), *fitted(layers))
         made = omegaconf.OmegaConf.to_object(config)
     except omegaconf.errors.OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
-        raise ConfigError(key + str(error).partition("\n")[0].strip()) from None
+        raise ConfigError(key + brief(str(error).partition("\n")[0])) from None
+    except (RecursionError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"an option cannot be resolved: {brief(str(error))}") from None
     checked = typing.cast(Config, made)
     check_ranges(checked)
     return checked
@@ -113,36 +109,6 @@ def _omegaconf() -> Any:
     return import_extra("omegaconf", "train", "fsr.train")
 
 
-def _read_override(text: str) -> Any:
-    if "=" not in text:
-        raise ConfigError(f"{text}: expected option=value")
-    return _omegaconf().OmegaConf.from_dotlist([text])
-
-
-def _read_layers(name: str | Path, above: tuple[Path, ...] = ()) -> list[Any]:
-    """Read a file and, before it, the one that its entry ``over`` says it is laid over."""
-    path = find_config(name)
-    if path in above:
-        raise ConfigError(f"over: {path.stem} is laid over itself")
-    layer = _read_yaml(path)
-    over = layer.pop("over", None)
-    return [*([] if over is None else _read_layers(over, (*above, path))), layer]
-
-
-def _read_yaml(path: Path) -> Any:
-    """Read one file; an empty one has no options."""
-    omegaconf = _omegaconf()
-    try:
-        layer = omegaconf.OmegaConf.load(path)
-    except omegaconf.errors.OmegaConfBaseException:
-        raise
-    except Exception as error:  # PyYAML's errors span lines and have no common public base
-        raise ConfigError(f"--config: {path}: {' '.join(str(error).split())}") from None
-    if not omegaconf.OmegaConf.is_dict(layer):
-        raise ConfigError(f"--config: {path}: expected options and values, got a list")
-    return layer
-
-
 def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None:
     """Raise for an option that does not exist, with the nearest that does, or is no such group.
 
@@ -153,41 +119,18 @@ def _check_layer(options: Any, kinds: Mapping[str, Any], path: str = "") -> None
         if name not in kinds:
             same = [other for other in kinds if other.rpartition(".")[2] == str(key)]
             near = same or difflib.get_close_matches(name, kinds, n=1)
-            raise ConfigError(f"{name}: unknown option{hint(near[:1])}")
+            raise ConfigError(f"{shown(name)}: unknown option{hint(near[:1])}")
         kind = kinds[name]
+        if value == MISSING:
+            raise ConfigError(f"{name}: expected a value, got {value}")
         if kind in (bool, bool | None) and not isinstance(value, bool | None):
-            raise ConfigError(f"{name}: expected true or false, got {value!r}")
+            raise ConfigError(f"{name}: expected true or false, got {brief(repr(value))}")
         if list[float] in (kind, *typing.get_args(kind)) and not isinstance(value, list | None):
-            raise ConfigError(f"{name}: expected a list of numbers, got {value!r}")
+            raise ConfigError(f"{name}: expected a list of numbers, got {brief(repr(value))}")
         if dataclasses.is_dataclass(kind):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{name}: expected options of its own, got {value!r}")
+                raise ConfigError(f"{name}: expected options of its own, got {brief(repr(value))}")
             _check_layer(value, kinds, f"{name}.")
-
-
-def _drop_others(config: Any, layer: Any) -> None:
-    """Leave out what earlier files set of another method's settings, where a layer names one.
-
-    What the layer sets itself stays, and is refused later if the method has no such field.
-    """
-    method = METHODS.get(config.preset.base)
-    if method is None:
-        return  # refused later, with the nearest name
-    own = {field.name for field in dataclasses.fields(method)}  # type: ignore[arg-type]
-    kept = {"base", *own, *(layer.preset or {})}
-    for name in set(config.preset) - kept:
-        kind = typing.get_type_hints(PresetConfig)[name]
-        config.preset[name] = kind() if isinstance(kind, type) else None
-
-
-def _drop_other_encoder(config: Any, backbone: Any) -> None:
-    """Leave out options of a transformer where a layer names an encoder of feature maps, and back.
-
-    No such option is known to the other kind, and the file below may have been written for either.
-    """
-    kinds = {str(name).startswith(FEATURES) for name in (backbone, config.model.backbone)}
-    if backbone is not None and len(kinds) > 1:
-        config.model.backbone_options = {}
 
 
 def _lists(value: Any) -> Any:

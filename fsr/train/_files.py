@@ -12,6 +12,8 @@ CONFIGS = Path(__file__).parent / "configs"
 BOUNDS = Path(__file__).parent / "bounds"
 # Where the shipped files lay in the repository of the release before.
 FORMER = ("examples", "configs")
+# So much of what was given is repeated in a message.
+LONGEST = 200
 
 
 def config_names() -> list[str]:
@@ -34,7 +36,7 @@ def moved_config(name: str | Path) -> str | None:
         'voc'
     """
     path = Path(name)
-    if path.exists() or path.parts[-3:-1] != FORMER or path.stem not in config_names():
+    if path.parts[-3:-1] != FORMER or path.stem not in config_names() or path.exists():
         return None
     return path.stem
 
@@ -56,15 +58,39 @@ def find_config(name: str | Path) -> Path:
     shipped = str(name) if str(name) in names else moved_config(name)
     if shipped is not None:
         return CONFIGS / f"{shipped}.yaml"
-    if path.is_file():
+    if _is_file(path):
         return path
     near = difflib.get_close_matches(path.stem, names, n=1)
     known = f"; the package ships {', '.join(names)}"
     raise ConfigError(
-        f"--config: no file {path}" + (f" (did you mean --config {near[0]}?)" if near else known)
+        f"--config: no file {brief(str(path))}"
+        + (f" (did you mean --config {near[0]}?)" if near else known)
     )
 
 
 def hint(near: Sequence[str]) -> str:
     """Spell the nearest name, if there is one."""
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def shown(text: str) -> str:
+    r"""Return a name as a message has it: in one line, and not for pages.
+
+    Example:
+        >>> shown("optim.lr"), shown("a\tb"), shown("")
+        ('optim.lr', "'a\\tb'", "''")
+    """
+    return brief(text if text.strip() == text != "" and text.isprintable() else repr(text))
+
+
+def brief(text: str) -> str:
+    """Return a text in one line, its end left out if it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the system
+        return False

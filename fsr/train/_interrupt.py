@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop where the state is whole."""
+"""Ctrl-C, SIGTERM and SIGHUP: stop where the state is whole."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130  # the exit status that shells give to Ctrl-C
+# What ends a run with a checkpoint; SIGHUP comes when a terminal is closed, and not on Windows.
+STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class Interrupt:
-    """Ctrl-C and SIGTERM: a step in progress is finished, an evaluation is left at once."""
+    """The signals that end a run: a step in progress is finished, an evaluation is left at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -24,7 +28,9 @@ class Interrupt:
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is not threading.main_thread():
             return self  # signals reach the main thread alone, and only it may handle them
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
+            if number == getattr(signal, "SIGHUP", None) and _ignored(number):
+                continue  # nohup: the run is to outlive its terminal
             self._before[number] = signal.signal(number, self._receive)
         return self
 
@@ -50,6 +56,11 @@ class Interrupt:
 
 
 def ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C in a data worker to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave to the main process what a terminal sends to all of them: Ctrl-C and its own end."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _ignored(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN

@@ -6,19 +6,19 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from fsr._core.files import whole_file
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader, or a kill, sees the old or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as file:
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -63,7 +63,8 @@ class JsonLog:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with suppress(OSError):  # a full disk was told of when the record was written
+            self._file.close()
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:

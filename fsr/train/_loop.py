@@ -12,18 +12,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fsr._core.optional import import_extra
 from fsr.data import ViewStream
 from fsr.errors import InputError
 from fsr.teacher import EMATeacher
 from fsr.train._batch import Batch
-from fsr.train._checks import check_same_run
 from fsr.train._data import build_datasets
 from fsr.train._drawn import build_drawn
+from fsr.train._finite import check_finite_state
 from fsr.train._inputs import look_over, readable
 from fsr.train._interrupt import Interrupt
 from fsr.train._loading import micro_batches
 from fsr.train._measure import measure
+from fsr.train._memory import enough_memory
 from fsr.train._options import Config
 from fsr.train._parts import (
     Parts,
@@ -31,12 +31,15 @@ from fsr.train._parts import (
     build_accelerator,
     build_parts,
     build_student,
+    heading,
 )
+from fsr.train._peers import joined
 from fsr.train._preset_options import build_method
 from fsr.train._recorder import Recorder
 from fsr.train._results import report
+from fsr.train._resume import CHECKPOINTS, Resumed, agree, choose_folder, go_on
 from fsr.train._start import start_report
-from fsr.train._state import latest_checkpoint, read_state, restore, run_folder, save_checkpoint
+from fsr.train._state import optimizer_tensors, save_checkpoint
 from fsr.train._step import train_step
 from fsr.train._waiting import Waiting
 
@@ -71,6 +74,7 @@ class Run:
         try:
             while True:
                 if _evaluation_due(config, self.step) and self.step not in recorder.evaluations:
+                    self._check_finite()
                     self._evaluate()
                 if self.step == config.steps:
                     break
@@ -87,13 +91,22 @@ class Run:
             )
             raise
 
+    def _check_finite(self) -> None:
+        """Raise where what was learned is not finite; every process has learned the same."""
+        states = {name: module.state_dict() for name, module in self.parts.modules.items()}
+        optimizer = optimizer_tensors(self.parts.optimizer.optimizer)
+        check_finite_state(self.step, {**states, "optimizer": optimizer})
+
     def save(self) -> None:
-        """Write a checkpoint of the completed steps, if there are any."""
+        """Write a checkpoint of the completed steps, if there are any and they are finite."""
         accelerator = self.parts.accelerator
-        if not accelerator.is_main_process or self.step == 0:
+        if self.step == 0:
+            return
+        if not accelerator.is_main_process:
+            self._check_finite()
             return
         save_checkpoint(
-            self.folder / "checkpoints",
+            self.folder / CHECKPOINTS,
             self.step,
             modules=self.parts.modules,
             optimizer=self.parts.optimizer.optimizer,
@@ -107,7 +120,8 @@ class Run:
 
     def _evaluate(self) -> None:
         began = time.monotonic()
-        with self.interrupt.leaving_at_once(), readable():
+        memory = enough_memory(self.config, f"evaluation of step {self.step}", training=False)
+        with self.interrupt.leaving_at_once(), memory, readable():
             scores = measure(
                 self.parts, self.config, self.eval_set, self.step, self.recorder.evaluating
             )
@@ -116,12 +130,13 @@ class Run:
     def _advance(self) -> bool:
         """Make a step and record it; return whether some process was asked to stop."""
         began = self.clock()
-        with readable():
-            batch = [next(self.batches) for _ in range(self.parts.accumulation)]
-        waited = self.clock() - began
-        values = train_step(
-            self.parts, self.step, batch, self.config.seed, waited, lambda: self.interrupt.asked
-        )
+        with enough_memory(self.config, f"step {self.step + 1}", training=True):
+            with readable():
+                batch = [next(self.batches) for _ in range(self.parts.accumulation)]
+            waited = self.clock() - began
+            values = train_step(
+                self.parts, self.step, batch, self.config.seed, waited, lambda: self.interrupt.asked
+            )
         self.step += 1
         stop: bool = values.pop("stop") > 0
         self.recorder.step(self.step, {**values, "seconds": self.clock() - began})
@@ -150,11 +165,13 @@ def run(
         (``"prediction_miou"``, ...), in 0 to 1; NaN where there was nothing to score.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: an option cannot be used, or nothing can be written into ``run.output``.
         ImportError: Accelerate is not installed (extra ``train``).
-        InputError: data or weights cannot be read.
+        InputError: data or weights cannot be read, or no checkpoint is whole.
         KeyboardInterrupt: interrupted; a checkpoint was written.
-        NotFiniteError: a loss or the gradient is NaN or infinite; the last checkpoint is kept.
+        NotFiniteError: a loss, the gradient or a parameter is NaN or infinite; the last checkpoint
+            is kept.
+        ResourceError: the disk is full, memory ran out, or another training process has ended.
 
     Example:
         >>> from fsr.train import load_config
@@ -162,30 +179,46 @@ def run(
         >>> run(config, tell=print)["student"]["prediction_miou"]  # doctest: +SKIP
         0.0513
     """
-    begun = time.monotonic()
     accelerator = build_accelerator(config)
+    with joined(accelerator, config.run.timeout):
+        scores = _run(config, accelerator, resume, tell, make_teacher, clock)
+    accelerator.end_training()
+    return scores
+
+
+def _run(
+    config: Config,
+    accelerator: Accelerator,
+    resume: bool,
+    tell: Callable[[str], None] | None,
+    make_teacher: TeacherFactory,
+    clock: Callable[[], float],
+) -> Scores:
+    """Train, evaluate and report in one of the processes that were joined."""
+    begun = time.monotonic()
     main = accelerator.is_main_process
-    folder: Path = _agree(run_folder(config.run.output, resume=resume) if main else None)
-    parts, stream, eval_set, doubts = _build(config, accelerator, make_teacher)
-    step, spent = _go_on(config, folder, parts) if resume else (0, 0.0)
+    folder = choose_folder(config, main=main, resume=resume)
+    with enough_memory(config, "building the networks", training=True):
+        parts, stream, eval_set, doubts = _build(config, accelerator, make_teacher)
+    done = go_on(config, folder, parts) if resume else Resumed()
     accelerator.wait_for_everyone()
-    batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=step)
-    waiting, begun = Waiting(parts.loading), begun - spent
+    batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=done.step)
+    waiting, begun = Waiting(parts.loading), begun - done.seconds
     with (
-        Recorder(folder, config, waiting, start=step, main=main, tell=tell) as recorder,
+        Recorder(folder, config, waiting, start=done.step, main=main, tell=tell) as recorder,
         Interrupt() as interrupt,
     ):
-        recorder.evaluations = _agree(recorder.evaluations if main else None)
-        for line in (_heading(config, folder, step, parts), *doubts):
+        recorder.evaluations = agree(recorder.evaluations if main else None)
+        for line in (*done.told, heading(config, folder, done.step, parts), *doubts):
             recorder.say(line)
-        if config.model.start is not None and step == 0:
+        if config.model.start is not None and done.step == 0:
             recorder.say(start_report(parts.modules["student"], config.model.start))
         Run(
-            config, folder, parts, eval_set, batches, recorder, interrupt, clock, begun, step
+            config, folder, parts, eval_set, batches, recorder, interrupt, clock, begun, done.step
         ).to_the_end()
         if main:
-            report(parts, config, folder, recorder, eval_set, time.monotonic() - begun)
-    accelerator.end_training()
+            with enough_memory(config, "the report", training=False):
+                report(parts, config, folder, recorder, eval_set, time.monotonic() - begun)
     scores: Scores = recorder.evaluations[config.steps]
     return scores
 
@@ -198,7 +231,7 @@ def _build(
         train_set, eval_set = build_datasets(config)
         # One process looks, all raise.
         looks = accelerator.is_main_process
-        fault, doubts = _agree(look_over(config, train_set, eval_set) if looks else None)
+        fault, doubts = agree(look_over(config, train_set, eval_set) if looks else None)
         if fault:
             raise InputError(fault)
         student = build_student(config, train_set.class_names)
@@ -210,39 +243,7 @@ def _build(
     return parts, views, eval_set, [f"WARNING: {line}" for line in doubts]
 
 
-def _go_on(config: Config, folder: Path, parts: Parts) -> tuple[int, float]:
-    """Restore the last checkpoint, if there is one; return its step and the seconds it took."""
-    checkpoint = latest_checkpoint(folder / "checkpoints")
-    if checkpoint is None:
-        return 0, 0.0
-    state = read_state(checkpoint)
-    check_same_run(config, state["config"])
-    restore(checkpoint, modules=parts.modules, optimizer=parts.optimizer.optimizer)
-    scaler = parts.accelerator.scaler
-    if scaler is not None and state["scaler"]:
-        scaler.load_state_dict(state["scaler"])
-    return state["step"], state["seconds"]
-
-
 def _evaluation_due(config: Config, step: int) -> bool:
     if step == 0:
         return config.eval.at_start
     return step == config.steps or step % config.eval.every == 0
-
-
-def _heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
-    """Say what runs where, and at which effective batch."""
-    accelerator, batch = parts.accelerator, config.data.batch_size
-    each = batch // (parts.accumulation * accelerator.num_processes)
-    return (
-        f"{folder}: steps {step} to {config.steps}, preset {parts.objective.recipe.name}, "
-        f"effective batch {batch} = {each} images x {parts.accumulation} micro-batches x "
-        f"{accelerator.num_processes} processes, on {accelerator.device}, "
-        f"precision {accelerator.mixed_precision}, data workers {parts.loading.workers}"
-    )
-
-
-def _agree(value: Any) -> Any:
-    """Return the main process's value in every process."""
-    utils = import_extra("accelerate.utils", "train", "fsr.train")
-    return utils.broadcast_object_list([value])[0]

@@ -136,6 +136,9 @@ class RunConfig:
     checkpoint_every: int = option(500, "steps between checkpoints")
     keep_checkpoints: int = option(2, "checkpoints to keep, the newest")
     tensorboard: bool = option(True, "write TensorBoard's files too")
+    timeout: float = option(
+        120.0, "several processes: seconds after which one that does not answer ends the others"
+    )
     sheet_images: int = option(8, "rows of the picture sheet; 0 = no sheet")
     upper_bound: str | None = option(
         None, "scores of training with full masks: scenes (shipped), a JSON file, or null"

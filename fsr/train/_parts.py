@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from fsr._core.optional import import_extra
 from fsr.data import derive_seed
 from fsr.errors import ConfigError
-from fsr.objective import TrainingObjective
+from fsr.objective import TrainingObjective, check_masks
 from fsr.presets import Method
 from fsr.schedules import Schedule
 from fsr.segmenter import FEATURES, Aggregator, Decoder, SingleStageSegmenter, encoder_names
@@ -75,7 +76,13 @@ def build_accelerator(config: Config) -> Accelerator:
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     # Accelerate joins CPU processes only when told to; untold, each would make a run of its own.
     cpu = launched > 1 and not torch.accelerator.is_available()
-    accelerator = accelerate.Accelerator(cpu=cpu, mixed_precision=config.optim.mixed_precision)
+    try:
+        accelerator = accelerate.Accelerator(cpu=cpu, mixed_precision=config.optim.mixed_precision)
+    except ValueError as error:  # of a precision that the device does not have
+        raise ConfigError(
+            f"optim.mixed_precision: {' '.join(str(error).split())}; optim.mixed_precision=no is "
+            "full precision"
+        ) from None
     if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         raise ConfigError(
             f"{accelerator.distributed_type.value}: the checkpoints of a run hold whole "
@@ -157,6 +164,9 @@ def build_parts(
     # What moves along with the steps moves once per micro-batch.
     preset = preset.per_micro_batch(accelerator.gradient_accumulation_steps)
     objective = TrainingObjective(wrapped, teacher, preset=preset)
+    side = config.data.image_size
+    grid = student.backbone.grid(torch.empty(1, 3, side, side, device="meta"))
+    check_masks(objective.masks.values(), grid)
     return Parts(
         accelerator=accelerator,
         loading=loading_here(config, accelerator),
@@ -167,6 +177,18 @@ def build_parts(
         momentum=momentum,
         clip_norm=float("inf") if optim.clip_norm is None else optim.clip_norm,
         unscaled_from=first_unscaled_step(config),
+    )
+
+
+def heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
+    """Say what runs where, and at which effective batch."""
+    accelerator, batch = parts.accelerator, config.data.batch_size
+    each = batch // (parts.accumulation * accelerator.num_processes)
+    return (
+        f"{folder}: steps {step} to {config.steps}, preset {parts.objective.recipe.name}, "
+        f"effective batch {batch} = {each} images x {parts.accumulation} micro-batches x "
+        f"{accelerator.num_processes} processes, on {accelerator.device}, "
+        f"precision {accelerator.mixed_precision}, data workers {parts.loading.workers}"
     )
 
 

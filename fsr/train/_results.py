@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fsr._core.files import whole_file
 from fsr._core.version import __version__
 from fsr.data import derive_seed
 from fsr.train._log import read_log, to_json, write_atomically
@@ -21,6 +22,7 @@ from fsr.train._recorder import Recorder
 from fsr.train._sheet import SheetOptions, picture_sheet
 from fsr.train._table import results_rows, results_table, upper_bound
 from fsr.train._teaching import summary_line, target_summary
+from fsr.train._writing import writing
 
 
 def report(
@@ -52,10 +54,14 @@ def report(
         )
         generator = torch.Generator().manual_seed(derive_seed(config.seed, SHEET, 0))
         sheet = picture_sheet(parts.objective, eval_set, eval_set.class_names, options, generator)
-        sheet.save(folder / "sheet.png")
+        path = folder / "sheet.png"
+        with writing(path), whole_file(path) as draft:
+            sheet.save(draft, format="PNG")
     networks: dict[str, Any] = parts.modules
     for name in networks.keys() & {"student", "teacher"}:
-        networks[name].save(folder / f"{name}.safetensors")
+        path = folder / f"{name}.safetensors"
+        with writing(path):
+            networks[name].save(path)
     found = {
         "table": rows,
         "bound": bound,
@@ -63,7 +69,8 @@ def report(
         "evaluations": recorder.evaluations,
     }
     results = _results(config, found, _circumstances(parts, config, seconds))
-    write_atomically(folder / "results.json", to_json(results, indent=2) + "\n")
+    with writing(folder / "results.json"):
+        write_atomically(folder / "results.json", to_json(results, indent=2) + "\n")
     recorder.say(f"{seconds:.0f} s; results.json, sheet.png and the networks are in {folder}")
 
 

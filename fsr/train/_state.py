@@ -1,29 +1,37 @@
 """What a run can go on from: its folder, and checkpoints that a kill cannot spoil.
 
-A checkpoint is a folder of safetensors and JSON that appears under its name in one move, so it is
-either whole or not there. Nothing in it is pickled. There is no random state in it either: order,
-augmentation, masks and DropPath are functions of the seed and the step.
+A checkpoint is a folder of safetensors and JSON that appears under its name in one move, its
+manifest written last, so it is either whole or not there. Nothing in it is pickled. There is no
+random state in it either: order, augmentation, masks and DropPath are functions of the seed and the
+step.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fsr._core.files import whole_file
+from fsr.errors import ConfigError, InputError
 from fsr.segmenter import SingleStageSegmenter
+from fsr.train._checkpoints import UNFINISHED, list_checkpoints, remove_checkpoint
+from fsr.train._files import brief
+from fsr.train._finite import check_finite_state
 from fsr.train._log import to_json, write_atomically
+from fsr.train._manifest import MANIFEST, MARK, STATE, write_manifest
+from fsr.train._writing import writing
 
-_STEP = re.compile(r"step-(\d{8})")
+OPTIMIZER = "optimizer.safetensors"
 
 
 def run_folder(base: str | Path, *, resume: bool) -> Path:
@@ -31,13 +39,31 @@ def run_folder(base: str | Path, *, resume: bool) -> Path:
 
     A new run takes the first that is free, so that nothing is ever overwritten; a resumed one the
     last that exists.
+
+    Raises:
+        ConfigError: `base` names no folder.
     """
     base = Path(base)
+    if base.name in ("", ".."):
+        raise ConfigError(
+            f"run.output: expected the name of a new folder, such as runs/first, got {str(base)!r}"
+        )
     folder, last, number = base, base, 1
-    while folder.exists() and any(folder.iterdir()):
-        last, number = folder, number + 1
-        folder = base.with_name(f"{base.name}-{number}")
+    try:
+        while folder.exists() and any(folder.iterdir()):
+            last, number = folder, number + 1
+            folder = base.with_name(f"{base.name}-{number}")
+    except (OSError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise ConfigError(
+            f"run.output: {brief(repr(str(folder)))} cannot be used as a folder: {why}"
+        ) from None
     return last if resume else folder
+
+
+def checkpoint_files(modules: Iterable[str]) -> list[str]:
+    """Return the files of a checkpoint of modules of these names, but for the manifest."""
+    return [*(f"{name}.safetensors" for name in modules), OPTIMIZER, STATE]
 
 
 def save_checkpoint(
@@ -62,52 +88,75 @@ def save_checkpoint(
 
     Returns:
         The folder of the checkpoint. If it exists already it is left as it is.
+
+    Raises:
+        NotFiniteError: a parameter, a buffer or the optimiser holds NaN or infinity.
+        ResourceError: it cannot be written; nothing of it is left.
     """
     target = folder / f"step-{step:08d}"
-    folder.mkdir(parents=True, exist_ok=True)
     if not target.exists():
-        scratch = folder / f".unfinished-{step:08d}-{os.getpid()}"
-        scratch.mkdir()
-        for name, module in modules.items():
-            file = scratch / f"{name}.safetensors"
-            if isinstance(module, SingleStageSegmenter):
-                module.save(file)
-            else:
-                _save(module.state_dict(), file)
-        _save(_optimizer_tensors(optimizer), scratch / "optimizer.safetensors")
-        write_atomically(scratch / "state.json", to_json({"step": step, **state}, indent=2))
-        for file in scratch.iterdir():
-            _to_disk(file)
-        scratch.replace(target)
-        _to_disk(folder)
-    for _, old in _checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        optimizer_state = optimizer_tensors(optimizer)
+        states = {name: module.state_dict() for name, module in modules.items()}
+        check_finite_state(step, {**states, "optimizer": optimizer_state})
+        scratch = folder / f"{UNFINISHED}{step:08d}-{os.getpid()}"
+        try:
+            with writing(target):
+                scratch.mkdir(parents=True)
+                for name, module in modules.items():
+                    file = scratch / f"{name}.safetensors"
+                    if isinstance(module, SingleStageSegmenter):
+                        module.save(file)
+                    else:
+                        _save(states[name], file)
+                _save(optimizer_state, scratch / OPTIMIZER)
+                told = {"step": step, MARK: MANIFEST, **state}
+                write_atomically(scratch / STATE, to_json(told, indent=2))
+                write_manifest(scratch, step)
+                for file in scratch.iterdir():
+                    _to_disk(file)
+                scratch.replace(target)
+                _to_disk(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)  # all of it has moved where all went well
+    for _, old in list_checkpoints(folder)[:-keep]:
+        remove_checkpoint(old)
     return target
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint, None if there is none; leftovers of a kill are removed."""
-    for leftover in folder.glob(".unfinished-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    found = _checkpoints(folder)
-    return found[-1][1] if found else None
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Return the JSON part of a checkpoint."""
-    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     return state
 
 
 def restore(checkpoint: Path, *, modules: dict[str, nn.Module], optimizer: Optimizer) -> None:
-    """Load a checkpoint into modules and optimiser that were built as for the saved run."""
+    """Load a checkpoint into modules and optimiser that were built as for the saved run.
+
+    Raises:
+        InputError: a file cannot be read, or holds another network or optimiser.
+    """
     for name, module in modules.items():
-        module.load_state_dict(load_file(checkpoint / f"{name}.safetensors"))
+        file = checkpoint / f"{name}.safetensors"
+        try:
+            module.load_state_dict(load_file(file))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise InputError(f"{file}: cannot go on from it: {_one_line(error)}") from error
+    file = checkpoint / OPTIMIZER
+    try:
+        _restore_optimizer(load_file(file), optimizer)
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise InputError(f"{file}: cannot go on from it: {_one_line(error)}") from error
+
+
+def _restore_optimizer(tensors: dict[str, Tensor], optimizer: Optimizer) -> None:
+    """Give an optimiser what was saved of it."""
     saved: dict[str, dict[str, Tensor]] = {}
-    for key, value in load_file(checkpoint / "optimizer.safetensors").items():
+    for key, value in tensors.items():
         name, _, entry = key.rpartition("/")
         saved.setdefault(name, {})[entry] = value
     names = [name for group in optimizer.param_groups for name in group["parameter_names"]]
+    if unknown := saved.keys() - set(names):
+        raise ValueError(f"it is of {len(unknown)} other parameters, {min(unknown)!r} for one")
     packed = optimizer.state_dict()
     # torch's optimisers number their parameters; names survive a change of the grouping.
     packed["state"] = {i: saved[name] for i, name in enumerate(names) if name in saved}
@@ -120,7 +169,7 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
         save_file({name: value.contiguous() for name, value in tensors.items()}, draft)
 
 
-def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the optimiser's state as `parameter/entry` -> tensor."""
     tensors = {}
     for group in optimizer.param_groups:
@@ -130,12 +179,8 @@ def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     return tensors
 
 
-def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """List the whole checkpoints of a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    matches = ((_STEP.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(match[1]), path) for match, path in matches if match)
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _to_disk(path: Path) -> None:

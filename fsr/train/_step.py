@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fsr.data import derive_seed
 from fsr.errors import InputError, NotFiniteError
-from fsr.objective import ObjectiveOutput
+from fsr.objective import ObjectiveOutput, Place
 from fsr.optim import set_learning_rate
+from fsr.teacher import unwrap
 from fsr.train._batch import Batch
+from fsr.train._finite import check_finite_state
 from fsr.train._parts import MASKS, NETWORK_NOISE, Parts
+
+# Steps in a row that fp16 skips: from 65536 down to here it has halved its scale 36 times.
+LEAST_SCALE = 2.0**-20
+NOT_FINITE = re.compile(r"\bnan\b|\binf(inity)?\b", re.IGNORECASE)
 
 
 def train_step(
@@ -47,8 +54,12 @@ def train_step(
         place = micro * accelerator.num_processes + accelerator.process_index
         torch.manual_seed(derive_seed(seed, NETWORK_NOISE, step, place))
         generator = torch.Generator().manual_seed(derive_seed(seed, MASKS, step, place))
+        # One seed for all parts of a split batch: each keeps the draws of its own images.
+        shared = torch.Generator().manual_seed(derive_seed(seed, MASKS, step, 0))
+        each = len(batch.labels)
+        stands = Place(place * each, len(batches) * accelerator.num_processes * each, shared)
         with accelerator.accumulate(objective.student):
-            with accelerator.autocast(), _step_named(step):
+            with accelerator.autocast(), _step_named(step, objective.student):
                 output = objective(
                     batch.view1,
                     batch.view2,
@@ -56,6 +67,7 @@ def train_step(
                     step=step,
                     generator=generator,
                     given=batch.given,
+                    place=stands,
                 )
             accelerator.backward(output.total)
         measured = _measured(output)
@@ -67,8 +79,11 @@ def train_step(
     for name in (*output.weights, "total"):
         _check_finite(step, f"the {name} loss", values[name])
     norm = accelerator.clip_grad_norm_(objective.student.parameters(), parts.clip_norm)
-    if accelerator.scaler is None:  # in fp16 the scaler skips such a step and goes on
+    if accelerator.scaler is None:
         _check_finite(step, "the gradient", float(norm))
+    elif accelerator.scaler.get_scale() < LEAST_SCALE:
+        # In fp16 the scaler skips such a step, halves its scale and goes on; not for ever.
+        _check_finite(step, "the gradient, however small the loss is scaled,", float(norm))
     parts.optimizer.step()
     parts.optimizer.zero_grad()
     if parts.teacher is not None:
@@ -98,10 +113,18 @@ def _check_finite(step: int, what: str, value: float) -> None:
 
 
 @contextmanager
-def _step_named(step: int) -> Iterator[None]:
-    """Turn a component's refusal of its input into one line that names the step."""
+def _step_named(step: int, student: nn.Module) -> Iterator[None]:
+    """Turn a component's refusal of its input into one line that names the step.
+
+    Where weights are not finite that is the reason, whatever a component says of what it was given.
+    """
     try:
         yield
-    except ValueError as error:
-        kind = NotFiniteError if "NaN" in str(error) else InputError
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        check_finite_state(step, {"student": unwrap(student).state_dict()})
+        if not isinstance(error, ValueError):
+            raise
+        kind = NotFiniteError if NOT_FINITE.search(str(error)) else InputError
         raise kind(f"step {step + 1}: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fsr._core.text import read_json
+from fsr.errors import ConfigError
 from fsr.train._files import BOUNDS
 from fsr.train._options import Config
 
@@ -25,6 +26,9 @@ def upper_bound(config: Config) -> dict[str, Any] | None:
     Args:
         config: options of the run; ``run.upper_bound`` names a shipped file or one's own.
 
+    Raises:
+        ConfigError: the file cannot be read as such scores.
+
     Example:
         >>> from fsr.train import load_config
         >>> round(upper_bound(load_config())["prediction_miou"], 3)
@@ -38,7 +42,7 @@ def upper_bound(config: Config) -> dict[str, Any] | None:
     path = path if path.exists() else Path(config.run.upper_bound)
     if not path.is_file():  # a pipe is never opened
         return None
-    bound: dict[str, Any] = read_json(path)
+    bound = _read_bound(path)
     options = asdict(config)
     for name, expected in bound["for"].items():
         value: Any = options
@@ -46,6 +50,24 @@ def upper_bound(config: Config) -> dict[str, Any] | None:
             value = value.get(key) if isinstance(value, dict) else None
         if value != expected:
             return None
+    return bound
+
+
+def _read_bound(path: Path) -> dict[str, Any]:
+    """Read the recorded scores, and raise now rather than in the table at the end."""
+    try:
+        bound: dict[str, Any] = read_json(path)
+        whole = isinstance(bound["for"], dict) and isinstance(bound["source"], str)
+        whole = whole and float(bound["prediction_miou"]) > 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        whole, why = False, f" ({type(error).__name__}: {' '.join(str(error).split())})"
+    else:
+        why = ""
+    if not whole:
+        raise ConfigError(
+            f"run.upper_bound: expected a JSON file with 'prediction_miou' above 0, 'source' and "
+            f"'for', as benchmarks/upper_bound.py writes it, got {str(path)!r}{why}"
+        )
     return bound
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fsr._core.arguments import check_picture
 from fsr._core.checks import check_integer, check_positive_int, check_shape
 from fsr.metrics import boundary_distance
 
@@ -52,6 +53,7 @@ def boundary_overlay(
         >>> [picture.getpixel((x, 0))[0] for x in range(4)]
         [100, 100, 255, 255]
     """
+    check_picture("image", image)
     check_shape("labels", labels, "height width", height=image.height, width=image.width)
     check_integer("labels", labels)
     if width is None:

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.arguments import check_picture
 from fsr._core.checks import check_shape, check_unit_interval
 
 
@@ -32,6 +33,7 @@ def heatmap_overlay(image: Image.Image, scores: Tensor) -> Image.Image:
         >>> red > blue
         True
     """
+    check_picture("image", image)
     check_shape("scores", scores, "H W")
     check_unit_interval(scores=scores)
     size = (image.height, image.width)

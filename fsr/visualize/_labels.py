@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_between, check_integer, check_shape
+from fsr._core.arguments import check_picture, check_sequence
+from fsr._core.checks import check_between, check_integer, check_positive_int, check_shape
 from fsr._core.palette import voc_palette
 from fsr.cam import BACKGROUND, IGNORE
 
@@ -66,6 +67,7 @@ def overlay(
         >>> picture.getpixel((0, 0)), picture.getpixel((1, 0))
         ((100, 100, 100), (114, 50, 50))
     """
+    check_picture("image", image)
     check_between("alpha", alpha, 0.0, 1.0)
     width, height = image.size
     check_shape("labels", labels, "height width", height=height, width=width)
@@ -99,6 +101,11 @@ def legend(
         >>> legend(("cat", "dog"), width=260).size
         (260, 44)
     """
+    check_sequence("class_names", class_names, "names")
+    for name in class_names:
+        if not isinstance(name, str):
+            raise TypeError(f"class_names: expected strings, got {name!r}")
+    check_positive_int("width", width)
     palette = voc_palette()
     entries = [(name, palette[label]) for label, name in enumerate(["background", *class_names])]
     entries += [("ignored", palette[IGNORE]), *((name, np.array(rgb)) for name, rgb in extra)]

@@ -7,7 +7,7 @@ from typing import Any
 from timm.models import vision_transformer
 from torch import Tensor, nn
 
-from fsr._core.checks import check_floating, check_shape
+from fsr._core.checks import check_floating, check_like_weight, check_shape
 from fsr.backbone import query_key, weights_of
 
 # By this path in every timm of the supported range.
@@ -53,6 +53,9 @@ def recompute_attention(module: nn.Module, tokens: Tensor, *, rows: slice | None
             f"got {type(module).__name__}: its weights cannot be recomputed"
         )
     own: Any = module
+    weight = next(own.parameters())
+    check_like_weight("tokens", tokens, weight)
+    check_shape("tokens", tokens, "B L D", D=weight.shape[-1])
     q, k = query_key(own, tokens)
     return weights_of(q, k, float(own.scale), rows=rows)
 

@@ -402,9 +402,9 @@ def test_bad_tokens_are_refused(
 def test_a_cam_with_nan_or_infinity_is_refused(bad: float) -> None:
     cam = random_cam().relu()
     cam[1, 2, 3, 4] = bad
-    with pytest.raises(ValueError, match=r"cam: expected finite values, got NaN or infinity"):
+    with pytest.raises(ValueError, match=r"cams?(\[1\])?: expected finite values"):
         normalize_cam(cam)
-    with pytest.raises(ValueError, match=r"cam: expected finite values, got NaN or infinity"):
+    with pytest.raises(ValueError, match=r"cams\[1\]: expected finite values"):
         sum_scales([random_cam(), cam])
     with pytest.raises(ValueError, match=r"cam: expected values between 0 and 1, got "):
         cam_to_labels(cam, torch.ones(2, 3), threshold=0.5)
@@ -443,7 +443,7 @@ def test_mismatched_sizes_are_refused() -> None:
         merge_flip(cam, cam[..., :5])
     with pytest.raises(ValueError, match=r"cams\[1\]: expected shape .* H=4, W=6, got"):
         sum_scales([cam, cam[:, :, :3]])
-    with pytest.raises(ValueError, match=r"cams: expected at least one CAM, got none"):
+    with pytest.raises(ValueError, match=r"cams: expected at least one tensor"):
         sum_scales([])
     with pytest.raises(TypeError, match=r"cams\[1\]: expected a floating-point tensor"):
         sum_scales([cam, cam.int()])

@@ -115,7 +115,7 @@ MAPS, LABELS = torch.zeros(1, 2, 3, 3), torch.zeros(1, 2)
         (MAPS[0], LABELS, ShapeError, r"probabilities: expected shape \(B, K, h, w\), got"),
         (MAPS, torch.zeros(1, 3), ShapeError, r"labels: .* with B=1, K=2, got \(1, 3\)"),
         (MAPS.int(), LABELS, TypeError, "probabilities: expected a floating-point tensor"),
-        (MAPS[:, :, :0], LABELS, ShapeError, "probabilities: expected at least one channel and"),
+        (MAPS[:, :, :0], LABELS, ShapeError, "probabilities: expected at least one pixel"),
         (MAPS[:, :0], LABELS[:, :0], ShapeError, "probabilities: expected at least one channel"),
     ],
 )

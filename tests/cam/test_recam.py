@@ -124,7 +124,7 @@ FEATURES, WEIGHT = torch.zeros(2, 6, 4, 5), torch.zeros(3, 6)
         (lambda: sum_flip(CAM, CAM[..., :4]), ShapeError, "cam_of_flipped: .*W=5"),
         (lambda: sum_flip(CAM.int(), CAM), TypeError, "cam: .*floating"),
         (lambda: sum_flip(CAM, CAM.int()), TypeError, "cam_of_flipped: .*floating"),
-        (lambda: sum_sizes([], (1, 1)), ValueError, "cams: expected at least one CAM, got none"),
+        (lambda: sum_sizes([], (1, 1)), ValueError, "cams: expected at least one tensor"),
         (lambda: sum_sizes([CAM, CAM[:, :2]], (1, 1)), ShapeError, r"cams\[1\]: .*B=2, C=3"),
         (lambda: sum_sizes([CAM.int()], (1, 1)), TypeError, r"cams\[0\]: .*floating"),
         (lambda: sum_sizes([CAM], (0, 1)), ValueError, "size: expected two positive integers"),

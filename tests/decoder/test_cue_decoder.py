@@ -74,7 +74,7 @@ def test_features_of_the_wrong_shape_are_refused() -> None:
     decoder = CueDecoder(8, 5, 3, **SMALL)
     with pytest.raises(ShapeError, match="shallow"):
         decoder(torch.zeros(1, 8, 2, 2), torch.zeros(1, 4, 4, 4))
-    with pytest.raises(ShapeError, match="features"):
+    with pytest.raises(ShapeError, match="deep: expected shape"):
         decoder(torch.zeros(2, 7, 2, 2), torch.zeros(2, 5, 4, 4))
     with pytest.raises(TypeError, match="shallow: expected a floating"):
         decoder(torch.zeros(2, 8, 2, 2), torch.zeros(2, 5, 4, 4, dtype=torch.long))

@@ -162,7 +162,7 @@ DEEP, SHALLOW = torch.zeros(2, 5, 3, 3), torch.zeros(2, 3, 4, 4)
         (lambda: build()(DEEP, SHALLOW[:1]), ShapeError, r"shallow: .* with B=2, D=3, got \(1, 3"),
         (lambda: build()(DEEP.int(), SHALLOW), TypeError, "deep: expected a floating-point"),
         (lambda: build()(DEEP, SHALLOW.int()), TypeError, "shallow: expected a floating-point"),
-        (lambda: build()(DEEP[..., :0], SHALLOW), ShapeError, "deep, shallow: expected at least"),
+        (lambda: build()(DEEP[..., :0], SHALLOW), ShapeError, "deep: expected at least one pixel"),
         (lambda: adain(DEEP[0], SHALLOW), ShapeError, r"features: expected shape \(B, D, H, W\)"),
         (
             lambda: adain(DEEP, torch.zeros(2, 5)),

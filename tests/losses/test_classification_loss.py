@@ -109,7 +109,7 @@ LOGITS, LABELS = torch.zeros(2, 3), torch.zeros(2, 3)
         (LOGITS, torch.tensor([0, 2]), ShapeError, r"labels: expected shape \(B, C\)"),
         (LOGITS.long(), LABELS, TypeError, "logits: expected a floating-point tensor"),
         (LOGITS, [[1, 0, 0]] * 2, TypeError, "labels: expected a tensor .* got list"),
-        (LOGITS[:, :0], LABELS[:, :0], ShapeError, "logits: expected at least one image and class"),
+        (LOGITS[:, :0], LABELS[:, :0], ShapeError, "logits: expected at least one class"),
         (LOGITS[:0], LABELS[:0], ShapeError, "logits: expected at least one image and class"),
         (LOGITS, LABELS - 1, ValueError, "labels: expected values between 0 and 1"),
         (LOGITS, LABELS + 255, ValueError, "labels: .* values from 255 to 255"),

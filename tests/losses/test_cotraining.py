@@ -189,7 +189,7 @@ LOGITS, LABELS = torch.zeros(1, 3, 2, 2), torch.zeros(1, 4, 4, dtype=torch.long)
         (
             (LOGITS, LOGITS[..., :0], LABELS, LABELS, LABELS),
             ShapeError,
-            "logits2, labels: expected",
+            "logits2: expected at least one pixel",
         ),
         (
             (LOGITS, LOGITS.long(), LABELS, LABELS, LABELS),

@@ -356,7 +356,7 @@ LABELS = torch.zeros(1, 4, 6, dtype=torch.long)
         (IMAGES + float("nan"), LOGITS, LABELS, ValueError, "images_rgb: expected finite values"),
         (IMAGES, LOGITS[0], LABELS, ShapeError, r"logits: expected shape \(B, C\+1, h, w\)"),
         (IMAGES, LOGITS.long(), LABELS, TypeError, "logits: expected a floating-point"),
-        (IMAGES, LOGITS[:, :0], LABELS, ShapeError, "logits, labels: expected at least one pixel"),
+        (IMAGES, LOGITS[:, :0], LABELS, ShapeError, "logits: expected at least one class"),
         (IMAGES, LOGITS, LABELS[0], ShapeError, r"labels: expected shape \(B, H, W\) with B=1"),
         (IMAGES, LOGITS, LABELS.float(), TypeError, "labels: expected an integer tensor"),
         (

@@ -281,7 +281,7 @@ def test_bad_input_is_refused_by_name(
     ("cam", "error", "message"),
     [
         (MAPS[0], ShapeError, r"cam: expected shape \(B, C, H, W\)"),
-        (MAPS[:, :0], ShapeError, "cam: expected at least one image and class"),
+        (MAPS[:, :0], ShapeError, "cam: expected at least one class"),
         (MAPS.int(), TypeError, "cam: expected a floating-point tensor"),
     ],
 )

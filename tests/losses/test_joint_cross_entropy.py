@@ -114,7 +114,7 @@ LOGITS, LABELS = torch.zeros(1, 3, 2, 2), torch.zeros(1, 4, 4, dtype=torch.long)
         (LOGITS, LABELS.repeat(2, 1, 1), ShapeError, r"labels: .* with B=1, got \(2, 4, 4\)"),
         (LOGITS.long(), LABELS, TypeError, "logits: expected a floating-point tensor"),
         (LOGITS, LABELS.float(), TypeError, "labels: expected an integer tensor, got"),
-        (LOGITS[..., :0], LABELS, ShapeError, "logits, labels: expected at least one channel"),
+        (LOGITS[..., :0], LABELS, ShapeError, "logits: expected at least one pixel"),
         (LOGITS, LABELS + 3, ValueError, r"labels: expected classes 0..2 .* or 255, got 3"),
     ],
 )

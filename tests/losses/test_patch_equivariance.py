@@ -173,7 +173,7 @@ MAPS, LABELS = torch.zeros(2, 4, 4, 4), torch.ones(2, 4)
     [
         (MAPS[0], LABELS, {}, ShapeError, r"probabilities: expected shape \(B, C\+1, S, S\), got"),
         (MAPS.int(), LABELS, {}, TypeError, "probabilities: expected a floating-point tensor"),
-        (MAPS[..., 1:], LABELS, {}, ShapeError, "maps: expected square maps"),
+        (MAPS[..., 1:], LABELS, {}, ShapeError, "probabilities: expected square maps"),
         (MAPS, LABELS[:, 1:], {}, ShapeError, r"labels: expected shape .* K=4, got \(2, 3\)"),
         (MAPS, LABELS, {"flips": PLAIN[:1]}, ShapeError, r"flips: .* with B=2"),
         (MAPS, LABELS, {"target_flips": PLAIN[:1]}, ShapeError, r"flips: .* with B=2"),

@@ -161,7 +161,7 @@ def test_precision() -> None:
         (
             {"features": torch.zeros(2, 5, 0, 4)},
             ShapeError,
-            r"features: expected at least one image and pixel, got \(2, 5, 0, 4\)",
+            "features: expected at least one pixel",
         ),
         ({"features": torch.zeros(2, 5, 3, 4).int()}, TypeError, "features: .*floating"),
         ({"class_weight": torch.zeros(3, 4)}, ShapeError, "class_weight: .*D=5"),

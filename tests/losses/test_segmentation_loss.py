@@ -199,7 +199,7 @@ LOGITS, LABELS = torch.zeros(1, 3, 2, 2), torch.zeros(1, 4, 4, dtype=torch.long)
         (LOGITS, LABELS.float(), TypeError, "labels: expected an integer tensor, got"),
         (LOGITS, LABELS.bool(), TypeError, "labels: expected an integer tensor, got torch.bool"),
         (LOGITS, None, TypeError, "labels: expected a tensor .* got NoneType"),
-        (LOGITS[..., :0], LABELS, ShapeError, "logits, labels: expected at least one channel"),
+        (LOGITS[..., :0], LABELS, ShapeError, "logits: expected at least one pixel"),
         (LOGITS, LABELS + 3, ValueError, r"labels: expected classes 0..2 .* or 255, got 3"),
         (LOGITS, LABELS - 1, ValueError, r"labels: expected classes 0..2 .* or 255, got -1"),
     ],

@@ -217,7 +217,7 @@ LOGITS, MASKS, LABELS = torch.zeros(1, 2, 2, 2), torch.zeros(1, 3, 4, 4), torch.
         (LOGITS, MASKS, torch.zeros(1, 3), ShapeError, r"labels: .* with B=1, C=2, got \(1, 3\)"),
         (LOGITS.long(), MASKS, LABELS, TypeError, "logits: expected a floating-point tensor"),
         (LOGITS, MASKS.bool(), LABELS, TypeError, "pseudo_masks: expected a floating-point tensor"),
-        (LOGITS[..., :0], MASKS, LABELS, ShapeError, "logits, pseudo_masks: expected at least one"),
+        (LOGITS[..., :0], MASKS, LABELS, ShapeError, "logits: expected at least one pixel"),
         (LOGITS, MASKS + 2, LABELS, ValueError, "pseudo_masks: expected values between 0 and 1"),
     ],
 )

@@ -117,7 +117,7 @@ SCORES, LABELS = torch.rand(2, 3, 4), torch.zeros(3, 4, dtype=torch.long)
         ((SCORES.long(), LABELS), TypeError, "scores: expected a floating-point tensor"),
         ((SCORES, LABELS.float()), TypeError, "labels: expected an integer tensor"),
         ((SCORES[:1], LABELS), ShapeError, "scores: expected at least two channels and a pixel"),
-        ((SCORES[:, :0], LABELS[:0]), ShapeError, r"channels and a pixel, got \(2, 0, 4\)"),
+        ((SCORES[:, :0], LABELS[:0]), ShapeError, "scores: expected at least one pixel"),
         ((SCORES, LABELS, 1.5), ValueError, r"share: expected a number in \[0.0, 1.0\], got 1.5"),
         ((SCORES, LABELS, None), TypeError, "share: expected a number, got NoneType"),
         ((SCORES / 0, LABELS), ValueError, "scores: expected finite values, got NaN or infinity"),

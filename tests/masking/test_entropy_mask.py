@@ -359,7 +359,7 @@ def test_bad_input_of_the_functions_is_refused() -> None:
         entropy_soft_mask(good.long(), good)
     with pytest.raises(TypeError, match=r"noise: expected a floating-point tensor"):
         entropy_soft_mask(good, good.long())
-    with pytest.raises(ValueError, match=r"entropy: expected at least one block, got \(2, 0\)"):
+    with pytest.raises(ValueError, match=r"entropy: expected at least one token"):
         entropy_soft_mask(good[:, :0], good[:, :0])
 
 

@@ -558,8 +558,8 @@ def test_bad_options_are_refused(
         ({"cam": torch.zeros(2, 6, 8)}, ValueError, r"cam: expected shape \(B, C, h, w\), got"),
         ({"cam": [[0.5]]}, TypeError, r"cam: expected a tensor \(B, C, h, w\), got list"),
         ({"cam": torch.zeros(2, 3, 6, 8).long()}, TypeError, r"cam: expected a floating-point"),
-        ({"cam": torch.zeros(2, 0, 6, 8)}, ValueError, r"cam: expected at least one class and"),
-        ({"cam": torch.zeros(2, 3, 0, 8)}, ValueError, r"cam: expected at least one class and"),
+        ({"cam": torch.zeros(2, 0, 6, 8)}, ValueError, "cam: expected at least one class"),
+        ({"cam": torch.zeros(2, 3, 0, 8)}, ValueError, "cam: expected at least one pixel"),
         ({"cam": torch.full((2, 3, 6, 8), torch.nan)}, ValueError, r"cam: .* 0 and 1, got NaN"),
         (
             {"cam": torch.full((2, 3, 6, 8), torch.inf)},

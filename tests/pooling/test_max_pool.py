@@ -35,7 +35,7 @@ def test_compiles_as_one_graph() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"tokens: expected shape \(B, N, D\), got \(2, 3\)"):
         max_pool(torch.ones(2, 3))
-    with pytest.raises(ShapeError, match=r"tokens: expected at least one patch, got \(2, 0, 3\)"):
+    with pytest.raises(ShapeError, match="tokens: expected at least one token"):
         max_pool(torch.ones(2, 0, 3))
     with pytest.raises(TypeError, match="tokens: expected a floating-point tensor"):
         max_pool(torch.ones(2, 3, 4, dtype=torch.long))

@@ -77,7 +77,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"logits: expected shape \(B, C\+1, h, w\), got"):
         patch_max(torch.zeros(2, 3, 3))
     for shape in ((1, 0, 3, 3), (1, 2, 0, 3)):
-        with pytest.raises(ShapeError, match="logits: expected at least one class and patch, got"):
+        with pytest.raises(ShapeError, match="logits: expected at least one"):
             patch_max(torch.zeros(shape))
     with pytest.raises(TypeError, match="logits: expected a floating-point tensor"):
         patch_max(torch.zeros(1, 2, 3, 3, dtype=torch.long))

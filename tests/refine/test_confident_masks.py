@@ -161,7 +161,7 @@ MASKS, IMAGES, LABELS = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 8, 8), torch.
     ("call", "error", "message"),
     [
         (lambda: confident_masks(MASKS[0]), ShapeError, r"masks: expected shape \(B, C\+1, H, W\)"),
-        (lambda: confident_masks(MASKS[:, :0]), ShapeError, "masks: expected at least one channel"),
+        (lambda: confident_masks(MASKS[:, :0]), ShapeError, "masks: expected at least one class"),
         (lambda: confident_masks(MASKS[..., :0]), ShapeError, "masks: expected at least one"),
         (lambda: confident_masks(MASKS.bool()), TypeError, "masks: expected a floating-point"),
         (lambda: confident_masks(MASKS, top=1.5), ValueError, r"top: expected a number in \[0, 1"),
@@ -195,7 +195,7 @@ MASKS, IMAGES, LABELS = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 8, 8), torch.
         (
             lambda: refine_masks(unchanged, IMAGES[..., :0], MASKS, LABELS),
             ShapeError,
-            "images, masks: expected at least one pixel",
+            "images: expected at least one pixel",
         ),
     ],
 )

@@ -175,14 +175,14 @@ def test_bad_input_is_named() -> None:
         crf(image.permute(2, 0, 1), probabilities)
     with pytest.raises(ShapeError, match="probabilities: expected"):
         crf(image, probabilities[:, 1:])
-    with pytest.raises(ShapeError, match="a class and a pixel"):
+    with pytest.raises(ShapeError, match="probabilities: expected at least one class"):
         crf(image, probabilities[:0])
     with pytest.raises(TypeError, match="probabilities: expected"):
         crf(image, probabilities.long())
     for bad in (-0.1, 1.1, float("nan")):
         wrong = probabilities.clone()
         wrong[0, 0, 0] = bad
-        with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
+        with pytest.raises(ValueError, match="probabilities: expected (values in|finite values)"):
             crf(image, wrong)
     with pytest.raises(ValueError, match="backend: expected"):
         DenseCRF(backend="lattice")

@@ -190,7 +190,7 @@ def test_state_copies_device_and_compilation(device: torch.device) -> None:
         (lambda i, m: PAMR()(i, m.long()), TypeError, "masks: expected a floating-point tensor"),
         (lambda i, m: PAMR()(i * torch.nan, m), ValueError, "images: expected finite values"),
         (lambda i, m: PAMR()(i, m / 0), ValueError, "masks: expected finite values"),
-        (lambda i, m: PAMR()(i, m[:, :0]), ValueError, "masks: expected at least one channel"),
+        (lambda i, m: PAMR()(i, m[:, :0]), ValueError, "masks: expected at least one class"),
         (lambda i, m: PAMR()(i, None), TypeError, "masks: expected a tensor"),
         (lambda i, m: pamr_affinity(i[0], (1,)), ValueError, r"images: expected shape"),
         (lambda i, m: pamr_affinity(i.int(), (1,)), TypeError, "images: expected a floating"),

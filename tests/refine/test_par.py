@@ -267,7 +267,7 @@ def test_it_follows_its_inputs_device(device: torch.device) -> None:
         (lambda i, m: PAR()(i, m.long()), TypeError, "masks: expected a floating-point tensor"),
         (lambda i, m: PAR()(i * torch.nan, m), ValueError, "images: expected finite values"),
         (lambda i, m: PAR()(i, m / 0), ValueError, "masks: expected finite values"),
-        (lambda i, m: PAR()(i, m[:, :0]), ValueError, "masks: expected at least one channel"),
+        (lambda i, m: PAR()(i, m[:, :0]), ValueError, "masks: expected at least one class"),
         (lambda i, m: PAR()(i, None), TypeError, "masks: expected a tensor"),
         (
             lambda i, m: pixel_adaptive_affinity(i[0], (1,)),

@@ -172,7 +172,7 @@ SCORES = torch.full((2, 3, 4), 0.5)
     [
         ((None,), TypeError, "scores: expected a tensor"),
         ((SCORES[0],), ShapeError, r"scores: expected shape \(C\+1, h, w\), got"),
-        ((SCORES[:0],), ShapeError, "scores: expected at least one class and pixel, got"),
+        ((SCORES[:0],), ShapeError, "scores: expected at least one class"),
         ((SCORES.long(),), TypeError, "scores: expected a floating-point tensor"),
         ((SCORES + 1,), ValueError, "scores: expected values between 0 and 1, got"),
         ((SCORES, ()), ValueError, "scales: expected at least one power, got none"),

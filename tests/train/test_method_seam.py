@@ -161,7 +161,7 @@ def test_what_cannot_be_is_refused_by_name() -> None:
         SEAM(small_scale=1.0)
     with pytest.raises(ValueError, match="hardest_share"):
         SEAM(hardest_share=1.5)
-    with pytest.raises(ValueError, match=r"layers: expected two, got \[-1\]"):
+    with pytest.raises(ValueError, match=r"correlation_layers: expected 2 numbers, got \[-1\]"):
         vit(correlation_layers=(-1,))
     with pytest.raises(ValueError, match="reads a head 'revised', which the network does not have"):
         TrainingObjective(

@@ -158,7 +158,7 @@ def test_no_shipped_file_carries_a_number_of_workers(name: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.workers=-1", r"data\.workers: expected a number in \[0\.0, inf\], got -1"),
+        ("data.workers=-1", r"data\.workers: expected an integer in \[0, inf\), got -1"),
         ("data.workers=2.5", r"data\.workers: Value '2\.5' of type 'float'"),
         ("data.workers=many", r"data\.workers: Value 'many' of type 'str'"),
     ],

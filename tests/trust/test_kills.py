@@ -115,13 +115,19 @@ def test_training(tmp_path: Path) -> None:
 def model(tmp_path: Path) -> Path:
     """A network, and beside it the folder `photos` with twelve pictures."""
     torch.manual_seed(0)
-    options = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
+    options = {
+        "patch_size": 8,
+        "embed_dim": 16,
+        "depth": 3,
+        "num_heads": 2,
+        "class_token": False,
+        "global_pool": "",
+    }
     network = SingleStageSegmenter(
-        "vit_tiny_patch16_224", 2, image_size=32, aux_block=-2, pretrained=False,
-        backbone_options=options, class_names=("cat", "dog"),
-    )  # fmt: skip
+        2, "vit_tiny_patch16_224", image_size=32, aux_block=-2, backbone_options=options
+    )
     path = tmp_path / "model.safetensors"
-    network.save(path)
+    network.save(path, class_names=("cat", "dog"))
     (tmp_path / "photos").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (12, 40, 48, 3), dtype=np.uint8)
     for number, picture in enumerate(pixels):

@@ -19,7 +19,6 @@ import pytest
 import torch
 from PIL import Image
 
-from fsr.backbone import ViTBackbone
 from fsr.data import (
     VOC2012,
     labels_from_coco,
@@ -104,10 +103,14 @@ def _mask(path: Path) -> None:
 
 
 def _model(path: Path) -> None:
-    options = {"patch_size": 8, "embed_dim": 8, "depth": 2, "num_heads": 2}
+    size = {"patch_size": 8, "embed_dim": 8, "depth": 2, "num_heads": 2}
+    options = {**size, "class_token": False, "global_pool": ""}
     torch.manual_seed(0)
-    backbone = ViTBackbone("vit_tiny_patch16_224", image_size=16, options=options)
-    SingleStageSegmenter(backbone, num_classes=2, aux_block=-2).save(path)
+    SingleStageSegmenter(
+        2, "vit_tiny_patch16_224", image_size=16, aux_block=-2, projection_dim=4,
+        backbone_options=options, projector_options={"hidden_dim": 4, "bottleneck_dim": 4},
+        decoder_options={"hidden_dim": 4},
+    ).save(path)  # fmt: skip
 
 
 KINDS: dict[str, tuple[str, Callable[[Path], None], Reader, int]] = {

@@ -42,6 +42,7 @@ class AttentionAffinityHead(MethodHead, kind="attention_affinity"):
 
     def __init__(self, num_heads: int, blocks: int = 2) -> None:
         super().__init__()
+        check_positive_int("num_heads", num_heads)
         check_positive_int("blocks", blocks)
         self.request = BackboneRequest(attention=tuple(range(-blocks, 0)), attention_form="logits")
         self.affinity = AttentionAffinity(num_heads * blocks)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from fsr._core.checks import check_positive_int
 from fsr.backbone import BackboneRequest
 from fsr.projection import ProjectionHead
 from fsr.segmenter._method_head import HeadInput, MethodHead
@@ -65,6 +66,7 @@ class ClassProjection(MethodHead, kind="class_projection"):
 
     def __init__(self, dim: int, out_dim: int = 1024, **options: Any) -> None:
         super().__init__()
+        check_positive_int("dim", dim)
         self.projector = ProjectionHead(dim, out_dim, **options)
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from fsr._core.checks import check_positive_int
 from fsr.attention import class_attention_maps, fuse_maps, patch_affinity, refine_maps
 from fsr.backbone import BackboneRequest
 from fsr.segmenter._method_head import HeadInput, MethodHead
@@ -61,6 +62,8 @@ class ClassTokens(MethodHead, kind="class_tokens"):
 
     def __init__(self, num_classes: int, depth: int, blocks: int | None = None) -> None:
         super().__init__()
+        check_positive_int("num_classes", num_classes)
+        check_positive_int("depth", depth)
         self.num_classes = num_classes
         self.request = BackboneRequest(blocks=_last(blocks, depth))
 
@@ -98,6 +101,8 @@ class ClassAttention(MethodHead, kind="class_attention"):
 
     def __init__(self, num_classes: int, depth: int, blocks: int | None = None) -> None:
         super().__init__()
+        check_positive_int("num_classes", num_classes)
+        check_positive_int("depth", depth)
         self.num_classes = num_classes
         self.blocks = len(_last(blocks, depth))
         self.request = BackboneRequest(attention=_last(None, depth))
@@ -117,6 +122,8 @@ class ClassAttention(MethodHead, kind="class_attention"):
 
 def _last(blocks: int | None, depth: int) -> tuple[int, ...]:
     """Return the numbers of the last blocks of an encoder, counted from 0."""
+    if blocks is not None:
+        check_positive_int("blocks", blocks)
     count = depth if blocks is None else blocks
     if not 1 <= count <= depth:
         raise ValueError(f"blocks: expected 1 to the encoder's {depth}, or None, got {blocks}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fsr._core.checks import check_between, check_positive_int
 from fsr._core.numerics import at_least_float32
 from fsr.decoder import GridLSTM
 from fsr.pooling import patch_max
@@ -41,6 +42,8 @@ class PatchClassifier(MethodHead, kind="patch_classifier"):
 
     def __init__(self, dim: int, num_classes: int, hidden: int = 192, dropout: float = 0.2) -> None:
         super().__init__()
+        check_positive_int("num_classes", num_classes)
+        check_between("dropout", dropout, 0.0, 1.0)
         self.dropout = nn.Dropout(dropout)
         self.conditioning = GridLSTM(dim, hidden)
         self.classifier = nn.Conv2d(4 * hidden, num_classes + 1, 1, bias=False)

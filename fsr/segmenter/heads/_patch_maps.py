@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fsr._core.checks import check_positive_int
 from fsr.pooling import global_weighted_ranking
 from fsr.segmenter._method_head import HeadInput, MethodHead
 
@@ -27,6 +28,8 @@ class PatchMaps(MethodHead, kind="patch_maps"):
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
+        check_positive_int("dim", dim)
+        check_positive_int("num_classes", num_classes)
         self.classifier = nn.Conv2d(dim, num_classes, 3, padding=1)
 
     @classmethod

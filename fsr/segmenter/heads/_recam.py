@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fsr._core.checks import check_positive_int
 from fsr.cam import recam
 from fsr.segmenter._method_head import HeadInput, MethodHead
 
@@ -30,6 +31,8 @@ class ClassPredictor(MethodHead, kind="class_predictor"):
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
+        check_positive_int("dim", dim)
+        check_positive_int("num_classes", num_classes)
         self.linear = nn.Linear(dim, num_classes, bias=False)
 
     @classmethod

@@ -105,6 +105,7 @@ class SegmentationOfFeatures(MethodHead, kind="segmentation_of_features"):
 
     def __init__(self, dim: int, channels: int, dilation: int = 12) -> None:
         super().__init__()
+        check_positive_int("channels", channels)
         self.conv = dilated(dim, channels, dilation)
 
     @classmethod

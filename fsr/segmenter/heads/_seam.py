@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsr._core.checks import check_positive_int
+from fsr._core.checks import check_between, check_positive_int
 from fsr.backbone import BackboneRequest
 from fsr.cam import seam_normalize
 from fsr.refine import PixelCorrelation
@@ -40,6 +40,7 @@ class CAMWithBackground(MethodHead, kind="cam_with_background"):
 
     def __init__(self, dropout: float = 0.5) -> None:
         super().__init__()
+        check_between("dropout", dropout, 0.0, 1.0)
         self.dropout = nn.Dropout2d(dropout)
 
     @classmethod

@@ -1,0 +1,61 @@
+"""Checks that read the values of tensors: where they may, and what they look for."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def readable(value: Tensor) -> bool:
+    """Tell whether the values of a tensor can be looked at without waiting for a device."""
+    # Subclasses stand in for tensors that are elsewhere, or nowhere yet.
+    return (
+        not torch.compiler.is_compiling()
+        and value.device.type == "cpu"
+        and type(value) in (Tensor, nn.Parameter)
+    )
+
+
+def all_finite(value: Tensor) -> bool:
+    """Tell whether all numbers are finite; one pass for those that are."""
+    value = value.detach()
+    # NaN and infinity stay in a sum. One that overflows tells nothing.
+    return bool(value.sum().isfinite()) or bool(value.isfinite().all())
+
+
+def check_multi_hot(name: str, labels: Tensor) -> None:
+    """Raise ``ValueError`` unless image-level labels are 0 or 1 each; looked at on the CPU alone.
+
+    Labels that are NaN, as those of an image without labels, or -1 would count as one or the other.
+    """
+    if readable(labels) and not bool(((labels == 0) | (labels == 1)).all()):
+        wrong = labels[(labels != 0) & (labels != 1)][0].item()
+        raise ValueError(f"{name}: expected multi-hot labels of 0 and 1, got {wrong:g}")
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """Raise ``ValueError`` if a value is NaN or infinite; steps aside under ``torch.compile``."""
+    if torch.compiler.is_compiling() or value.is_meta:
+        return
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+
+
+def check_unit_interval(**values: Tensor) -> None:
+    """Raise ``ValueError`` unless all values of all named tensors on one device are in [0, 1].
+
+    One test for all of them; steps aside under ``torch.compile``.
+    """
+    if torch.compiler.is_compiling() or any(v.is_meta for v in values.values()):
+        return
+    # Interpolated values may overshoot by rounding; a map that was never normalised does not pass.
+    slack = 1e-3
+    fits = [((v >= -slack) & (v <= 1 + slack)).all() for v in values.values()]
+    if bool(torch.stack(fits).all()):
+        return
+    name, value = next(item for item, fit in zip(values.items(), fits, strict=True) if not fit)
+    lowest, highest = value.min().item(), value.max().item()
+    found = "NaN" if math.isnan(lowest) else f"values from {lowest:g} to {highest:g}"
+    raise ValueError(f"{name}: expected values between 0 and 1, got {found}")

@@ -1,0 +1,97 @@
+"""Where a run goes on: its folder, and the last whole checkpoint in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fsr._core.optional import import_extra
+from fsr.errors import ConfigError, InputError
+from fsr.train._checkpoints import Found, last_whole
+from fsr.train._checks import check_same_run
+from fsr.train._options import Config
+from fsr.train._parts import Parts
+from fsr.train._state import checkpoint_files, read_state, restore, run_folder
+from fsr.train._writing import check_output, writing
+
+CHECKPOINTS = "checkpoints"
+
+
+class Resumed(NamedTuple):
+    """Completed steps, the seconds that they took, and what to tell of the checkpoints."""
+
+    step: int = 0
+    seconds: float = 0.0
+    told: tuple[str, ...] = ()
+
+
+def choose_folder(config: Config, *, main: bool, resume: bool) -> Path:
+    """Return the folder of the run, in every process; one can write into it.
+
+    Args:
+        config: options of the run.
+        main: whether this is the main process.
+        resume: whether the run goes on.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    folder, fault = None, ""
+    if main:  # one process looks, all raise
+        try:
+            folder = run_folder(config.run.output, resume=resume)
+            check_output(folder)
+        except ConfigError as error:
+            fault = str(error)
+    folder, fault = agree((folder, fault))
+    if fault:
+        raise ConfigError(fault)
+    chosen: Path = folder
+    return chosen
+
+
+def go_on(config: Config, folder: Path, parts: Parts) -> Resumed:
+    """Restore the last whole checkpoint, if there is one.
+
+    Args:
+        config: options of the run.
+        folder: folder of the run.
+        parts: networks and optimiser, which are given what was saved.
+
+    Raises:
+        ConfigError: an option differs that the run was started with.
+        InputError: no checkpoint is whole, or it cannot be read.
+        ResourceError: one that is not whole cannot be renamed.
+    """
+    checkpoint, told = _find(folder / CHECKPOINTS, parts)
+    if checkpoint is None:
+        return Resumed()
+    state = read_state(checkpoint)
+    check_same_run(config, state["config"])
+    restore(checkpoint, modules=parts.modules, optimizer=parts.optimizer.optimizer)
+    scaler = parts.accelerator.scaler
+    if scaler is not None and state["scaler"]:
+        scaler.load_state_dict(state["scaler"])
+    return Resumed(state["step"], state["seconds"], tuple(told))
+
+
+def agree(value: Any) -> Any:
+    """Return the main process's value in every process."""
+    utils = import_extra("accelerate.utils", "train", "fsr.train")
+    return utils.broadcast_object_list([value])[0]
+
+
+def _find(folder: Path, parts: Parts) -> Found:
+    """Let the main process find the checkpoint to go on from; all go on from that, or raise."""
+    found, fault = Found(None, []), ""
+    if parts.accelerator.is_main_process:
+        try:
+            with writing(folder):
+                found = last_whole(folder, checkpoint_files(parts.modules))
+        except InputError as error:
+            fault = str(error)
+    found, fault = agree((found, fault))
+    if fault:
+        raise InputError(fault)
+    chosen: Found = found
+    return chosen
