@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from fsr._core.checks import check_shape
+from fsr._core.files import whole_file
 from fsr._core.palette import voc_palette
 from fsr.cam import IGNORE
 from fsr.errors import DataError, MissingDataError
@@ -72,12 +72,13 @@ def write_label_map(path: Path, labels: Tensor) -> None:
     """Write a label map as a palette PNG in VOC's colours; it appears whole or not at all.
 
     Args:
-        path: file to write, ending in ``.png``; its folder must exist.
+        path: file to write, ending in ``.png``; its folder is made.
         labels: ``(height, width)`` integers in 0..255.
 
     Raises:
         ShapeError: ``labels`` has another shape.
         ValueError: a label does not fit into a byte.
+        OutputError: the file cannot be written; nothing is left of it.
 
     Example:
         >>> import tempfile
@@ -92,10 +93,8 @@ def write_label_map(path: Path, labels: Tensor) -> None:
         raise ValueError(f"labels: expected 0..255, got {values.min()}..{values.max()}")
     image = Image.fromarray(values.astype(np.uint8)).convert("P")
     image.putpalette(voc_palette().tobytes())
-    # A name of this process alone: several may write masks into one folder.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    image.save(unfinished, format="PNG")
-    unfinished.replace(path)
+    with whole_file(path) as draft:
+        image.save(draft, format="PNG")
 
 
 def _open(path: Path) -> Image.Image:

@@ -130,9 +130,11 @@ class FolderDataset:
         return labels
 
     def __repr__(self) -> str:
+        masks = "" if self.masks is None else f"masks={str(self.masks)!r}, "
+        stored = "" if self.orient else ", orient=False"
         return (
-            f"FolderDataset({str(self.images)!r}, {str(self.labels_csv)!r}, {len(self)} images, "
-            f"{len(self.class_names)} classes)"
+            f"FolderDataset({str(self.images)!r}, {str(self.labels_csv)!r}, {masks}"
+            f"{len(self)} images, {len(self.class_names)} classes{stored})"
         )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import difflib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fsr._core.checks import check_choice
+from fsr._core.files import whole_file
 from fsr.data._class_names import IMAGE, LABELS, SEPARATOR, check_class_names, is_text
 from fsr.errors import DataError, MissingDataError
 
@@ -120,15 +120,12 @@ def write_labels(
     for row in rows:
         _check_writable(row, path)
         _check_known(path, row.line, row.labels, names)
-    # A name of this process alone: the table must never be seen half written.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([IMAGE, *(names if form == "onehot" else (LABELS,))])
         for row in rows:
             flags = [str(int(name in row.labels)) for name in names]
             writer.writerow([row.image, *(flags if form == "onehot" else _joined(row, names))])
-    unfinished.replace(path)
 
 
 def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
