@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,8 @@ from pathlib import Path
 from fsr._core.outputs import writing
 from fsr.errors import BusyError
 
-try:
+if sys.platform != "win32":  # there runs are not kept apart
     import fcntl
-except ImportError:  # Windows: runs are on their own there
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = "running.lock"
 _log = logging.getLogger(__name__)
@@ -91,15 +90,16 @@ def _locked(folder: Path, path: Path) -> int:
 
 def _lock(handle: int, folder: Path, path: Path) -> None:
     """Take the lock, or raise if another process has it."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise _busy(folder, path) from None
-        # Some network drives know no locks: their users are told, and not kept from working.
-        _log.warning("%s: cannot be locked (%s): start no other run there", folder, error.strerror)
+    if sys.platform != "win32":
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise _busy(folder, path) from None
+            # Some network drives know no locks: their users are told, and not kept from working.
+            _log.warning(
+                "%s: cannot be locked (%s): start no other run there", folder, error.strerror
+            )
 
 
 def _is_still(handle: int, path: Path) -> bool:

@@ -23,8 +23,17 @@ _WAYS_OUT = {
     errno.EEXIST: "a part of its path is a file; name another place",
     errno.EISDIR: "it is a folder; take it away or name another place",
 }
-# With these every further file fares alike.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error is of a disk, or a share of it, that holds no more.
+
+    Example:
+        >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(None)
+        (True, False)
+    """
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 @contextmanager
@@ -103,9 +112,39 @@ def check_output(folder: str | Path) -> None:
         )
 
 
+class FullDisk:
+    """Ends a run that goes on without being able to write: the hours would be lost.
+
+    One file may be too large where smaller ones still fit, so the first do not end it.
+
+    Example:
+        >>> full = FullDisk()
+        >>> for error in ("a: full", None, "b: full", "c: full", "d: full"):
+        ...     full.count(error)
+        Traceback (most recent call last):
+            ...
+        fsr.errors.OutputError: d: full (the last of 3 in a row: the run ends here)
+    """
+
+    in_a_row = 3
+
+    def __init__(self) -> None:
+        self.errors = 0
+
+    def count(self, error: str | None) -> None:
+        """Count a result; its error, if there was no room for it.
+
+        Raises:
+            OutputError: it is the last of too many in a row.
+        """
+        self.errors = 0 if error is None else self.errors + 1
+        if error is not None and self.errors == self.in_a_row:
+            raise OutputError(f"{error} (the last of {self.errors} in a row: the run ends here)")
+
+
 def _is_of(error: OSError, path: Path) -> bool:
     """Tell whether an error is of writing a file: of it, its draft, its folders or of no name."""
-    if error.filename is None or error.errno in (*FULL, errno.EROFS):
+    if error.filename is None or error.errno in (*_FULL, errno.EROFS):
         return True
     named = Path(os.fsdecode(error.filename))
     return named.parent == path.parent or named in path.parents

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from fsr._core.outputs import FullDisk, check_output, is_full
 from fsr.cli._crf import add_crf_arguments, build_crf
 from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
 from fsr.cli._parser import Parser
@@ -18,13 +19,12 @@ from fsr.data import read_labels
 from fsr.errors import DataError
 from fsr.inference import (
     Prediction,
-    PredictionWriter,
+    PredictionFolder,
     check_decoder,
     describe,
     file_hash,
     find_images,
     predict_paths,
-    record_settings,
     versions,
 )
 from fsr.segmenter import SingleStageSegmenter
@@ -38,8 +38,8 @@ The output folder gets masks/NAME.png (label indices in VOC's colours) and class
 line n + 1); with --overlay also overlays/NAME.jpg, with --probabilities also
 probabilities/NAME.npz. NAME is the path inside the folder given, less the suffix. Photographs are
 turned upright as their EXIF data say. Files of an earlier run with the same settings are replaced,
-or kept with --resume, so that only what is missing is done; a folder with results of other
-settings is refused.
+or kept with --resume where they are whole and of the same image, so that only what is missing is
+done; a folder with results of other settings, or that another run writes to, is refused.
 """
 
 
@@ -51,7 +51,11 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--output", type=Path, required=True, help="folder to write to (required)")
     parser.add_argument("--overlay", action="store_true", help="write overlays too")
     parser.add_argument("--probabilities", action="store_true", help="write float16 npz files too")
-    parser.add_argument("--resume", action="store_true", help="keep what an earlier run wrote")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what an earlier run made of the same images and wrote to the end",
+    )
     parser.add_argument(
         "--labels",
         type=Path,
@@ -87,6 +91,7 @@ def main(argv: Sequence[str], prog: str) -> int:
     options = build_parser(prog).parse(argv)
 
     def work() -> int:
+        check_output(options.output)
         with ExitStack() as stack:
             failed = _predict(options, stack)
         for message in failed:
@@ -107,15 +112,17 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         table = read_labels(options.labels, class_names=names)
         labels = {row.image: row.labels for row in table.rows}
     crf = build_crf(options, stack)
-    _record(options, crf)
-    writer = PredictionWriter(
-        options.output,
-        names,
-        overlays=options.overlay,
-        probabilities=options.probabilities,
-        orient=not options.as_stored,
+    folder = stack.enter_context(
+        PredictionFolder.open(
+            options.output,
+            _settings(options, crf),
+            class_names=names,
+            overlays=options.overlay,
+            probabilities=options.probabilities,
+            orient=not options.as_stored,
+        )
     )
-    todo = [file for file in files if not (options.resume and writer.complete(file.name))]
+    todo = folder.missing(files, anew=not options.resume)
     print(f"{len(files)} images, {len(files) - len(todo)} of them done before")
     if not todo:
         return []
@@ -132,26 +139,33 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         autocast=AUTOCAST[options.autocast],
         **_arguments(options),
     )
-    failed = []
-    with Progress(len(todo)) as progress:
-        for result in results:
-            error = result.error
-            if error is None:
-                error = _written(writer, result)
-            if error is not None:
-                failed.append(error)
-            progress.update()
+    failed = _write(folder, results, len(todo))
     print(f"{len(todo) - len(failed)} images segmented into {options.output}")
     return failed
 
 
-def _written(writer: PredictionWriter, result: Prediction) -> str | None:
-    """Write the files of one result; return what went wrong, if anything: the others go on."""
+def _write(folder: PredictionFolder, results: Iterable[Prediction], total: int) -> list[str]:
+    """Write all results; return what went wrong: the others go on while there is room."""
+    failed, full = [], FullDisk()
+    with Progress(total) as progress:
+        for result in results:
+            said = result.error
+            if said is None:
+                said, no_room = _written(folder, result)
+                full.count(said if no_room else None)
+            if said is not None:
+                failed.append(said)
+            progress.update()
+    return failed
+
+
+def _written(folder: PredictionFolder, result: Prediction) -> tuple[str | None, bool]:
+    """Write the files of one result; return what went wrong, and whether it was for want of room."""
     try:
-        writer.write(result)
+        folder.write(result)
     except (DataError, OSError) as error:
-        return str(error)
-    return None
+        return str(error), is_full(error)
+    return None, False
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -164,17 +178,14 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _record(options: argparse.Namespace, crf: Any) -> None:
-    """Write what changes a result beside the results, or raise if the folder has others."""
-    record_settings(
-        options.output,
-        {
-            **_arguments(options),
-            "labels": None if options.labels is None else file_hash(options.labels),
-            "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
-            "autocast": options.autocast,
-            "checkpoint": str(options.checkpoint.resolve()),
-            "checkpoint_sha256": file_hash(options.checkpoint),
-            "versions": versions(),
-        },
-    )
+def _settings(options: argparse.Namespace, crf: Any) -> dict[str, Any]:
+    """Return what makes a result, for the record beside the results."""
+    return {
+        **_arguments(options),
+        "labels": None if options.labels is None else file_hash(options.labels),
+        "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
+        "autocast": options.autocast,
+        "checkpoint": str(options.checkpoint.resolve()),
+        "checkpoint_sha256": file_hash(options.checkpoint),
+        "versions": versions(),
+    }

@@ -123,6 +123,11 @@ class FolderDataset:
         """Return the file of one image."""
         return self.images / self._paths[index]
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return all files that one sample is read from."""
+        masks = () if self.masks is None else (self.masks / f"{self.names[index]}.png",)
+        return (self.image_path(index), self.labels_csv, *masks)
+
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without reading its image."""
         labels = torch.zeros(len(self.class_names))

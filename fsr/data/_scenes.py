@@ -96,7 +96,9 @@ class Scenes:
         return f"scene_{self.seed}_{index:06d}"
 
     def __repr__(self) -> str:
-        split = next((name for name, seed in SCENE_SEEDS._asdict().items() if seed == self.seed), "")
+        split = next(
+            (name for name, seed in SCENE_SEEDS._asdict().items() if seed == self.seed), ""
+        )
         named = f"split={split!r}, " if split else ""
         masks = "" if self.masks else ", masks=False"
         return (

@@ -119,6 +119,13 @@ class VOC2012:
         """Return the file of one image."""
         return self.root / "JPEGImages" / f"{self.names[index]}.jpg"
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return all files that one sample is read from, as far as they exist."""
+        name = self.names[index]
+        mask = self._mask_path(name)
+        annotations = self.root / "Annotations" / f"{name}.xml"
+        return (self.image_path(index), annotations, *(() if mask is None else (mask,)))
+
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(20,)``, without decoding its image.
 
