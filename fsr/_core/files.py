@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 from fsr._core.outputs import writing
 
 # What file systems allow in a name, in bytes.
@@ -91,11 +93,28 @@ def clear_unfinished(files: Iterable[Path]) -> list[Path]:
     return removed
 
 
-def looks_whole(path: Path) -> bool:
+def save_jpeg(image: Image.Image, draft: Path, quality: int) -> None:
+    """Write a picture as JPEG, all of it.
+
+    Pillow takes a write that was cut short by a full disk for a whole one.
+
+    Raises:
+        OSError: the file ends before its end.
+    """
+    image.save(draft, format="JPEG", quality=quality)
+    if not looks_whole(draft, ".jpg"):
+        raise OSError("the picture was not written to its end")
+
+
+def looks_whole(path: Path, suffix: str | None = None) -> bool:
     """Tell from both ends of a file whether it was written to its end, as its kind of file ends.
 
     PNG, JPEG and NPZ files, by their suffix; others are whole if there is anything in them. A
     damage between the ends is not seen.
+
+    Args:
+        path: the file.
+        suffix: what it is, whatever its name ends in.
 
     Example:
         >>> import tempfile
@@ -117,7 +136,7 @@ def looks_whole(path: Path) -> bool:
             tail = file.read()
     except OSError:
         return False
-    kind = path.suffix.lower()
+    kind = path.suffix.lower() if suffix is None else suffix
     if kind not in heads:
         return size > 0
     # A zip file ends with a record of 22 bytes that begins with its mark.
@@ -129,7 +148,7 @@ def _short(name: str) -> str:
     """Cut a name so that a dot and the number of a process still fit around it."""
     most = LONGEST_NAME - len("..4194304")
     encoded = os.fsencode(name)
-    return name if len(encoded) <= most else os.fsdecode(encoded[:most]).rstrip("\udc80-\udcff")
+    return name if len(encoded) <= most else encoded[:most].decode(errors="ignore")
 
 
 def _runs_elsewhere(number: int) -> bool:

@@ -160,7 +160,7 @@ def _write(folder: PredictionFolder, results: Iterable[Prediction], total: int) 
 
 
 def _written(folder: PredictionFolder, result: Prediction) -> tuple[str | None, bool]:
-    """Write the files of one result; return what went wrong, and whether it was for want of room."""
+    """Write the files of one result; return what went wrong, and whether room was wanting."""
     try:
         folder.write(result)
     except (DataError, OSError) as error:

@@ -14,7 +14,7 @@ _NAMES = ("SIGTERM", "SIGHUP")
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` in the block for SIGTERM, as of `kill` or a scheduler, and SIGHUP.
+    """Raise ``KeyboardInterrupt`` in the block for SIGTERM, as of `kill`, and for SIGHUP.
 
     A signal that is ignored stays so, as SIGHUP under `nohup`. Processes that this one forks die of
     these signals as before.

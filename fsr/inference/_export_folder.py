@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 from torch import Tensor
 
-from fsr._core.files import clear_unfinished, whole_file
+from fsr._core.files import clear_unfinished, save_jpeg, whole_file
 from fsr.data import Sample, write_label_map
 from fsr.errors import DataError
 from fsr.inference._made_of import Made
@@ -106,7 +106,7 @@ class ExportFolder:
             elif path is not None and same and path.suffix.lower() in (".jpg", ".jpeg"):
                 shutil.copyfile(path, draft)
             else:
-                sample.image.save(draft, format="JPEG", quality=95)
+                save_jpeg(sample.image, draft, quality=95)
 
     def write_lists(self, split: str, every: Sequence[Done], dataset: Any) -> None:
         """Write the names of all masks, and where their images lie if the data set tells.

@@ -1,4 +1,4 @@
-"""A folder that predictions are written to: one run at a time, and what is there is what it says."""
+"""A folder that predictions are written to: one run at a time, and only what still holds stays."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from fsr._core.files import looks_whole, whole_file
+from fsr._core.files import looks_whole, save_jpeg, whole_file
 from fsr.data import write_label_map
 from fsr.inference._photographs import read_photograph
 from fsr.inference._prediction import Prediction
@@ -93,7 +93,7 @@ class PredictionWriter:
         if self.overlays:
             image = read_photograph(prediction.path, orient=self.orient)
             with whole_file(paths["overlays"]) as draft:
-                overlay(image, labels).save(draft, format="JPEG", quality=90)
+                save_jpeg(overlay(image, labels), draft, quality=90)
         write_label_map(paths["masks"], labels)
 
     def _paths(self, name: str) -> dict[str, Path]:
