@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from fsr._core import alone
 from fsr._core.alone import LOCK, alone_in
 from fsr.errors import BusyError, OutputError
 from tests.processes import FORKED
@@ -78,7 +77,7 @@ def test_a_drive_without_locks_is_told_and_used(
     def refuse(handle: int, kind: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(alone.fcntl, "lockf", refuse)
+    monkeypatch.setattr("fsr._core.alone.fcntl.lockf", refuse)
     with caplog.at_level(logging.WARNING), alone_in(tmp_path):
         pass
     assert "cannot be locked (No locks available)" in caplog.text

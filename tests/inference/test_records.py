@@ -56,11 +56,16 @@ def test_a_content_is_read_once_while_the_system_says_the_same(
 ) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"pixels")
-    monkeypatch.setattr(made_module.time, "time_ns", lambda: 2 * max(stamp_of(path) or ()))
+    monkeypatch.setattr("time.time_ns", lambda: 2 * max(stamp_of(path) or ()))
     before = made_of_file(path, ["cat"])
     assert before.stamp == stamp_of(path)
     read: list[Path] = []
-    monkeypatch.setattr(made_module, "file_hash", lambda file: read.append(file) or "other")
+
+    def other(file: Path) -> str:
+        read.append(file)
+        return "other"
+
+    monkeypatch.setattr(made_module, "file_hash", other)
     assert made_of_file(path, ["cat"], before) == before
     assert read == []
     aged(path)

@@ -157,4 +157,4 @@ def test_what_has_no_words_of_its_own_is_named_without_its_address() -> None:
     assert describe([Crop()]) == "builtins.list"
     assert describe(partial(torch.add, 2, alpha=3)).endswith("add(2, alpha=3, ...)")
     assert describe(partial(describe, Crop())).endswith("Crop, ...)")
-    assert " at 0x" not in describe(partial(describe, [Crop()], key=Crop()))
+    assert " at 0x" not in describe(partial(dict, [Crop()], key=Crop()))
