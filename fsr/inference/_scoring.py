@@ -101,7 +101,7 @@ class Scoring:
         where = scores.logits.device
         self.seen += torch.tensor([1, int(item.target is None), 0, 0], device=where)
         if item.made is not None:
-            self.content += digest_words(f"{item.number} {item.made.digest}").to(where)
+            self.content += digest_words(item.made.digest).to(where)
         self.labels.update(scores.logits, item.labels[None].to(where))
         if item.target is None:
             return
