@@ -77,8 +77,11 @@ def write_json(path: Path, value: Any) -> None:
     """Write a result; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(value, indent=2) + "\n")
-    unfinished.replace(path)
+    try:
+        unfinished.write_text(json.dumps(value, indent=2) + "\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _wait(device: torch.device) -> None:

@@ -1,16 +1,19 @@
 """The errors that the package raises; each is a ``ValueError`` and names what was wrong.
 
 Catch these, or the built-in classes that they derive from. Wrong types raise plain ``TypeError``.
+What the system refuses to write is no wrong value: an ``OSError`` of its own kind.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "BusyError",
     "ConfigError",
     "DataError",
     "InputError",
     "MissingDataError",
     "NotFiniteError",
+    "OutputError",
     "ResourceError",
     "SettingsError",
     "ShapeError",
@@ -31,6 +34,27 @@ class MissingDataError(DataError, FileNotFoundError):
 
 class SettingsError(ValueError):
     """A folder holds results that were made with other settings."""
+
+
+class BusyError(SettingsError):
+    """Another run is writing into the folder."""
+
+
+class OutputError(OSError):
+    """A file or folder of results cannot be written; the message is one line with the way out.
+
+    Args:
+        message: what ``str`` gives.
+        number: the system's error number, which becomes ``errno``; None if it gave none.
+    """
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message, number)
+        self.message = message
+        self.errno = number
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ConfigError(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -46,3 +47,20 @@ def gather_objects(value: T) -> list[T]:
     values: list[T] = [value] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def in_main_process(work: Callable[[], None]) -> None:
+    """Do something in the main process alone; all wait for it, and all raise its error.
+
+    Example:
+        >>> in_main_process(lambda: None)
+    """
+    error: Exception | None = None
+    if is_main_process():
+        try:
+            work()
+        except Exception as raised:
+            error = raised
+    first = gather_objects(error)[0]
+    if first is not None:
+        raise first

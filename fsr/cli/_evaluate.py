@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fsr._core.distributed import is_main_process
+from fsr._core.outputs import check_output
 from fsr.cli._crf import add_crf_arguments, build_crf
 from fsr.cli._dataset import add_dataset_arguments, build_dataset, check_classes
 from fsr.cli._outcome import BAD_INPUT, DONE, guarded
 from fsr.cli._parser import Parser
 from fsr.cli._processes import join_processes
 from fsr.cli._progress import Progress
-from fsr.cli._results import write_results
+from fsr.cli._results import COUNTS, take_output, write_results
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
 from fsr.cli._types import fraction, positive_float, positive_int
 from fsr.data import check_masks
@@ -40,7 +41,8 @@ NOTES = """
 
 One pass over the data, images at their own size, one confusion matrix per map. With --output the
 scores go to results.json, with everything that changes a number, and the counts are kept there, so
-that the same command goes on after an interruption.
+that the same command goes on after an interruption. Scores of an earlier run are called
+results.before.json until the new ones are there.
 """
 
 
@@ -129,6 +131,8 @@ def main(argv: Sequence[str], prog: str) -> int:
         parser.error(f"--low: expected less than --high {options.high}, got {options.low}")
 
     def work() -> int:
+        if options.output is not None:
+            check_output(options.output)
         with ExitStack() as stack:
             return _run(options, stack)
 
@@ -144,7 +148,7 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
     _check_masks(options, dataset)
     crf = build_crf(options, stack)
     if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
+        take_output(options.output, stack)
     progress = stack.enter_context(Progress(0, "images", shown=is_main_process()))
     result = _score(options, network, dataset, crf, progress)
     if is_main_process():
@@ -195,7 +199,7 @@ def _score(
         trimap_widths=WIDTHS if options.trimap else (),
         on_error="skip" if options.skip_broken else "raise",
         autocast=AUTOCAST[options.autocast],
-        state=None if options.output is None else options.output / "counts.safetensors",
+        state=None if options.output is None else options.output / COUNTS,
         progress=progress.set,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from fsr._core.outputs import check_output
 from fsr.cli._crf import add_crf_arguments, build_crf
 from fsr.cli._dataset import add_dataset_arguments, build_dataset
 from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
@@ -28,7 +29,8 @@ NOTES = """
 A fully supervised trainer learns from them. The output folder is laid out as VOC 2012:
 SegmentationClass/NAME.png with 255 where the label is uncertain, JPEGImages,
 ImageSets/Segmentation/train.txt; settings.json holds all that changes a label. The same command
-goes on after an interruption; other settings need another folder.
+goes on after an interruption, and makes anew what is not whole or whose image or labels changed;
+other settings need another folder.
 """
 
 
@@ -108,6 +110,7 @@ def main(argv: Sequence[str], prog: str) -> int:
         parser.error(str(error))
 
     def work() -> int:
+        check_output(options.output)
         with ExitStack() as stack:
             failed = _export(options, stack)
         for message in failed:

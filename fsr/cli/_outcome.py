@@ -6,6 +6,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from fsr.cli._signals import ended_by_signals
+
 DONE, BAD_INPUT, WRONG_OPTION, INTERRUPTED = 0, 1, 2, 130
 
 STATUSES = (
@@ -22,13 +24,16 @@ def complain(prog: str, message: str) -> None:
 def guarded(prog: str, work: Callable[[], int], *, again: str = "") -> int:
     """Do the work of a command; return its exit status, whatever the input was.
 
+    SIGTERM and SIGHUP end it as Ctrl-C does.
+
     Args:
         prog: what messages call the command.
         work: returns the exit status.
         again: how to go on after an interruption.
     """
     try:
-        return work()
+        with ended_by_signals():
+            return work()
     except KeyboardInterrupt:
         print(f"{prog}: interrupted{again and f'; {again}'}", file=sys.stderr)
         return INTERRUPTED

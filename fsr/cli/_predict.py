@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from fsr._core.outputs import FullDisk, check_output, is_full
 from fsr.cli._crf import add_crf_arguments, build_crf
 from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
 from fsr.cli._parser import Parser
@@ -20,14 +20,13 @@ from fsr.data import Reading, read_labels
 from fsr.errors import DataError
 from fsr.inference import (
     Prediction,
-    PredictionWriter,
+    PredictionFolder,
     check_apart,
     check_decoder,
     check_own,
     describe,
     file_hash,
     predict_paths,
-    record_settings,
     search_images,
     versions,
 )
@@ -43,8 +42,9 @@ line n + 1); with --overlay also overlays/NAME.jpg, with --probabilities also
 probabilities/NAME.npz. NAME is the path inside the folder given, less the suffix. Photographs are
 turned upright as their EXIF data say, what is transparent is white, and of an animation the first
 image is taken. Results of this command are never taken for images. Files of an earlier run with the
-same settings are replaced, or kept with --resume, so that only what is missing is done; a folder
-with results of other settings is refused.
+same settings are replaced, or kept with --resume where they are whole and of the same image, so
+that only what is missing is done; a folder with results of other settings, or that another run
+writes to, is refused.
 """
 
 
@@ -56,7 +56,11 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--output", type=Path, required=True, help="folder to write to (required)")
     parser.add_argument("--overlay", action="store_true", help="write overlays too")
     parser.add_argument("--probabilities", action="store_true", help="write float16 npz files too")
-    parser.add_argument("--resume", action="store_true", help="keep what an earlier run wrote")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what an earlier run made of the same images and wrote to the end",
+    )
     parser.add_argument(
         "--labels",
         type=Path,
@@ -92,6 +96,7 @@ def main(argv: Sequence[str], prog: str) -> int:
     options = build_parser(prog).parse(argv)
 
     def work() -> int:
+        check_output(options.output)
         with ExitStack() as stack:
             failed = _predict(options, stack)
         for message in failed:
@@ -116,16 +121,18 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         table = read_labels(options.labels, class_names=names)
         labels = {row.image: row.labels for row in table.rows}
     crf = build_crf(options, stack)
-    _record(options, crf)
-    writer = PredictionWriter(
-        options.output,
-        names,
-        overlays=options.overlay,
-        probabilities=options.probabilities,
-        **reading_of(options),
-    )
     check_apart(files, options.output)
-    todo = [file for file in files if not (options.resume and writer.complete(file.name))]
+    folder = stack.enter_context(
+        PredictionFolder.open(
+            options.output,
+            _settings(options, crf),
+            class_names=names,
+            overlays=options.overlay,
+            probabilities=options.probabilities,
+            **reading_of(options),
+        )
+    )
+    todo = folder.missing(files, anew=not options.resume)
     print(f"{len(files)} images, {len(files) - len(todo)} of them done before")
     failed = list(found.failed)
     if not todo:
@@ -144,30 +151,34 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
         **_arguments(options),
         **reading_of(options),
     )
-    with Progress(len(todo)) as progress:
-        for result in results:
-            error = result.error
-            if error is None:
-                error = _written(writer, result)
-            if error is not None:
-                failed.append(error)
-            progress.update()
-    done = len(todo) - len(failed) + len(found.failed)
-    print(f"{done} images segmented into {options.output}")
+    wrong = _write(folder, results, len(todo))
+    print(f"{len(todo) - len(wrong)} images segmented into {options.output}")
+    failed += wrong
     return failed
 
 
-def _written(writer: PredictionWriter, result: Prediction) -> str | None:
-    """Write the files of one result; return what went wrong, if anything: the others go on."""
+def _write(folder: PredictionFolder, results: Iterable[Prediction], total: int) -> list[str]:
+    """Write all results; return what went wrong: the others go on while there is room."""
+    failed, full = [], FullDisk()
+    with Progress(total) as progress:
+        for result in results:
+            said = result.error
+            if said is None:
+                said, no_room = _written(folder, result)
+                full.count(said if no_room else None)
+            if said is not None:
+                failed.append(said)
+            progress.update()
+    return failed
+
+
+def _written(folder: PredictionFolder, result: Prediction) -> tuple[str | None, bool]:
+    """Write the files of one result; return what went wrong, and whether room was wanting."""
     try:
-        writer.write(result)
-    except DataError as error:
-        return str(error)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        hint = "; give the image a shorter name" if error.errno == errno.ENAMETOOLONG else ""
-        return f"{result.path}: its result cannot be written to {error.filename}: {reason}{hint}"
-    return None
+        folder.write(result)
+    except (DataError, OSError) as error:
+        return str(error), is_full(error)
+    return None, False
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -179,22 +190,19 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _record(options: argparse.Namespace, crf: Any) -> None:
-    """Write what changes a result beside the results, or raise if the folder has others."""
+def _settings(options: argparse.Namespace, crf: Any) -> dict[str, Any]:
+    """Return what makes a result, for the record beside the results."""
     reading = Reading(**reading_of(options))
-    record_settings(
-        options.output,
-        {
-            **_arguments(options),
-            "orient": reading.orient,
-            # Folders of earlier releases have no such settings.
-            **({"background": reading.background} if reading.background != "white" else {}),
-            **({"bits": reading.bits} if reading.bits is not None else {}),
-            "labels": None if options.labels is None else file_hash(options.labels),
-            "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
-            "autocast": options.autocast,
-            "checkpoint": str(options.checkpoint.resolve()),
-            "checkpoint_sha256": file_hash(options.checkpoint),
-            "versions": versions(),
-        },
-    )
+    return {
+        **_arguments(options),
+        "orient": reading.orient,
+        # Folders of earlier releases have no such settings.
+        **({"background": reading.background} if reading.background != "white" else {}),
+        **({"bits": reading.bits} if reading.bits is not None else {}),
+        "labels": None if options.labels is None else file_hash(options.labels),
+        "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
+        "autocast": options.autocast,
+        "checkpoint": str(options.checkpoint.resolve()),
+        "checkpoint_sha256": file_hash(options.checkpoint),
+        "versions": versions(),
+    }

@@ -147,6 +147,10 @@ class COCO2014:
         stem = without_ending(file)
         return self._photographs.find(stem, (file[len(stem) :], *IMAGE_SUFFIXES))
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return all files that one sample is read from."""
+        return (self.image_path(index), self.annotations_path)
+
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without decoding its image."""
         return torch.from_numpy(self._annotations.labels[index]).float()

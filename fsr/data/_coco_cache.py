@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from fsr._core.files import looks_whole, whole_file
 from fsr._core.regular import check_regular
 from fsr.data._files import read_label_map, write_label_map
 from fsr.errors import DataError
@@ -55,7 +55,9 @@ class MaskCache:
         return self.folder / f"{name}.png"
 
     def read(self, name: str, num_classes: int, size: tuple[int, int]) -> Tensor | None:
-        """Return the mask of an image, ``(height, width)`` int64, None if it is not there yet.
+        """Return the mask of an image, ``(height, width)`` int64, None if it is to be drawn.
+
+        A file that ends before its end, as after a full disk, counts as not there.
 
         Args:
             name: name of the image.
@@ -66,7 +68,7 @@ class MaskCache:
             DataError: the file is damaged or was changed.
         """
         path = self.path(name)
-        if not path.is_file():
+        if not path.is_file() or not looks_whole(path):
             return None
         try:
             return read_label_map(path, num_classes, size)
@@ -97,6 +99,5 @@ def _read_stamp(path: Path) -> Any:
 
 
 def _write_stamp(path: Path, stamp: dict[str, Any]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")

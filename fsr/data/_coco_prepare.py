@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from fsr._core.files import clear_unfinished, looks_whole
 from fsr.data._coco import COCO2014
 from fsr.data._label_table import LabelRow, LabelTable
 from fsr.errors import DataError
@@ -93,7 +94,7 @@ def write_masks(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Draw all masks of a split into its cache; those that are there already are left alone.
+    """Draw all masks of a split into its cache; those that are there, whole, are left alone.
 
     Args:
         dataset: the split, made with ``cache=``.
@@ -111,7 +112,8 @@ def write_masks(
     if cache is None:
         raise ValueError("dataset: expected COCO2014 with masks=True and cache=FOLDER, got none")
     names = dataset.names
-    missing = [i for i in range(len(dataset)) if not cache.path(names[i]).is_file()]
+    clear_unfinished(map(cache.path, names))
+    missing = [i for i in range(len(dataset)) if not looks_whole(cache.path(names[i]))]
     done = len(dataset) - len(missing)
     for _ in _drawn(dataset, missing, workers):
         done += 1

@@ -69,6 +69,7 @@ def write_label_map(path: Path, labels: Tensor) -> None:
     Raises:
         ShapeError: ``labels`` has another shape.
         ValueError: a label does not fit into a byte.
+        OutputError: the file cannot be written; nothing is left of it.
 
     Example:
         >>> import tempfile

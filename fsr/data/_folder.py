@@ -137,6 +137,11 @@ class FolderDataset:
         """Return the mask of one image, None without masks."""
         return None if self._masks is None else self._masks[index]
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return all files that one sample is read from."""
+        mask = self.mask_path(index)
+        return (self.image_path(index), self.labels_csv, *(() if mask is None else (mask,)))
+
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without reading its image."""
         labels = torch.zeros(len(self.class_names))
@@ -144,7 +149,8 @@ class FolderDataset:
         return labels
 
     def __repr__(self) -> str:
+        masks = "" if self.masks is None else f"masks={str(self.masks)!r}, "
         return (
-            f"FolderDataset({str(self.images)!r}, {str(self.labels_csv)!r}, {len(self)} images, "
-            f"{len(self.class_names)} classes{self.reading.changed()})"
+            f"FolderDataset({str(self.images)!r}, {str(self.labels_csv)!r}, {masks}"
+            f"{len(self)} images, {len(self.class_names)} classes{self.reading.changed()})"
         )

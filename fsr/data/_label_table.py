@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fsr._core.checks import check_choice
-from fsr._core.files import draft_path
+from fsr._core.files import whole_file
 from fsr.data._class_names import (
     IMAGE,
     LABELS,
@@ -105,15 +105,12 @@ def write_labels(
         known_names(path, row.line, row.labels, names)
     if form == "list":
         _check_readable(path, rows, names)
-    # A name of this process alone: the table must never be seen half written.
-    unfinished = draft_path(path)
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([IMAGE, *(names if form == "onehot" else (LABELS,))])
         for row in rows:
             flags = [str(int(name in row.labels)) for name in names]
             writer.writerow([row.image, *(flags if form == "onehot" else _joined(row, names))])
-    unfinished.replace(path)
 
 
 def _joined(row: LabelRow, names: Sequence[str]) -> tuple[str]:

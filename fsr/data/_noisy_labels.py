@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from fsr._core.checks import check_between
+from fsr._core.spelled import describe
 from fsr.data._sample import Sample
 from fsr.data._stream import derive_seed
 
@@ -41,6 +42,9 @@ class NoisyLabels:
             raise TypeError(f"dataset: expected one with class_names, got {type(dataset).__name__}")
         self.dataset, self.share, self.seed = dataset, share, seed
         self.class_names: tuple[str, ...] = tuple(dataset.class_names)
+
+    def __repr__(self) -> str:
+        return f"NoisyLabels({describe(self.dataset)}, share={self.share}, seed={self.seed})"
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fsr._core.files import clear_unfinished, looks_whole, whole_file
 from fsr._core.optional import import_extra
 from fsr.data._files import read_label_map, write_label_map
 from fsr.data._voc_classes import VOC_CLASSES, read_class_list
@@ -103,7 +103,8 @@ def build_train_aug(
     folder = root / "SegmentationClassAug"
     folder.mkdir(exist_ok=True)
     wanted = [*names, *read_voc_list(lists, "val")]
-    missing = [name for name in wanted if not (folder / f"{name}.png").is_file()]
+    clear_unfinished([path, *(folder / f"{name}.png" for name in wanted)])
+    missing = [name for name in wanted if not looks_whole(folder / f"{name}.png")]
     jobs = [(name, root, source) for name in missing]
     done = len(wanted) - len(missing)
     for _ in _mapped(jobs, workers):
@@ -111,9 +112,8 @@ def build_train_aug(
         if progress is not None:
             progress(done, len(wanted))
     if not kept:
-        unfinished = lists / f".train_aug.txt.{os.getpid()}"
-        unfinished.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        unfinished.replace(path)
+        with whole_file(path) as draft:
+            draft.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     counts = {"train_aug": len(names), "val": len(wanted) - len(names)}
     if (lists / "test.txt").is_file():
         counts["test"] = len(read_voc_list(lists, "test"))

@@ -99,6 +99,17 @@ class Scenes:
     def _name(self, index: int) -> str:
         return f"scene_{self.seed}_{index:06d}"
 
+    def __repr__(self) -> str:
+        split = next(
+            (name for name, seed in SCENE_SEEDS._asdict().items() if seed == self.seed), ""
+        )
+        named = f"split={split!r}, " if split else ""
+        masks = "" if self.masks else ", masks=False"
+        return (
+            f"Scenes({self.size}, {named}seed={self.seed}, image_size={self.image_size}, "
+            f"objects={tuple(self.objects)}{masks})"
+        )
+
     def __iter__(self) -> Iterator[Sample]:
         """Read one sample after the other."""
         return (self[index] for index in range(len(self)))

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fsr._core.checks import check_positive_int
+from fsr._core.spelled import describe
 from fsr.data._sample import Sample
 
 
@@ -92,6 +93,13 @@ class ViewStream(Dataset[tuple[Any, Tensor]]):
         self.whole = whole
         self._shuffle: tuple[int, Tensor] | None = None
 
+    def __repr__(self) -> str:
+        whole = ", whole=True" if self.whole else ""
+        return (
+            f"ViewStream({describe(self.dataset)}, {describe(self.transform)}, seed={self.seed}"
+            f"{whole})"
+        )
+
     def index(self, position: int) -> int:
         """Return the index into the data set that ``position`` draws."""
         if isinstance(position, bool) or not isinstance(position, (int, np.integer)):
@@ -165,6 +173,12 @@ class StepBatches:
         self.accumulation = accumulation
         self.rank = rank
         self.processes = processes
+
+    def __repr__(self) -> str:
+        return (
+            f"StepBatches({self.batch_size}, steps={self.steps}, start={self.start}, "
+            f"accumulation={self.accumulation}, rank={self.rank}, processes={self.processes})"
+        )
 
     def __len__(self) -> int:
         return max(self.steps - self.start, 0) * self.accumulation

@@ -140,6 +140,13 @@ class VOC2012:
         """
         return self._photographs.find(self.names[index], (".jpg", *IMAGE_SUFFIXES))
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return all files that one sample is read from, as far as they exist."""
+        name = self.names[index]
+        mask = self._mask_path(name)
+        annotations = self.root / "Annotations" / f"{name}.xml"
+        return (self.image_path(index), annotations, *(() if mask is None else (mask,)))
+
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without decoding its image.
 

@@ -1,5 +1,6 @@
 """Trained models at work: evaluation, prediction of files, export of pseudo labels."""
 
+from fsr._core.spelled import describe
 from fsr.inference._evaluation import evaluate
 from fsr.inference._evaluation_options import EvaluationOptions, PseudoLabelOptions
 from fsr.inference._evaluation_result import EvaluationResult
@@ -10,11 +11,13 @@ from fsr.inference._label_sources import LabelKind, LabelSource
 from fsr.inference._options import OnError, RunOptions
 from fsr.inference._photographs import Found, ImageFile, check_apart, find_images, search_images
 from fsr.inference._prediction import Prediction, predict_paths
+from fsr.inference._prediction_folder import PredictionFolder
 from fsr.inference._prediction_options import PredictionOptions
-from fsr.inference._provenance import describe, file_hash, versions
+from fsr.inference._provenance import file_hash, versions
 from fsr.inference._report import result_table, result_to_dict
 from fsr.inference._runner import SegmenterRunner, check_decoder
-from fsr.inference._writing import PredictionWriter, check_own, record_settings
+from fsr.inference._settings import record_settings
+from fsr.inference._writing import PredictionWriter, check_own
 
 __all__ = [
     "MASKS",
@@ -29,6 +32,7 @@ __all__ = [
     "LabelSource",
     "OnError",
     "Prediction",
+    "PredictionFolder",
     "PredictionOptions",
     "PredictionWriter",
     "PseudoLabelOptions",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from fsr._core.spelled import describe
 from fsr.data import SampleSource
 from fsr.inference._evaluation_options import EvaluationChanges, EvaluationOptions
 from fsr.inference._evaluation_reading import ScoredSamples
@@ -16,10 +17,11 @@ from fsr.inference._evaluation_result import EvaluationResult, result_of
 from fsr.inference._evaluation_state import EvaluationState
 from fsr.inference._item import Item, raise_error
 from fsr.inference._loading import chunks, own_share
+from fsr.inference._made_of import stamp_of
 from fsr.inference._options import with_changes
 from fsr.inference._passes import ScoringStage
 from fsr.inference._pipeline import Pipeline, on_device
-from fsr.inference._provenance import describe, describe_crf, weights_hash
+from fsr.inference._provenance import describe_crf, structure_hash, weights_hash
 from fsr.inference._runner import find_segmenter
 from fsr.inference._scoring import Scoring
 from fsr.segmenter import SingleStageSegmenter
@@ -61,7 +63,9 @@ def evaluate(
         TypeError: ``model`` is no segmenter, or there is no such option.
         ValueError: the data set is empty, an option is out of range, a sample cannot be read or
             does not fit the model or the CRF refuses it (the message names it), or the file
-            ``state`` belongs to another evaluation.
+            ``state`` belongs to another evaluation: other weights, options, or other images, labels
+            or masks (told from the times of the files that ``dataset.files(index)`` lists).
+        OutputError: ``state`` cannot be written.
 
     Source:
         Section "Experimental Settings".
@@ -151,11 +155,21 @@ def _settings(
     pseudo = options.pseudo
     spelled = pseudo and [describe(pseudo.refinement), pseudo.low, pseudo.high]
     scales, cam_scales = list(options.scales), list(options.cam_scales)
-    widths = list(options.trimap_widths)
     return {
-        "weights": weights_hash(network),
-        "data": [describe(dataset), list(getattr(dataset, "names", ())), total],
-        "sizes": [options.image_size, scales, cam_scales, options.flip],
-        "scores": [options.thresholds, widths, describe_crf(options.crf), spelled],
-        "pixels": [list(mean), list(std), str(options.autocast), options.on_error],
+        "weights": [weights_hash(network), structure_hash(network)],
+        "data set": [describe(dataset), list(getattr(dataset, "names", ())), total],
+        "images, labels or masks": _stamps(dataset, total),
+        "sizes or scales": [options.image_size, scales, cam_scales, options.flip],
+        "thresholds or widths": [options.thresholds, list(options.trimap_widths)],
+        "refinement": [describe_crf(options.crf), spelled],
+        "normalisation or precision": [list(mean), list(std), str(options.autocast)],
+        "rule for bad samples": options.on_error,
     }
+
+
+def _stamps(dataset: SampleSource, total: int) -> list[Any]:
+    """Return what the system says of all files of a data set, if it tells them."""
+    files: Callable[[int], Sequence[Path]] | None = getattr(dataset, "files", None)
+    if files is None:
+        return []
+    return [[stamp_of(path) for path in files(index)] for index in range(total)]

@@ -53,7 +53,8 @@ class EvaluationOptions(RunOptions):
         on_error: ``"raise"`` at a sample that cannot be used or that the CRF refuses, or
             ``"skip"`` it in all scores and list it.
         state: file to keep counts in, one per process, so that the same call goes on after an
-            interruption. It is removed at the end.
+            interruption. It is removed at the end. A data set with ``files(index)``, the files of a
+            sample, lets a change of them be seen.
         save_every: images between two writes of that file.
 
     Raises:

@@ -14,6 +14,7 @@ from fsr.cam import IGNORE
 from fsr.data import Sample, SampleSource
 from fsr.errors import DataError
 from fsr.inference._item import Item
+from fsr.inference._made_of import Made, content_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class ScoredSamples:
                 self._check_target(sample.target, (sample.image.height, sample.image.width))
         except DataError as error:
             return item.refused(str(error), error)
+        item = item._replace(made=Made(content_of(sample)))
         image = TF.normalize(image, list(self.mean), list(self.std))
         if self.size is not None:
             image = F.interpolate(image[None], self.size, mode="bilinear", align_corners=False)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
+from fsr.inference._provenance import fingerprint
 from fsr.inference._scoring import Scoring
 from fsr.metrics import LabelScores, SegmentationScores
 
@@ -33,6 +34,8 @@ class EvaluationResult(NamedTuple):
         skipped: indices of samples that could not be used and do not count; only with
             ``on_error="skip"``.
         failed: what went wrong, one message per skipped sample, which names it.
+        data_sha256: digest of the images, labels and masks that were scored, as they were read:
+            another one means other data.
     """
 
     cam_miou: float
@@ -52,6 +55,7 @@ class EvaluationResult(NamedTuple):
     trimap: dict[str, dict[int, float]] = {}  # noqa: RUF012  # never changed in place
     skipped: tuple[int, ...] = ()
     failed: tuple[str, ...] = ()
+    data_sha256: str = ""
 
     @property
     def segmentation_miou(self) -> float:
@@ -87,4 +91,5 @@ def result_of(scoring: Scoring, thresholds: tuple[float, ...]) -> EvaluationResu
         trimap={name: metrics[f"trimap.{name}"].compute() for name in scoring.trimaps},
         skipped=summed["skipped"],
         failed=summed["failed"],
+        data_sha256=fingerprint(summed["content"]),
     )

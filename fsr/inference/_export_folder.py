@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 from PIL import Image
 from torch import Tensor
 
-from fsr._core.files import whole_file
+from fsr._core.files import clear_unfinished, save_jpeg, whole_file
 from fsr.data import Sample, shows_its_pixels, write_label_map
 from fsr.errors import DataError
+from fsr.inference._made_of import Made
+from fsr.inference._records import RECORDS, Records
+from fsr.inference._settings import SETTINGS
 
 MASKS, PHOTOGRAPHS, LISTS = "SegmentationClass", "JPEGImages", "ImageSets/Segmentation"
 CERTAINTY = "Certainty"
@@ -49,6 +52,7 @@ class ExportFolder:
         self.root = root
         self.images = images
         self.with_certainty = with_certainty
+        self.records = Records(root)
 
     def mask(self, name: str) -> Path:
         """File of a mask."""
@@ -58,12 +62,23 @@ class ExportFolder:
         """File of an image."""
         return self.root / PHOTOGRAPHS / f"{name}.jpg"
 
-    def complete(self, name: str) -> bool:
-        """Tell whether a sample is done."""
-        wanted = self.images == "none" or self.photograph(name).is_file()
-        if self.with_certainty and not self.certainty(name).is_file():
-            return False
-        return wanted and self.mask(name).is_file()
+    def files(self, name: str) -> list[Path]:
+        """Return all files of a sample."""
+        more = [self.photograph(name)] if self.images != "none" else []
+        more += [self.certainty(name)] if self.with_certainty else []
+        return [*more, self.mask(name)]
+
+    def complete(self, name: str, made: Made) -> bool:
+        """Tell whether a sample is done: made of the same, and whole."""
+        return self.records.keeps(name, made, self.files(name))
+
+    def clear(self, names: Sequence[str], split: str) -> None:
+        """Take away what killed runs left unfinished of the files of samples and lists."""
+        own = [self.root / name for name in ("images.csv", "classes.txt", SETTINGS, RECORDS)]
+        own.append(self.root / LISTS / f"{split}.txt")
+        for name in {*names, *self.records.known}:
+            own += [self.mask(name), self.photograph(name), self.certainty(name)]
+        clear_unfinished(own)
 
     def certainty(self, name: str) -> Path:
         """Return the file of a sample's certainty."""
@@ -71,16 +86,12 @@ class ExportFolder:
 
     def write_certainty(self, name: str, weights: Tensor) -> None:
         """Write how far each label holds, ``(h, w)`` uint8."""
-        path = self.certainty(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as draft:
+        with whole_file(self.certainty(name)) as draft:
             Image.fromarray(weights.cpu().numpy()).save(draft, format="PNG")
 
     def write_mask(self, name: str, labels: Tensor) -> None:
         """Write a mask."""
-        path = self.mask(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_label_map(path, labels)
+        write_label_map(self.mask(name), labels)
 
     def place_image(self, name: str, sample: Sample, path: Path | None) -> None:
         """Link, copy or write the image of a sample."""
@@ -94,13 +105,13 @@ class ExportFolder:
             elif path is not None and same and path.suffix.lower() in (".jpg", ".jpeg"):
                 shutil.copyfile(path, draft)
             else:
-                sample.image.save(draft, format="JPEG", quality=95)
+                save_jpeg(sample.image, draft, quality=95)
 
     def write_lists(self, split: str, every: Sequence[Done], dataset: Any) -> None:
         """Write the names of all masks, and where their images lie if the data set tells.
 
         Raises:
-            DataError: two samples have one name.
+            DataError: two samples have one name, or the folder holds masks of other samples.
         """
         good = [(one.number, one.name) for one in every if one.error is None and one.name]
         owners: dict[str, int] = {}
@@ -111,6 +122,8 @@ class ExportFolder:
                     f"dataset: samples {other} and {index} have one name, {name!r}; "
                     "the mask is that of one of them"
                 )
+        self._check_others(every)
+        self.records.tidy([one.name for one in every if one.name is not None])
         with whole_file(self.root / LISTS / f"{split}.txt") as draft:
             draft.write_text("".join(f"{name}\n" for _, name in good), encoding="utf-8")
         if image_path(dataset, 0) is None:
@@ -124,6 +137,19 @@ class ExportFolder:
             for index, name in good:
                 found = image_path(dataset, index)
                 writer.writerow((found and found.resolve(), f"{MASKS}/{name}.png"))
+
+    def _check_others(self, every: Sequence[Done]) -> None:
+        """Raise if earlier runs left masks of samples that this data set does not have."""
+        if any(one.name is None for one in every):  # it may be theirs
+            return
+        others = sorted(set(Records(self.root).known) - {one.name for one in every})
+        if others:
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            raise DataError(
+                f"{self.root}: holds masks of samples that are not in this data set "
+                f"({', '.join(others[:3])}{more}), and no list was written; take another folder, "
+                f"or take this one's masks and {RECORDS} away"
+            )
 
 
 def flat_name(name: str) -> str:

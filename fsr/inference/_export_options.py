@@ -32,7 +32,8 @@ class ExportOptions(LabelRecipe, RunOptions):
         ImageSets/Segmentation/train.txt     names of the masks, in the order of the data set
         images.csv                           where each image lies, if the data set tells
         classes.txt                          name of label n in line n + 1
-        settings.json                        all that changes a label
+        settings.json                        all that changes a label, whatever the sample
+        made_of.jsonl                        what each mask was made of: image, labels, settings
 
     so that ``VOC2012(folder, "train")`` reads it if the classes are VOC's, and torchvision's
     ``VOCSegmentation`` if the folder is called ``VOCdevkit/VOC2012``. Slashes in names become

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fsr._core.alone import alone_in
+from fsr._core.distributed import in_main_process
+from fsr._core.outputs import FullDisk
+from fsr._core.spelled import describe
 from fsr.data import SampleSource
-from fsr.errors import DataError
-from fsr.inference._export_folder import Done, ExportFolder, image_path
+from fsr.errors import DataError, OutputError
+from fsr.inference._export_folder import Done, ExportFolder, flat_name, image_path
 from fsr.inference._export_options import ExportOptions
 from fsr.inference._export_reading import LabelledSamples
 from fsr.inference._item import Item, raise_error
 from fsr.inference._label_maps import CamStage, ProbabilityStage, at_own_size, within_labels
 from fsr.inference._label_sources import recipe_settings
 from fsr.inference._loading import chunks, own_share
+from fsr.inference._made_of import UNKNOWN
 from fsr.inference._maps import check_max_size
 from fsr.inference._pipeline import Pipeline, Stage, on_device
-from fsr.inference._provenance import describe, describe_crf, versions, weights_hash
+from fsr.inference._provenance import (
+    describe_crf,
+    fingerprint,
+    structure_hash,
+    versions,
+    weights_hash,
+)
+from fsr.inference._records import Records
 from fsr.inference._runner import SegmenterRunner, check_decoder, find_segmenter
-from fsr.inference._writing import record_settings, write_class_names
+from fsr.inference._settings import record_settings, settings_fingerprint
+from fsr.inference._writing import write_class_names
 from fsr.refine import PAR
 from fsr.segmenter import SingleStageSegmenter
 
@@ -61,20 +74,38 @@ class ExportRun:
                 "images: this data set does not tell where its files are (image_path); "
                 "take images='copy' instead of 'link'"
             )
+        self.fingerprint = ""
         self.target = ExportFolder(folder, options.images, with_certainty=options.uncertainty)
 
-    def begin(self) -> None:
-        """Record the settings and the names of the classes.
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Hold the folder, with the settings and the names of the classes recorded, for a while.
 
         Raises:
+            BusyError: another run is writing into the folder.
             SettingsError: the folder was begun with other settings.
+            OutputError: the folder cannot be written.
         """
-        record_settings(self.target.root, self.settings())
-        write_class_names(self.target.root / "classes.txt", self.class_names)
+        settings = self.settings()
+        self.fingerprint = settings_fingerprint(settings)
+        root, target = self.target.root, self.target
+        with ExitStack() as stack:
+
+            def prepare() -> None:
+                stack.enter_context(alone_in(root))
+                record_settings(root, settings)
+                names = map(flat_name, getattr(self.dataset, "names", ()))
+                target.clear(list(names), self.options.split)
+                write_class_names(root / "classes.txt", self.class_names)
+
+            in_main_process(prepare)
+            target.records = Records(root)
+            yield
 
     def settings(self) -> dict[str, Any]:
         """Return all that changes a label, and what made it."""
         options = self.options
+        names: Sequence[str] | None = getattr(self.dataset, "names", None)
         return {
             **recipe_settings(options),
             "flip": options.flip,
@@ -87,7 +118,9 @@ class ExportRun:
             "samples": len(self.dataset),
             **({"uncertainty": True} if options.uncertainty else {}),
             "split": options.split,
+            **({} if names is None else {"names_sha256": fingerprint(list(names))}),
             "weights_sha256": weights_hash(self.network),
+            "network_sha256": structure_hash(self.network),
             "versions": versions(),
             **(options.settings or {}),
         }
@@ -97,6 +130,7 @@ class ExportRun:
 
         Raises:
             DataError: a sample cannot be used, with ``on_error="raise"``.
+            OutputError: a file cannot be written, with ``on_error="raise"``, or the disk is full.
         """
         options, network = self.options, self.network
         read = LabelledSamples(
@@ -105,13 +139,17 @@ class ExportRun:
             network.backbone.patch_size,
             options.max_size,
             self.target,
+            self.fingerprint,
         )
         share = own_share(len(self.dataset))
         batches = chunks(share, options.batch_size)
-        done = []
+        done, full = [], FullDisk()
         with on_device(network, options.device):
-            for item in Pipeline(read, self._stage(), options).items(batches, total=len(share)):
-                item = self._written(item)
+            for read_item in Pipeline(read, self._stage(), options).items(
+                batches, total=len(share)
+            ):
+                item = self._written(read_item)
+                full.count(item.error if item.full else None)
                 done.append(Done(item.number, item.name, item.kept, item.error))
         return done
 
@@ -130,30 +168,40 @@ class ExportRun:
         return CamStage(runner, options, self.par, soft=options.crf is not None)
 
     def _written(self, item: Item) -> Item:
-        """Write the mask of a sample; return what became of it."""
-        try:
-            self._write_mask(item)
-        except OSError as error:
-            # Another name may do; nothing else that the system refuses is of one sample alone.
-            if error.errno != errno.ENAMETOOLONG or self.options.on_error == "raise":
-                raise
-            return item.refused(f"its mask's name is too long for a file: {error.filename}", error)
-        return item
-
-    def _write_mask(self, item: Item) -> None:
-        """Write the mask of a sample, unless it is there already or cannot be made."""
+        """Write the files of a sample, unless they are there already or cannot be made."""
         if self.options.on_error == "raise":
             raise_error(item)
+        if item.kept or item.name is None:
+            return item
+        records = self.target.records
+        if item.error is not None:
+            before = records.made(item.name)
+            if before and item.made and before.digest != item.made.digest:
+                records.begin(item.name)  # its mask is that of another image or other labels
+            return item
+        try:
+            files = self.target.files(item.name)
+            records.begin(item.name, files)
+            self._write_maps(item.name, item)
+            records.finish(item.name, item.made or UNKNOWN, files)
+        except OutputError as error:
+            if self.options.on_error == "raise":
+                raise
+            return item.refused(str(error), error)
+        return item
+
+    def _write_maps(self, name: str, item: Item) -> None:
+        """Write the mask of a sample, and its certainty if there is one; the mask comes last."""
         if item.probabilities is not None and self.options.crf is not None:
             item = within_labels(item, item.probabilities)
         labels = at_own_size(item, self.options.confidence or 0.0).label_map
-        if item.certainty is not None and item.name is not None:
+        if item.certainty is not None:
             certainty = item.certainty[None, None]
             if tuple(certainty.shape[2:]) != item.size:
                 certainty = F.interpolate(certainty, item.size, mode="nearest-exact")
-            self.target.write_certainty(item.name, certainty[0, 0])
-        if labels is not None and item.name is not None:
-            self.target.write_mask(item.name, labels)
+            self.target.write_certainty(name, certainty[0, 0])
+        if labels is not None:
+            self.target.write_mask(name, labels)
 
 
 def _function(crf: Any) -> Callable[[Any, Tensor], Tensor] | None:

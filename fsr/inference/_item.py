@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fsr.errors import DataError
+from fsr._core.outputs import is_full
+from fsr.errors import DataError, OutputError
+from fsr.inference._made_of import Made
 
 
 class Scores(NamedTuple):
@@ -44,8 +46,10 @@ class Item(NamedTuple):
         label_map: label map ``(h, w)``.
         certainty: how far its labels hold, ``(h, w)`` uint8, 255 wholly.
         scores: what an evaluation counts.
+        made: what its result is made of.
         kept: whether its result is there already, so that nothing was read.
         error: why there is nothing.
+        full: whether that is because nothing more can be written, whatever the image.
         trace: the traceback of that error.
     """
 
@@ -61,15 +65,18 @@ class Item(NamedTuple):
     label_map: Tensor | None = None
     certainty: Tensor | None = None
     scores: Scores | None = None
+    made: Made | None = None
     kept: bool = False
     error: str | None = None
+    full: bool = False
     trace: str = ""
 
     def refused(self, message: str, cause: BaseException | None = None) -> Item:
         """Return what is left of an image that cannot be used: its name and the reason."""
         lines = [] if cause is None else traceback.format_exception(cause)
         error = f"{self.where}: {message}"
-        return Item(self.number, self.where, self.name, error=error, trace="".join(lines))
+        bare = Item(self.number, self.where, self.name, made=self.made)
+        return bare._replace(error=error, full=is_full(cause), trace="".join(lines))
 
 
 class ErrorElsewhere(Exception):
@@ -84,9 +91,11 @@ def raise_error(item: Item) -> None:
 
     Raises:
         DataError: the item has an error.
+        OutputError: that error is of a full disk.
     """
     if item.error is not None:
-        raise DataError(item.error) from (ErrorElsewhere(item.trace) if item.trace else None)
+        kind = OutputError if item.full else DataError
+        raise kind(item.error) from (ErrorElsewhere(item.trace) if item.trace else None)
 
 
 def of_one_size(items: Sequence[Item]) -> list[list[Item]]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fsr._core.regular import check_regular
+from fsr._core.spelled import describe
 from fsr._core.version import __version__
 
 
@@ -43,24 +46,33 @@ def file_hash(path: Path) -> str:
 
 def weights_hash(network: nn.Module) -> str:
     """SHA-256 of all weights and their names, whatever file they came from."""
+    return tensors_hash(network.state_dict())
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors: their names, types, shapes and values.
+
+    Example:
+        >>> one, other = {"a": torch.zeros(2)}, {"a": torch.zeros(2, 1)}
+        >>> tensors_hash(one) == tensors_hash(dict(one)), tensors_hash(one) == tensors_hash(other)
+        (True, False)
+    """
     digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
+    for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         flat = value.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def describe(thing: Any) -> str:
-    """Spell an object so that equal ones read alike in every run: no addresses."""
-    if not isinstance(thing, list | tuple):
-        text = repr(thing)
-        if " at 0x" not in text:
-            return text
-    kind = thing if hasattr(thing, "__qualname__") else type(thing)
-    # By the room that users import from: moving a file within its room makes nothing stale.
-    home = ".".join(part for part in kind.__module__.split(".") if not part.startswith("_"))
-    return f"{home}.{kind.__qualname__}"
+def structure_hash(network: nn.Module) -> str:
+    """SHA-256 of how a network computes with its weights: its modules, and how images are scaled.
+
+    The same weights give other maps under another dilation, for example.
+    """
+    backbone: Any = getattr(network, "backbone", None)
+    pixels = [list(getattr(backbone, name, ())) for name in ("mean", "std")]
+    return fingerprint([re.sub(r" at 0x[0-9a-fA-F]+", "", repr(network)), pixels])
 
 
 def describe_crf(crf: Any) -> str:

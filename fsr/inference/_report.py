@@ -46,6 +46,7 @@ def result_to_dict(result: EvaluationResult, class_names: Sequence[str]) -> dict
         "images": result.images,
         "without_mask": result.without_target,
         "skipped": list(result.skipped),
+        "data_sha256": result.data_sha256,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from typing import Any
 
 import torch
@@ -12,6 +14,18 @@ from fsr.cam import IGNORE
 from fsr.inference._evaluation_options import EvaluationOptions
 from fsr.inference._item import Item
 from fsr.metrics import LabelF1, SegmentationMetrics, ThresholdSweep, TrimapMetrics
+
+WORDS = 8
+
+
+def digest_words(text: str) -> Tensor:
+    """Return the SHA-256 of a text as numbers of 32 bits that add up in 64, whatever the order.
+
+    Example:
+        >>> digest_words("a").shape, bool((digest_words("a") == digest_words("b")).any())
+        (torch.Size([8]), False)
+    """
+    return torch.tensor(struct.unpack(f">{WORDS}I", hashlib.sha256(text.encode()).digest()))
 
 
 class Scoring:
@@ -44,6 +58,8 @@ class Scoring:
         # Images, images without a mask, pixels with a pseudo label, pixels that count.
         self.seen = torch.zeros(4, dtype=torch.int64)
         self.skipped = torch.zeros(total, dtype=torch.int64)
+        # The sum of what the images were, word by word: it tells other data from the same.
+        self.content = torch.zeros(WORDS, dtype=torch.int64)
         # Why, by index, of this process's share.
         self.failed: dict[int, str] = {}
 
@@ -62,11 +78,12 @@ class Scoring:
         for metric in self.metrics().values():
             metric.to(device)
         self.seen, self.skipped = self.seen.to(device), self.skipped.to(device)
+        self.content = self.content.to(device)
 
     def state(self) -> dict[str, Tensor]:
         """Return all counts by name."""
         counts = {name: metric.counts for name, metric in self.metrics().items()}
-        return {**counts, "seen": self.seen, "skipped": self.skipped}
+        return {**counts, "seen": self.seen, "skipped": self.skipped, "content": self.content}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from counts that :meth:`state` gave."""
@@ -74,6 +91,7 @@ class Scoring:
             metric.counts = state[name].to(metric.counts.device)
         self.seen = state["seen"].to(self.seen.device)
         self.skipped = state["skipped"].to(self.skipped.device)
+        self.content = state["content"].to(self.content.device)
 
     def count(self, item: Item) -> None:
         """Count one image, all its scores at once."""
@@ -82,6 +100,8 @@ class Scoring:
             raise TypeError(f"{item.where}: expected labels and scores, got None")
         where = scores.logits.device
         self.seen += torch.tensor([1, int(item.target is None), 0, 0], device=where)
+        if item.made is not None:
+            self.content += digest_words(item.made.digest).to(where)
         self.labels.update(scores.logits, item.labels[None].to(where))
         if item.target is None:
             return
@@ -112,6 +132,7 @@ class Scoring:
                 reasons |= part
         return {
             "metrics": summed,
+            "content": all_reduce_sum(self.content).tolist(),
             "images": images,
             "without_target": without,
             "decided": decided / counted if counted else float("nan"),

@@ -1,28 +1,25 @@
-"""Results as files that appear whole or not at all, beside the settings that made them."""
+"""Results as files that appear whole or not at all."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from fsr._core.files import whole_file
+from fsr._core.files import looks_whole, save_jpeg, whole_file
 from fsr.data import Reading, ReadingChanges, write_label_map
-from fsr.errors import DataError, SettingsError
+from fsr.errors import DataError
 from fsr.inference._photograph_search import holds_classes
 from fsr.inference._prediction import Prediction
+from fsr.inference._settings import SETTINGS
 from fsr.visualize import legend, overlay
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-SETTINGS = "settings.json"
-# What may differ between the runs that fill one folder.
-_FREE = ("versions", "checkpoint")
 
 
 class PredictionWriter:
@@ -71,11 +68,13 @@ class PredictionWriter:
                 legend(class_names).save(draft, format="PNG")
 
     def complete(self, name: str) -> bool:
-        """Tell whether all files of a result are there."""
-        try:
-            return all(path.is_file() for path in self._paths(name).values())
-        except OSError:  # no file can have such a name
-            return False
+        """Tell whether all files of a result are there, each to its end."""
+        return all(map(looks_whole, self.files(name)))
+
+    def files(self, name: str) -> list[Path]:
+        """Return the files of a result, the mask last."""
+        paths = self._paths(name)
+        return [*(path for kind, path in paths.items() if kind != "masks"), paths["masks"]]
 
     def write(self, prediction: Prediction) -> None:
         """Write the files of one result; the mask comes last.
@@ -84,6 +83,7 @@ class PredictionWriter:
             ValueError: the prediction holds an error, or no probabilities though they are to be
                 written.
             DataError: the image of an overlay cannot be read.
+            OutputError: a file cannot be written; the message names it and the way out.
         """
         labels = prediction.labels
         if labels is None:
@@ -99,7 +99,7 @@ class PredictionWriter:
         if self.overlays:
             image = self.reading.image(prediction.path)
             with whole_file(paths["overlays"]) as draft:
-                overlay(image, labels).save(draft, format="JPEG", quality=90)
+                save_jpeg(overlay(image, labels), draft, quality=90)
         write_label_map(paths["masks"], labels)
 
     def _paths(self, name: str) -> dict[str, Path]:
@@ -152,8 +152,11 @@ def write_probabilities(path: Path, probabilities: Tensor) -> None:
         probabilities: ``(C + 1, height, width)``.
     """
     values = probabilities.float().cpu().numpy().astype(np.float16)
-    with whole_file(path) as draft, draft.open("wb") as file:
-        np.savez_compressed(file, probabilities=values)
+    # Packed in memory: on a full disk the packer would try, and complain, once more at its end.
+    packed = BytesIO()
+    np.savez_compressed(packed, probabilities=values)
+    with whole_file(path) as draft:
+        draft.write_bytes(packed.getvalue())
 
 
 def write_class_names(path: Path, class_names: Sequence[str]) -> None:
@@ -167,45 +170,3 @@ def write_class_names(path: Path, class_names: Sequence[str]) -> None:
             raise ValueError(f"class_names: expected names of one line, got {name!r}")
     with whole_file(path) as draft:
         draft.write_text("\n".join(["background", *class_names]) + "\n", encoding="utf-8")
-
-
-def record_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write ``settings.json``; refuse a folder whose results come from others.
-
-    So all results of a folder have the same settings, whenever they were made.
-
-    Args:
-        folder: folder of the results.
-        settings: what makes the results, as plain data; ``versions`` and ``checkpoint``,
-            the path of a file, may differ.
-
-    Raises:
-        SettingsError: the folder was begun with other settings.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> record_settings(folder, {"flip": True})
-        >>> record_settings(folder, {"flip": False})
-        Traceback (most recent call last):
-            ...
-        fsr.errors.SettingsError: .../settings.json: ... flip was True, now False; ...
-    """
-    path = folder / SETTINGS
-    now = json.loads(json.dumps(settings))
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise SettingsError(f"{path}: cannot be read as JSON ({error})") from None
-        names = [name for name in {**before, **now} if name not in _FREE]
-        other = [name for name in names if before.get(name) != now.get(name)]
-        if other:
-            listed = ", ".join(f"{n} was {before.get(n)!r}, now {now.get(n)!r}" for n in other)
-            raise SettingsError(
-                f"{path}: the folder holds results of other settings: {listed}; take the same "
-                "settings or another folder"
-            )
-        return
-    with whole_file(path) as draft:
-        draft.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fsr._core.checks import check_choice
+from fsr._core.files import whole_file
 from fsr._core.optional import import_extra
 
 
@@ -24,6 +25,7 @@ def plot_threshold_sweep(
     Raises:
         ImportError: matplotlib is not installed (extra ``viz``).
         ValueError: there are fewer than two thresholds, or the picture has another format.
+        OutputError: the picture cannot be written.
     """
     path = Path(path)
     check_choice("path", path.suffix, (".png", ".pdf", ".svg"))
@@ -50,4 +52,5 @@ def plot_threshold_sweep(
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    with whole_file(path) as draft:
+        figure.savefig(draft, dpi=150, format=path.suffix[1:])

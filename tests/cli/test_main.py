@@ -92,7 +92,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
     own = {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names}
-    files = ("_extras", "_main", "_outcome", "_parser")
+    files = ("_extras", "_main", "_outcome", "_parser", "_signals")
     core = ("", ".moved", ".version")
     assert own == {
         *("fsr", "fsr.cli"),

@@ -606,9 +606,26 @@ def test_a_damaged_mask_in_the_cache_is_named(coco: Path, tmp_path: Path) -> Non
     dataset = COCO2014(coco, cache=tmp_path)
     _ = dataset[0]
     path = tmp_path / "train2014" / f"{dataset.names[0]}.png"
-    path.write_bytes(path.read_bytes()[:-40])
+    whole = path.read_bytes()
+    middle = whole.index(b"IDAT") + 8
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :])
     with pytest.raises(DataError, match=r"0004.png: the image is damaged.* delete the file to hav"):
         dataset[0]
+
+
+def test_a_mask_in_the_cache_that_was_cut_short_is_drawn_again(coco: Path, tmp_path: Path) -> None:
+    dataset = COCO2014(coco, cache=tmp_path)
+    expected = dataset[0].target
+    path = tmp_path / "train2014" / f"{dataset.names[0]}.png"
+    whole = path.read_bytes()
+    for length in (0, 20, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        (path.parent / f".{path.name}.9999999").write_bytes(b"half")
+        write_masks(dataset)
+        assert path.read_bytes() == whole
+        assert list(path.parent.glob(".*")) == []
+        path.write_bytes(whole[:length])
+        assert torch.equal(dataset[0].target, expected)
 
 
 def _fill(folder: Path, annotations: Path) -> None:
