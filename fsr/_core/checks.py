@@ -17,20 +17,28 @@ from fsr.errors import ShapeError
 
 # What there is none of along an empty axis.
 PIXELS = ("H", "W", "h", "w", "height", "width", "S")
-WHAT = dict.fromkeys(PIXELS, "pixel") | {"C": "class", "C+1": "class", "K": "channel", "N": "token"}
+WHAT = {
+    **dict.fromkeys(PIXELS, "pixel"),
+    "C": "class",
+    "C+1": "class",
+    "D": "feature",
+    "K": "channel",
+    "L": "block",
+    "N": "token",
+    "heads": "head",
+    "maps": "map",
+}
 
 
-def check_shape(
-    name: str, value: Any, axes: str, *, empty: str = "B", **sizes: int
-) -> tuple[int, ...]:
+def check_shape(name: str, value: Any, axes: str, **sizes: int) -> tuple[int, ...]:
     """Check rank and named sizes of a tensor and return its shape.
 
     Args:
         name: argument name for the message.
         value: what the caller passed.
-        axes: one letter or word per axis, separated by spaces, for example ``"B N D"``.
-        empty: the axes that may be of size 0. A batch may be: what is computed image by image is
-            then empty too; a mean over images asks for :func:`check_some`.
+        axes: one letter or word per axis, separated by spaces, for example ``"B N D"``. Those with
+            a question mark may be empty, ``"B C? N"``, and B may: what is computed image by image
+            is then empty too; a mean over images asks for :func:`check_some`.
         sizes: required size of an axis, for example ``B=2``.
 
     Raises:
@@ -44,6 +52,7 @@ def check_shape(
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a tensor ({_spell(axes)}), got {type(value).__name__}")
     check_dense(name, value)
+    marked, axes = axes.split(), axes.replace("?", "")
     names = axes.split()
     shape = tuple(value.shape)
     fits = len(shape) == len(names) and all(
@@ -53,9 +62,8 @@ def check_shape(
         known = ", ".join(f"{k}={v}" for k, v in sizes.items() if k in names)
         hint = f" with {known}" if known else ""
         raise ShapeError(f"{name}: expected shape ({_spell(axes)}){hint}, got {shape}")
-    allowed = empty.split()
     for axis, size in zip(names, shape, strict=True):
-        if size == 0 and axis not in allowed and sizes.get(axis) != 0:
+        if size == 0 and axis != "B" and f"{axis}?" not in marked and sizes.get(axis) != 0:
             raise ShapeError(f"{name}: expected at least one {WHAT.get(axis, axis)}, got {shape}")
     return shape
 

@@ -56,10 +56,10 @@ def self_supervised_mask_loss(logits: Tensor, pseudo_masks: Tensor, labels: Tens
         >>> self_supervised_mask_loss(torch.ones(1, 1, 1, 2), masks, torch.ones(1, 1))
         tensor([0.2310])
     """
-    batch, classes, *grid = check_shape("logits", logits, "B C h w", empty="B C")
+    batch, classes, *grid = check_shape("logits", logits, "B C? h w")
     channels = {"B": batch, "C+1": classes + 1}
     _, _, *size = check_shape("pseudo_masks", pseudo_masks, "B C+1 H W", **channels)
-    check_shape("labels", labels, "B C", empty="B C", B=batch, C=classes)
+    check_shape("labels", labels, "B C?", B=batch, C=classes)
     check_multi_hot("labels", labels)
     check_same_device(logits=logits, pseudo_masks=pseudo_masks, labels=labels)
     check_floating("logits", logits)

@@ -64,10 +64,10 @@ def class_mix_mask(label_map: Tensor, classes: Tensor) -> Tensor:
         tensor([[False,  True,  True, False]])
     """
     if isinstance(label_map, Tensor) and label_map.ndim == 2:
-        check_shape("classes", classes, "K", empty="K")
+        check_shape("classes", classes, "K?")
         return class_mix_mask(label_map[None], classes[None])[0]
     batch, _, _ = check_shape("label_map", label_map, "B H W")
-    check_shape("classes", classes, "B K", empty="B K", B=batch)
+    check_shape("classes", classes, "B K?", B=batch)
     check_same_device(label_map=label_map, classes=classes)
     check_integer("label_map", label_map)
     check_integer("classes", classes)

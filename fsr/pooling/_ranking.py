@@ -39,7 +39,7 @@ def global_weighted_ranking(logits: Tensor, decay: float = 0.996) -> Tensor:
         >>> global_weighted_ranking(torch.tensor([[[[1.0, 4.0]]]]), decay=0.5)  # (4 + 1 / 2) / 1.5
         tensor([[3.]])
     """
-    *_, height, width = check_shape("logits", logits, "B C h w", empty="B C")
+    *_, height, width = check_shape("logits", logits, "B C? h w")
     check_floating("logits", logits)
     check_between("decay", decay, 0, 1)
     if min(height, width) < 1:

@@ -37,7 +37,7 @@ def masks_with_background(logits: Tensor, background: float = BACKGROUND_LOGIT) 
         tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
     check_number("background", background)
-    batch, _, height, width = check_shape("logits", logits, "B C h w", empty="B C")
+    batch, _, height, width = check_shape("logits", logits, "B C? h w")
     check_floating("logits", logits)
     with no_autocast(logits):
         scores = at_least_float32(logits)
@@ -125,7 +125,7 @@ def focal_mask_penalty(masks: Tensor, power: float = 3, offset: float = 0.01) ->
 
 def _check_maps(name: str, maps: Tensor) -> None:
     """Raise unless the maps are ``(B, C, h, w)``, floating point, and have a pixel."""
-    *_, height, width = check_shape(name, maps, "B C h w", empty="B C")
+    *_, height, width = check_shape(name, maps, "B C? h w")
     check_floating(name, maps)
     if min(height, width) < 1:
         raise ShapeError(f"{name}: expected at least one pixel, got {tuple(maps.shape)}")

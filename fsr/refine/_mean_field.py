@@ -81,12 +81,12 @@ def mean_field(
     check_floating("probabilities", probabilities)
     if image.is_floating_point():
         check_floating("image", image)
-    for name, width in (
+    for name, spread in (
         ("gaussian_sxy", gaussian_sxy),
         ("bilateral_sxy", bilateral_sxy),
         ("bilateral_srgb", bilateral_srgb),
     ):
-        check_positive(name, width)
+        check_positive(name, spread)
     check_positive_int("iterations", iterations)
     for name, weight in (
         ("gaussian_weight", gaussian_weight),

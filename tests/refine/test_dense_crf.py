@@ -182,7 +182,7 @@ def test_bad_input_is_named() -> None:
     for bad in (-0.1, 1.1, float("nan")):
         wrong = probabilities.clone()
         wrong[0, 0, 0] = bad
-        with pytest.raises(ValueError, match="probabilities: expected (values in|finite values)"):
+        with pytest.raises(ValueError, match=r"probabilities: expected (values in|finite values)"):
             crf(image, wrong)
     with pytest.raises(ValueError, match="backend: expected"):
         DenseCRF(backend="lattice")

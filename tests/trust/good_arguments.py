@@ -546,6 +546,7 @@ def loss_modules() -> dict[str, Call]:
                 "labels": whole(C + 1, B, 6, 6),
                 "inside": yes(B, 6, 6),
             },
+            also=("images",),
         ),
         "PTCLoss": Call(losses.PTCLoss, {"ignore_index": 255}),
         "PTCLoss()": Call(losses.PTCLoss(), {"tokens": maps(B, N, D), "labels": whole(3, B, N)}),
