@@ -15,6 +15,7 @@ from fsr.data._label_table import LabelRow, LabelTable
 from fsr.data._mask_values import mask_hints, read_values
 from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.data._split_folders import check_split_folders
+from fsr.data._voc_classes import check_class_list
 from fsr.errors import DataError, MissingDataError
 
 
@@ -80,8 +81,8 @@ def labels_from_masks(
 
     Raises:
         MissingDataError: there is no such folder, or no PNG in it.
-        DataError: a mask cannot be read or holds other labels, none holds a class, or palettes do
-            not fit.
+        DataError: a mask cannot be read or holds other labels, none holds a class, palettes do not
+            fit, or a ``classes.txt`` with the masks lists other classes, background first.
 
     Example:
         >>> import tempfile
@@ -93,6 +94,7 @@ def labels_from_masks(
     """
     masks = existing_folder(masks)
     names = check_class_names("class_names", class_names)
+    check_class_list(masks, names)
     found = read_values(files_below(masks, ".png"), max_pixels=max_pixels)
     rows = []
     for path, present, _ in found:

@@ -228,3 +228,29 @@ def test_labels_are_read_no_further_than_needed() -> None:
 def test_many_such_classes_are_counted() -> None:
     (line,) = uneven_classes([[False] * 30], [str(n) for n in range(30)], "images")
     assert "'9' and 20 more" in line
+
+
+def test_large_masks_are_compared_where_they_may_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = folder(tmp_path, ["cat"], [(0, 2, 2, 2, 2, 2)])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
+    assert look(dataset) == ()  # whoever reads them says that they are too large
+    large = FolderDataset(dataset.images, dataset.labels_csv, dataset.masks, max_pixels=6)
+    with pytest.raises(DataError, match=r"1 of 1 masks hold a class .* 0 \(labels cat, mask dog\)"):
+        look(large)
+
+
+def test_masks_of_colours_are_compared_by_their_colours(tmp_path: Path) -> None:
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation", "Annotations"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\ncat:9,0,0::\ndog:0,9,0::\n")
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
+    boxes = "<annotation><object><name>cat</name></object></annotation>"
+    (tmp_path / "Annotations" / "a.xml").write_text(boxes)
+    mask = tmp_path / "SegmentationClass" / "a.png"
+    Image.new("RGB", (2, 2), (9, 0, 0)).save(mask)
+    assert look(VOC2012(tmp_path, "train")) == ()
+    Image.new("RGB", (2, 2), (0, 9, 0)).save(mask)
+    with pytest.raises(DataError, match=r"1 of 1 masks hold .*: a \(labels cat, mask dog\)"):
+        look(VOC2012(tmp_path, "train"))

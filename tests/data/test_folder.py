@@ -230,6 +230,17 @@ def test_slashes_of_windows_are_turned_unless_a_file_has_them(photos: Path) -> N
     assert read(photos).names == ("zoo/c", "zoo\\d")
 
 
+def test_slashes_of_windows_and_another_case_may_come_together(photos: Path) -> None:
+    write_table(photos, "image,labels\nZoo\\C.WEBP,dog\n")
+    assert read(photos, masks=photos / "masks").names == ("zoo/c",)
+
+
+def test_a_name_that_no_file_can_have_is_told_with_its_line(photos: Path) -> None:
+    write_table(photos, f"image,labels\n{'a' * 300}.jpg,dog\n")
+    with pytest.raises(MissingDataError, match=r"line 2: no image 'aaa"):
+        read(photos)
+
+
 def test_masks_of_other_classes_are_refused_by_the_list_that_lies_with_them(photos: Path) -> None:
     (photos / "classes.txt").write_text("background\ncat\ndog\n")
     assert read(photos, masks=photos / "masks").class_names == ("cat", "dog")

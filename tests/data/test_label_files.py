@@ -586,3 +586,20 @@ def test_other_seeds_split_otherwise_and_bad_shares_are_refused() -> None:
             split_table(table, share, 0)
     with pytest.raises(ValueError, match=r"at least two images, got 0\.5 and 1"):
         split_table(LabelTable(("cat",), table.rows[:1]), 0.5, 0)
+
+
+def test_names_of_objects_that_look_alike_are_refused_whatever_is_kept(tmp_path: Path) -> None:
+    for number, name in enumerate(("cat", "Cat")):
+        text = f"<annotation><object><name>{name}</name></object></annotation>"
+        (tmp_path / f"{number}.xml").write_text(text)
+    for kept in (None, ["cat"]):
+        with pytest.raises(DataError, match=r"'Cat' and 'cat' look alike"):
+            labels_from_voc(tmp_path, kept)
+
+
+def test_masks_are_of_the_classes_that_the_list_beside_them_names(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("background\ncat\ndog\n")
+    Image.new("L", (4, 4), 2).save(tmp_path / "a.png")
+    assert labels_from_masks(tmp_path, ("cat", "dog")).rows[0].labels == ("dog",)
+    with pytest.raises(DataError, match=r"classes\.txt: the masks in .* are of cat, dog, expected"):
+        labels_from_masks(tmp_path, ("dog", "cat"))
