@@ -250,7 +250,7 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: Reduction) -> Tensor:
     """Resize logits to an image's size, as probabilities if those are averaged."""
-    maps = resize_cam(at_least_float32(logits), size)
+    maps = _resized(at_least_float32(logits), size)
     return maps.softmax(dim=1) if reduce == "mean_probabilities" else maps
 
 

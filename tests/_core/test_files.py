@@ -176,8 +176,8 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match=told), whole_file(longer) as draft:
         draft.write_text("whole")
     # Its unfinished form, shortened as it is, is found again.
-    cut = next(n for n in (name.encode()[:246].decode(errors="ignore"), name) if len(n) < 250)
-    left = tmp_path / f".{cut}.9999999"
+    started = draft_path(tmp_path / name).name
+    left = tmp_path / f"{started[: started.rindex('.')]}.9999999"
     left.write_text("half")
     assert clear_unfinished([tmp_path / name]) == [left]
 

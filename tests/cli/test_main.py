@@ -128,7 +128,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
         ),
         (["predict", "--outptu=x"], "unrecognized option --outptu (did you mean --output?)"),
         (["export", "model", "--out", "x"], "option --out (did you mean --output?)"),
-        (["evaluate", "model", "--as-stored"], "unrecognized option --as-stored"),
+        (["info", "--as-stored"], "unrecognized option --as-stored"),
         (["export", "model", "--xyz"], "fsr export: error: unrecognized option --xyz"),
         (["info", "-v"], "fsr info: error: unrecognized option -v"),
         (["evaluate", "model"], "the following arguments are required: --dataset"),
