@@ -6,6 +6,8 @@ What the system refuses to write is no wrong value: an ``OSError`` of its own ki
 
 from __future__ import annotations
 
+import os
+
 __all__ = [
     "BusyError",
     "ConfigError",
@@ -52,6 +54,7 @@ class OutputError(OSError):
         super().__init__(message, number)
         self.message = message
         self.errno = number
+        self.strerror = None if number is None else os.strerror(number)
 
     def __str__(self) -> str:
         return self.message

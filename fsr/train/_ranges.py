@@ -30,7 +30,7 @@ RANGES: dict[str, Range] = {
     "data.micro_batch": POSITIVE_COUNT,
     "data.workers": COUNT,
     "data.max_pixels": POSITIVE_COUNT,
-    "data.bits": Range(1, 16, whole=True),
+    "data.bits": Range(1, 32, whole=True),
     "views.flip": SHARE,
     "views.jitter_prob": SHARE,
     "views.blur_prob": SHARE,
