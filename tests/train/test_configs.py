@@ -319,7 +319,7 @@ def test_a_folder_needs_images_and_a_table_of_labels() -> None:
     [
         ("data.background=whit", r"data\.background: expected a colour such as white"),
         ("data.bits=40", r"data\.bits: expected an integer in \[1, 32\], got 40"),
-        ("data.max_pixels=0", r"data\.max_pixels: expected an integer"),
+        ("data.max_pixels=0", r"data\.max_pixels: expected a positive integer, got 0"),
         ("data.orient=false", r"data\.orient: only data sets of files have it, not 'scenes'"),
     ],
 )
