@@ -93,11 +93,13 @@ def check_same_device(**values: Any) -> None:
         ...
         ValueError: labels: expected a tensor on cpu, where cam is, got one on meta
     """
-    first = next(((n, v.device) for n, v in values.items() if isinstance(v, Tensor)), None)
-    for name, value in values.items():
-        if first is not None and isinstance(value, Tensor) and value.device != first[1]:
+    # A plain loop: torch 2.6 compiles no ``next`` with a default.
+    tensors = [(name, value) for name, value in values.items() if isinstance(value, Tensor)]
+    for name, value in tensors:
+        first, reference = tensors[0]
+        if value.device != reference.device:
             raise ValueError(
-                f"{name}: expected a tensor on {first[1]}, where {first[0]} is, "
+                f"{name}: expected a tensor on {reference.device}, where {first} is, "
                 f"got one on {value.device}"
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fsr._core.checks import check_floating, check_same_device, under_autocast
+from fsr._core.checks import check_same_device, under_autocast
 
 
 def at_least_float32(value: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def like_weights(name: str, images: Tensor, weight: Tensor) -> Tensor:
     Under autocast they are left as they are: torch brings both to one type.
 
     Raises:
-        ValueError: they are on another device, or hold NaN or infinity in the other type.
+        ValueError: they are on another device.
 
     Example:
         >>> like_weights("images", torch.zeros(1).double(), torch.zeros(1)).dtype
@@ -33,15 +33,13 @@ def like_weights(name: str, images: Tensor, weight: Tensor) -> Tensor:
     check_same_device(network=weight, **{name: images})
     if images.dtype == weight.dtype or under_autocast(images):
         return images
-    cast = images.to(weight.dtype)
-    check_floating(name, cast)
-    return cast
+    return images.to(weight.dtype)
 
 
 def no_autocast(value: Tensor) -> torch.autocast:
     """Return a context that switches autocast off on the tensor's device."""
     # Tensors without values, of "meta", know no autocast.
-    device = "cpu" if value.is_meta else value.device.type
+    device = value.device.type.replace("meta", "cpu")
     return torch.autocast(device_type=device, enabled=False)
 
 

@@ -47,5 +47,7 @@ def check_shown(name: str, tokens: Tensor, mask: Tensor | None) -> None:
         mask: ``(B, N)`` boolean, True = masked, or None.
     """
     if readable(tokens):
-        hidden = None if mask is None else mask.view(len(mask), *[1] * (tokens.ndim - 3), -1, 1)
-        check_floating(name, tokens if hidden is None else tokens.masked_fill(hidden, 0.0))
+        if mask is not None:
+            heads = mask[:, None] if tokens.ndim == 4 else mask
+            tokens = tokens.masked_fill(heads.unsqueeze(-1), 0.0)
+        check_floating(name, tokens)

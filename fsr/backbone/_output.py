@@ -121,7 +121,10 @@ def check_request(request: BackboneRequest, depth: int, depth_run: int) -> Backb
             raise ValueError(
                 f"request: with aux_only the pass stops after block {depth_run - 1}, got {block}"
             )
-    return request._replace(blocks=blocks, attention=attention)
+    # Not _replace, which torch 2.6 does not compile.
+    return BackboneRequest(
+        request.prefix_tokens, blocks, attention, request.attention_form, request.stages
+    )
 
 
 def check_block(name: str, block: int, depth: int) -> int:

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fsr._core.checks import check_bool, check_floating, check_same_device, check_shape, check_some
 from fsr._core.numerics import like_weights
+from fsr._core.values import readable
 from fsr.backbone._attention import attention_of, check_attention
 from fsr.backbone._kind import Kind, Placed
 from fsr.backbone._output import AttentionForm, BackboneReading, BackboneRequest
@@ -54,14 +55,20 @@ def checked_inputs(
         TypeError: the images are not floating point, or the mask is not boolean.
         ValueError: a tensor is on another device than the weights, or an image not finite.
     """
-    check_floating("images", images)
     check_some("images", images)
+    check_floating("images", images, finite=False)
     images = like_weights("images", images, weight)
     if mask is None:
+        check_floating("images", images)
         return images, None
     check_shape("mask", mask, "B H W", B=images.shape[0], H=grid[0], W=grid[1])
     check_bool("mask", mask)
     check_same_device(images=images, mask=mask)
+    if readable(images):
+        # What is masked may hold anything, as it is never read.
+        hidden = mask.repeat_interleave(images.shape[2] // grid[0], dim=1)
+        hidden = hidden.repeat_interleave(images.shape[3] // grid[1], dim=2)
+        check_floating("images", images.masked_fill(hidden[:, None], 0.0))
     # Patches take the mask's layout, which timm's blocks cannot view as another.
     return images, mask.contiguous()
 

@@ -43,6 +43,8 @@ def keep_present(cam: Tensor, labels: Tensor) -> Tensor:
     check_shape("labels", labels, "B C", B=batch, C=classes)
     check_multi_hot("labels", labels)
     check_same_device(cam=cam, labels=labels)
+    if cam.is_floating_point():
+        check_floating("cam", cam)
     return cam.masked_fill((labels <= 0)[:, :, None, None], 0.0)
 
 

@@ -65,17 +65,18 @@ class GridLSTM(TypedModule):
         """
         batch, _, height, width = check_shape("features", features, "B D h w", D=self.dim)
         check_floating("features", features)
-        check_like_weight("features", features, self.rows.weight_ih_l0)
+        check_like_weight("features", features, self.rows.get_parameter("weight_ih_l0"))
         if min(batch, height, width) < 1:
             raise ShapeError(
                 f"features: expected at least one image and token, got {tuple(features.shape)}"
             )
         along_rows, _ = self.rows(rearrange(features, "b d h w -> (b h) w d"))
         along_columns, _ = self.columns(rearrange(features, "b d h w -> (b w) h d"))
+        # Not einops' rearrange, whose sizes torch 2.6 cannot compile where they change.
         return torch.cat(
             [
-                rearrange(along_rows, "(b h) w d -> b d h w", b=batch),
-                rearrange(along_columns, "(b w) h d -> b d h w", b=batch),
+                along_rows.unflatten(0, (batch, height)).permute(0, 3, 1, 2),
+                along_columns.unflatten(0, (batch, width)).permute(0, 3, 2, 1),
             ],
             dim=1,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from einops import repeat
 from torch import Tensor
 
 from fsr._core.arguments import check_generator
@@ -85,4 +84,5 @@ def checked_images(cam: Tensor, images: Tensor | None) -> Tensor:
 
 def to_patches(blocks: Tensor, block: int) -> Tensor:
     """Repeat every block over its patches: ``(B, H / block, W / block)`` to ``(B, H, W)``."""
-    return repeat(blocks, "b h w -> b (h p) (w q)", p=block, q=block)
+    # Not einops' repeat, whose sizes torch 2.6 cannot compile where they change.
+    return blocks.repeat_interleave(block, dim=1).repeat_interleave(block, dim=2)

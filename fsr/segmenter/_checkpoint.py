@@ -179,9 +179,9 @@ def _unreadable(path: Path, error: Exception) -> str:
     # What torch.save writes: an archive, and before torch 1.6 a bare pickle.
     if begins in (b"PK", b"\x80\x02"):
         return (
-            f"path: {str(path)!r} is no safetensors file: pickled checkpoints are never loaded, as "
-            "they can run code; weights of an encoder load through pretrained=, and a network is "
-            "saved by SingleStageSegmenter.save"
+            f"path: {str(path)!r} is no safetensors file but a pickled one, which is never "
+            "loaded, as it can run code; weights of an encoder load through pretrained=, and a "
+            "network is saved by SingleStageSegmenter.save"
         )
     return (
         f"path: {str(path)!r} is no safetensors file, or a damaged one ({error}); pickled "

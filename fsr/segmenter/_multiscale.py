@@ -183,7 +183,7 @@ def check_multi_scale(
     return check_scales("scales", scales)
 
 
-def check_scales(name: str, scales: Sequence[float]) -> tuple[float, ...]:
+def check_scales(name: str, scales: Any) -> tuple[float, ...]:
     """Check factors of the image size; return them as a tuple."""
     if not isinstance(scales, Sequence) or isinstance(scales, str):
         raise TypeError(f"{name}: expected a sequence of numbers, got {scales!r}")
@@ -250,7 +250,8 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: Reduction) -> Tensor:
     """Resize logits to an image's size, as probabilities if those are averaged."""
-    maps = _resized(at_least_float32(logits), size)
+    # Not resize_cam, which refuses NaN: of a network that gives it, one image's result is lost.
+    maps = F.interpolate(at_least_float32(logits), size=size, mode="bilinear", align_corners=False)
     return maps.softmax(dim=1) if reduce == "mean_probabilities" else maps
 
 

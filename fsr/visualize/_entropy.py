@@ -76,7 +76,7 @@ def attention_entropy(
     """
     if not isinstance(attention, Tensor) or attention.ndim < 2:
         check_shape("attention", attention, "... Q L")
-    check_floating("attention", attention)
+    check_floating("attention", attention, finite=False)
     if isinstance(prefix, bool) or not isinstance(prefix, int):
         raise TypeError(f"prefix: expected an integer of at least 0, got {prefix!r}")
     if prefix < 0:

@@ -395,7 +395,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=message):
         ViTBackbone(NAME, pretrained=path, image_size=64, options=SMALL)
-    state = {f"encoder.{name}": value for name, value in vit().state_dict().items()}
+    state = {f"{name}.encoder": value for name, value in vit().state_dict().items()}
     path = save(state, tmp_path / "foreign.pth")
     with pytest.raises(ValueError, match=r"missing: blocks.0.attn.proj.bias.* and .* more"):
         ViTBackbone(NAME, pretrained=path, image_size=64, options=SMALL)

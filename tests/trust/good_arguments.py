@@ -7,7 +7,7 @@ written down for are in `LEFT_OUT`, each with the reason. A new public name need
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -943,7 +943,7 @@ def segmenter_room() -> dict[str, Call]:
             segmenter.check_multi_scale,
             {"images": images(), "patch": (8, 8), "scales": (1.0, 0.5)},
         ),
-        "check_scales": Call(segmenter.check_scales, {"name": "scales", "scales": (1.0, 0.5)}),
+        "check_scales": Call(partial(segmenter.check_scales, "scales"), {"scales": (1.0, 0.5)}),
         "encoder_names": Call(segmenter.encoder_names, {"network": model}),
         "maps_at": Call(segmenter.maps_at, {"maps_of": scores, **at}),
         "multi_scale_cams": Call(

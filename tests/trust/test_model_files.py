@@ -239,13 +239,13 @@ def test_a_command_tells_a_damaged_model_in_a_line(
     bad = with_header(saved, json.dumps(changed(arguments=None)(header_of(saved))))
     (tmp_path / "images").mkdir()
     (tmp_path / "labels.csv").write_text("image,labels\n")
-    given = {
+    arguments: dict[str, list[Path | str]] = {
         "predict": [bad, tmp_path / "images", "--output", tmp_path / "out"],
         "info": [bad],
         "evaluate": [bad, "--dataset", "scenes", "--scenes", "2"],
         "export": [bad, "--dataset", "scenes", "--scenes", "2", "--output", tmp_path / "out"],
-    }[command]
-    status = main([command, *map(str, given)])
+    }
+    status = main([command, *map(str, arguments[command])])
     told = capsys.readouterr().err
     assert status in (1, 2), told
     assert "bad.safetensors" in told

@@ -298,7 +298,7 @@ def test_bad_attention_is_named() -> None:
         attention_sheet(PHOTOGRAPHS, attention / 0)
     with pytest.raises(ValueError, match="attention: expected weights of at least 0, got -"):
         attention_sheet(PHOTOGRAPHS, -attention)
-    with pytest.raises(ValueError, match="attention: expected at least one head, got none"):
+    with pytest.raises(ValueError, match="attention: expected at least one head"):
         attention_sheet(PHOTOGRAPHS, attention[:, :0])
     with pytest.raises(ValueError, match="images: expected at least one image, got none"):
         attention_sheet([], attention[:0])
@@ -328,7 +328,7 @@ def test_bad_entropies_are_named() -> None:
         plot_attention_entropy({})
     with pytest.raises(ShapeError, match=r"entropies: 'a': expected shape \(depth, heads\), got"):
         plot_attention_entropy({"a": torch.rand(1, 2, 3)})
-    with pytest.raises(ShapeError, match=r"entropies: 'a': .* with depth=1, heads=2, got \(0, 2\)"):
+    with pytest.raises(ShapeError, match=r"entropies: 'a': expected at least one depth"):
         plot_attention_entropy({"a": torch.rand(0, 2)})
     with pytest.raises(TypeError, match="entropies: 'a': expected a floating-point tensor"):
         plot_attention_entropy({"a": torch.ones(2, 2, dtype=torch.long)})
