@@ -32,6 +32,9 @@ from tests.train.test_train import TINY
 KILLS = int(os.environ.get("FSR_KILLS", "20"))
 SEED = int(os.environ.get("FSR_SEED", "0"))
 A_ROW = 5  # kills of one run before it may end
+# Of training, whose every start takes seconds, and of each of both others.
+OF_TRAINING = 3 * KILLS // 10
+OF_FILES = (KILLS - OF_TRAINING + 1) // 2
 # A checkpoint at every step, so that many kills fall into the writing of one.
 TRAINING = TINY.replace("checkpoint_every: 5", "checkpoint_every: 1, keep_checkpoints: 2")
 
@@ -108,7 +111,7 @@ def test_training(tmp_path: Path) -> None:
         hidden = [path.name for path in place.rglob(".*")]
         return steps, networks, table, hidden, sorted(os.listdir(place / "checkpoints"))
 
-    kill_often(words, equal, tmp_path / "whole", KILLS // 2, tmp_path)
+    kill_often(words, equal, tmp_path / "whole", OF_TRAINING, tmp_path)
 
 
 @pytest.fixture
@@ -141,7 +144,7 @@ def test_predicting(model: Path, tmp_path: Path) -> None:
     def words(place: Path) -> list[str]:
         return ["predict", str(model), photos, "--output", str(place), "--resume"]
 
-    kill_often(words, contents, tmp_path / "whole", KILLS // 4, tmp_path)
+    kill_often(words, contents, tmp_path / "whole", OF_FILES, tmp_path)
 
 
 def test_exporting(model: Path, tmp_path: Path) -> None:
@@ -153,4 +156,4 @@ def test_exporting(model: Path, tmp_path: Path) -> None:
     def words(place: Path) -> list[str]:
         return ["export", str(model), *data, "--output", str(place)]
 
-    kill_often(words, contents, tmp_path / "whole", KILLS - KILLS // 2 - KILLS // 4, tmp_path)
+    kill_often(words, contents, tmp_path / "whole", OF_FILES, tmp_path)
