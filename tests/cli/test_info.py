@@ -131,10 +131,10 @@ def test_parts_that_a_caller_built_and_classes_without_names_are_told(tmp_path: 
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("{oops", "has a damaged header, '{oops': no JSON object"),
-        ("[1]", "has a damaged header, '[1]': no JSON object"),
-        (json.dumps({"format": 1}), "has a damaged header: no arguments of a network"),
-        (json.dumps({"format": 1, "arguments": {}}), "has a damaged header: no arguments"),
+        ("{oops", "has a damaged header: '{oops' is no JSON object"),
+        ("[1]", "has a damaged header: '[1]' is no JSON object"),
+        (json.dumps({"format": 1}), "has a damaged header: its arguments are None"),
+        (json.dumps({"format": 1, "arguments": {}}), "has a damaged header: num_classes is None"),
         (json.dumps({"format": 2}), "has format 2, expected 1"),
     ],
 )
