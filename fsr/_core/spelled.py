@@ -24,7 +24,7 @@ def describe(thing: Any) -> str:
     if isinstance(thing, partial):
         named = (f"{name}={_value(value)}" for name, value in sorted(thing.keywords.items()))
         return f"{describe(thing.func)}({', '.join([*map(_value, thing.args), *named, '...'])})"
-    if not isinstance(thing, list | tuple):
+    if not isinstance(thing, (list, tuple)):
         text = repr(thing)
         if ADDRESS not in text and not text.startswith("<built-in"):
             return text
@@ -36,7 +36,7 @@ def describe(thing: Any) -> str:
 
 def _value(value: Any) -> str:
     """Spell an argument: sequences by what is in them."""
-    if isinstance(value, list | tuple) and ADDRESS in repr(value):
+    if isinstance(value, (list, tuple)) and ADDRESS in repr(value):
         return f"[{', '.join(map(_value, value))}]"
     text = repr(value)
     return describe(value) if ADDRESS in text else text

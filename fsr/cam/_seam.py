@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.checks import check_between, check_floating, check_shape
+from fsr._core.arguments import check_positive
+from fsr._core.checks import check_floating, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.cam._maps import EPS
 from fsr.errors import ShapeError
@@ -39,7 +40,7 @@ def max_norm(cam: Tensor, eps: float = EPS) -> Tensor:
         tensor([[[[0.0000, 0.3330, 1.0000]]]])
     """
     _check_maps(cam)
-    check_between("eps", eps, 0.0, float("inf"))
+    check_positive("eps", eps)
     # A difference of half-precision scores would lose eps.
     rectified = F.relu(at_least_float32(cam))
     low = rectified.amin(dim=(2, 3), keepdim=True)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fsr._core.arguments import check_int
 from fsr._core.checks import check_positive_int
 from fsr.data._sample import Sample
 from fsr.data._scene_canvas import SCENE_CLASSES, Canvas, label_map
@@ -76,7 +77,7 @@ class Scenes:
         if not isinstance(objects, (tuple, list)) or len(objects) != 2:
             raise TypeError(f"objects: expected two integers (fewest, most), got {objects!r}")
         for number in objects:
-            check_positive_int("objects", number)
+            check_int("objects", number)
         if not 1 <= objects[0] <= objects[1] <= len(SCENE_CLASSES):
             raise ValueError(
                 f"objects: expected 1 <= fewest <= most <= {len(SCENE_CLASSES)}, got {objects}"

@@ -179,6 +179,7 @@ def class_mix(
     check_same_device(images=images, labels=labels, confident=confident, classes=classes)
     check_floating("images", images)
     check_integer("labels", labels)
+    check_label_range("labels", labels)
     check_bool("confident", confident)
     if batch % 2:
         raise ShapeError(f"images: expected an even batch, whose halves are mixed, got {batch}")

@@ -46,6 +46,7 @@ class SegmentationMetrics(Counts):
         Challenge: A Retrospective", IJCV 2015.
 
     Example:
+        >>> import torch
         >>> metrics = SegmentationMetrics(num_classes=2)
         >>> metrics.update(torch.tensor([[0, 1, 1, 0]]), torch.tensor([[0, 1, 0, 255]]))
         >>> scores = metrics.compute()

@@ -121,9 +121,9 @@ class TrimapMetrics(Counts):
         flat, true = checked_labels(prediction, target, self.num_classes, self.ignore_index)
         if target.ndim not in (2, 3):
             raise ShapeError(f"target: expected (B, height, width), got {tuple(target.shape)}")
-        maps = target.reshape(-1, *target.shape[-2:])
-        if len(maps) == 0:
+        if target.numel() == 0:
             return
+        maps = target.reshape(-1, *target.shape[-2:])
         limit = self.widths[-1]
         distance = torch.stack([boundary_distance(one, limit) for one in maps]).flatten()
         # The first width that reaches the pixel; one past the last if none does.

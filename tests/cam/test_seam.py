@@ -128,7 +128,7 @@ CAM = torch.zeros(2, 3, 4, 5)
         (lambda: max_norm(CAM[0]), ShapeError, r"cam: expected shape \(B, C, H, W\)"),
         (lambda: max_norm(CAM[..., :0]), ShapeError, "cam: expected at least one pixel, got"),
         (lambda: max_norm(CAM.int()), TypeError, "cam: expected a floating-point tensor"),
-        (lambda: max_norm(CAM, -1.0), ValueError, r"eps: expected a number in \[0.0, inf\]"),
+        (lambda: max_norm(CAM, -1.0), ValueError, r"eps: expected a number in \(0.0, inf\)"),
         (lambda: max_norm(CAM, "0"), TypeError, "eps: expected a number"),  # type: ignore[arg-type]
         (lambda: seam_normalize(CAM[0]), ShapeError, r"cam: expected shape \(B, C\+1, H, W\)"),
         (lambda: seam_normalize(CAM[:, :1]), ShapeError, "cam: expected a background and a class"),

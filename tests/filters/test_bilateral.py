@@ -258,10 +258,10 @@ VALUES, IMAGES = torch.zeros(1, 2, 4, 5), torch.zeros(1, 3, 4, 5)
     [
         (VALUES[0], IMAGES, {}, ShapeError, r"values: expected shape \(B, K, H, W\), got"),
         (VALUES.long(), IMAGES, {}, TypeError, "values: expected a floating-point"),
-        (VALUES[:, :0], IMAGES, {}, ShapeError, "values: expected at least one channel and pixel"),
+        (VALUES[:, :0], IMAGES, {}, ShapeError, "values: expected at least one channel"),
         (VALUES, IMAGES[..., 1:], {}, ShapeError, r"images: .* with B=1, H=4, W=5, got"),
         (VALUES, IMAGES.byte(), {}, TypeError, "images: expected a floating-point"),
-        (VALUES, IMAGES + float("nan"), {}, ValueError, "images: expected finite colours"),
+        (VALUES, IMAGES + float("nan"), {}, ValueError, "images: expected finite values"),
         (VALUES, IMAGES, {"sigma_xy": 0.0}, ValueError, r"sigma_xy: .*\(0.0, inf\), got 0.0"),
         (VALUES, IMAGES, {"sigma_rgb": -1.0}, ValueError, "sigma_rgb: .* got -1.0"),
         (

@@ -184,7 +184,7 @@ SEGMENTATION, FEATURES = torch.zeros(1, 3, 2, 4), torch.zeros(1, 5, 2, 4)
         (SEGMENTATION, None, TypeError, "features: expected a tensor .* got NoneType"),
         (SEGMENTATION.long(), FEATURES, TypeError, "segmentation: expected a floating-point"),
         (SEGMENTATION, FEATURES.long(), TypeError, "features: expected a floating-point tensor"),
-        (SEGMENTATION, FEATURES[:, :0], ShapeError, "features: expected at least one D"),
+        (SEGMENTATION, FEATURES[:, :0], ShapeError, "features: expected at least one feature"),
         (SEGMENTATION / 0, FEATURES, ValueError, "segmentation: expected finite values, got NaN"),
         (SEGMENTATION, FEATURES / 0, ValueError, "features: expected finite values, got NaN"),
     ],

@@ -1041,7 +1041,7 @@ def training_rooms() -> dict[str, Call]:
         "objective.TrainingObjective()": Call(
             trainer(),
             {"view1": images(), "view2": images(), "labels": present(), "step": 0},
-            also=("views",),
+            also=("views", "images"),
         ),
         "objective.TrainingObjective": Call(
             objective.TrainingObjective,

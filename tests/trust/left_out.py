@@ -16,7 +16,8 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "cli": ("a command: its options are tested in tests/cli", "main"),
     "data": (
         _READERS,
-        "COCO2014 FolderDataset VOC2012 build_train_aug coco_splits download_archives "
+        "COCO2014 FolderDataset Reading ReadingChanges VOC2012 build_train_aug check_class_list "
+        "check_masks compare_masks shows_its_pixels uneven_classes coco_splits download_archives "
         "download_coco find_coco_root image_size label_table labels_from_coco "
         "labels_from_folders labels_from_masks labels_from_voc missing_images read_image "
         "read_label_map read_labels read_photograph split_table write_label_map write_labels "
@@ -25,12 +26,12 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "inference": (
         _READERS,
         "EvaluationOptions ExportOptions LabelSource PredictionOptions PredictionWriter "
-        "RunOptions describe evaluate export_pseudo_labels file_hash find_images predict_paths "
+        "RunOptions PredictionFolder Found check_apart check_own search_images describe evaluate export_pseudo_labels file_hash find_images predict_paths "
         "record_settings result_table result_to_dict versions",
     ),
     "objective": (
         _PARTS,
-        "ClassMix CropView GivenLabels LocalCrops MixedView Needs ObjectiveOutput OnlineLabels "
+        "ClassMix CropView Draws Place check_masks GivenLabels LocalCrops MixedView Needs ObjectiveOutput OnlineLabels "
         "Part PatchMask PhasedLabels PixelLabels PropagatedLabels Recipe ResizedView SizedMaps "
         "Step TeacherTargets Term TokenLabels Weighted build_recipe",
     ),

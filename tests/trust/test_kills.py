@@ -74,6 +74,11 @@ def contents(folder: Path, *left_out: str) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
 
 
+def results(folder: Path) -> dict[str, str]:
+    """All files that a command of files leaves, but the record, whose lines tell of every start."""
+    return contents(folder, "made_of.jsonl")
+
+
 def kill_often(
     words: Callable[[Path], list[str]],
     equal: Callable[[Path], object],
@@ -144,7 +149,7 @@ def test_predicting(model: Path, tmp_path: Path) -> None:
     def words(place: Path) -> list[str]:
         return ["predict", str(model), photos, "--output", str(place), "--resume"]
 
-    kill_often(words, contents, tmp_path / "whole", OF_FILES, tmp_path)
+    kill_often(words, results, tmp_path / "whole", OF_FILES, tmp_path)
 
 
 def test_exporting(model: Path, tmp_path: Path) -> None:
@@ -156,4 +161,4 @@ def test_exporting(model: Path, tmp_path: Path) -> None:
     def words(place: Path) -> list[str]:
         return ["export", str(model), *data, "--output", str(place)]
 
-    kill_often(words, contents, tmp_path / "whole", OF_FILES, tmp_path)
+    kill_often(words, results, tmp_path / "whole", OF_FILES, tmp_path)

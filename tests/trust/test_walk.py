@@ -69,9 +69,11 @@ def public_names() -> set[str]:
 
 def is_walked(value: Any) -> bool:
     """Tell whether a public value is called with arguments: a function, or a class of behaviour."""
+    if get_origin(value) is not None:  # an alias of a type
+        return False
     if inspect.isclass(value):
         return not issubclass(value, (tuple, Exception)) and not getattr(value, "_is_protocol", 0)
-    return inspect.isroutine(value) and get_origin(value) is None
+    return inspect.isroutine(value)
 
 
 def base_name(name: str) -> str:
