@@ -26,12 +26,14 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "inference": (
         _READERS,
         "EvaluationOptions ExportOptions LabelSource PredictionOptions PredictionWriter "
-        "RunOptions PredictionFolder Found check_apart check_own search_images describe evaluate export_pseudo_labels file_hash find_images predict_paths "
+        "RunOptions PredictionFolder check_apart check_own search_images describe "
+        "evaluate export_pseudo_labels file_hash find_images predict_paths "
         "record_settings result_table result_to_dict versions",
     ),
     "objective": (
         _PARTS,
-        "ClassMix CropView Draws Place check_masks GivenLabels LocalCrops MixedView Needs ObjectiveOutput OnlineLabels "
+        "ClassMix CropView Draws check_masks GivenLabels LocalCrops MixedView Needs "
+        "ObjectiveOutput OnlineLabels "
         "Part PatchMask PhasedLabels PixelLabels PropagatedLabels Recipe ResizedView SizedMaps "
         "Step TeacherTargets Term TokenLabels Weighted build_recipe",
     ),
