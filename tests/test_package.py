@@ -354,6 +354,23 @@ def test_a_moved_module_still_imports_and_names_its_room(name: str) -> None:
     assert all(getattr(old, key) is value for key, value in public_objects(new))
 
 
+@pytest.mark.parametrize(
+    "name", ["fsr.data.label_table", "fsr.refine.mean_field", "fsr.refine.pseudo_labels"]
+)
+def test_a_function_stays_callable_where_a_moved_module_has_its_name(name: str) -> None:
+    room, _, last = name.rpartition(".")
+    face = importlib.import_module(room)
+    sys.modules.pop(name, None)
+    function = getattr(face, last)
+    try:
+        with pytest.warns(DeprecationWarning):
+            importlib.import_module(name)
+        with pytest.raises(TypeError, match=rf"{last}\(\) missing"):
+            getattr(face, last)()
+    finally:
+        setattr(face, last, function)
+
+
 def test_a_module_that_never_was_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"No module named 'fsr\.losses\.nothing'"):
         importlib.import_module("fsr.losses.nothing")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 # From the module that the documentation of 0.1 named to the file that holds its names now; users
 # import them from the room, the folder of that file.
@@ -75,6 +76,17 @@ MOVED = {
 }
 
 
+class _Moved(ModuleType):
+    """A module at its old place, which can be called where a function of the room has its name.
+
+    The import binds it to that name in the room, in place of the function.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call the function of this module's name."""
+        return vars(self)["__called__"](*args, **options)
+
+
 class _Redirect:
     """Finds modules under their old names, once nothing else does, and loads the new ones."""
 
@@ -94,7 +106,7 @@ class _Redirect:
             DeprecationWarning,
             stacklevel=2,
         )
-        return ModuleType(spec.name, f"Moved to {room}.")
+        return _Moved(spec.name, f"Moved to {room}.")
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the module all names of the new one."""
@@ -104,6 +116,7 @@ class _Redirect:
         # Names that have gone on to another file of the room are found through its face.
         face = importlib.import_module(".".join(home.__name__.split(".")[:2]))
         vars(module)["__getattr__"] = functools.partial(getattr, face)
+        vars(module)["__called__"] = getattr(face, module.__name__.rpartition(".")[2], None)
 
 
 def redirect_old_modules() -> None:

@@ -93,7 +93,7 @@ def test_iteration_ends() -> None:
         ({"size": 0}, "size: expected a positive integer, got 0"),
         ({"image_size": 31}, "image_size: expected at least 32 pixels, got 31"),
         ({"objects": (2, 1)}, r"objects: expected 1 <= fewest <= most <= 6, got \(2, 1\)"),
-        ({"objects": (0, 1)}, "objects: expected a positive integer, got 0"),
+        ({"objects": (0, 1)}, "objects: expected 1 <= fewest"),
         ({"objects": (1, 7)}, "objects: expected 1 <= fewest"),
     ],
 )

@@ -73,7 +73,8 @@ def is_walked(value: Any) -> bool:
         return False
     if inspect.isclass(value):
         return not issubclass(value, (tuple, Exception)) and not getattr(value, "_is_protocol", 0)
-    return inspect.isroutine(value)
+    # A module at an old place that was imported stands where the function of its name was.
+    return inspect.isroutine(value) or (inspect.ismodule(value) and callable(value))
 
 
 def base_name(name: str) -> str:
