@@ -363,7 +363,7 @@ def test_a_function_stays_callable_where_a_moved_module_has_its_name(name: str) 
     sys.modules.pop(name, None)
     function = getattr(face, last)
     try:
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="has moved"):
             importlib.import_module(name)
         with pytest.raises(TypeError, match=rf"{last}\(\) missing"):
             getattr(face, last)()
