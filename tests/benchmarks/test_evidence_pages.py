@@ -282,6 +282,7 @@ def test_figures_without_runs_are_left_out(
     figures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "RESULTS", tmp_path / "none")
+    monkeypatch.setattr(figures, "METHODS_RUN", tmp_path / "none.jsonl")
     figures.main(["--output", str(tmp_path)])
     assert drawn(tmp_path) == set()
 
@@ -297,10 +298,14 @@ def test_figures_are_drawn_of_what_was_run(
     ]
     lines = [json.loads(each) for each in (results / "final.jsonl").open()]
     write(results, "final", [*lines, *more])
+    scores = {"cam": 0.3, "pseudo": None, "prediction": 0.4, "label_f1": 0.9}
+    run = {"method": "ToCo", "seed": 0, "steps": 400, "scores": scores}
+    (tmp_path / "methods.jsonl").write_text(json.dumps(run) + "\n")
+    monkeypatch.setattr(figures, "METHODS_RUN", tmp_path / "methods.jsonl")
     output = tmp_path / "figures"
     figures.main(["--output", str(output)])
     # Nothing was run with standardised targets on scenes: no line of theirs, no nats.
-    assert drawn(output) == {"bound", "choices", "gain", "photographs", "targets"}
+    assert drawn(output) == {"bound", "choices", "gain", "methods", "photographs", "targets"}
 
 
 def test_the_best_threshold_is_that_of_the_mean(extension: Any) -> None:
