@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fsr._core.files import clear_unfinished
 from fsr._core.optional import import_extra
 from fsr.errors import ConfigError, InputError
 from fsr.train._checkpoints import Found, last_whole
@@ -15,6 +16,8 @@ from fsr.train._state import checkpoint_files, read_state, restore, run_folder
 from fsr.train._writing import check_output, writing
 
 CHECKPOINTS = "checkpoints"
+# Files of a run's folder that a killed process may have left unfinished under a hidden name.
+WRITTEN = ("log.jsonl", "results.json", "sheet.png", "student.safetensors", "teacher.safetensors")
 
 
 class Resumed(NamedTuple):
@@ -27,6 +30,8 @@ class Resumed(NamedTuple):
 
 def choose_folder(config: Config, *, main: bool, resume: bool) -> Path:
     """Return the folder of the run, in every process; one can write into it.
+
+    What a killed process left unfinished there is taken away.
 
     Args:
         config: options of the run.
@@ -41,6 +46,7 @@ def choose_folder(config: Config, *, main: bool, resume: bool) -> Path:
         try:
             folder = run_folder(config.run.output, resume=resume)
             check_output(folder)
+            clear_unfinished(folder / name for name in WRITTEN)
         except ConfigError as error:
             fault = str(error)
     folder, fault = agree((folder, fault))

@@ -16,10 +16,13 @@ from torch import nn
 pytest.importorskip("accelerate")
 pytest.importorskip("omegaconf")
 
+from accelerate.state import PartialState
+
 from fsr.errors import InputError, NotFiniteError, ResourceError
-from fsr.train import _checkpoints, _state
+from fsr.train import _checkpoints, _state, load_config
 from fsr.train._checkpoints import last_whole, list_checkpoints
 from fsr.train._manifest import MANIFEST, MARK, checkpoint_fault
+from fsr.train._resume import WRITTEN, choose_folder
 from fsr.train._state import checkpoint_files, restore, save_checkpoint
 
 FILES = checkpoint_files(["student", "objective"])
@@ -251,3 +254,15 @@ def test_another_network_or_optimizer_is_one_line_that_names_the_file(folder: Pa
     run.optimizer.param_groups[0]["parameter_names"] = ["weight", "offset"]
     with pytest.raises(InputError, match=r"optimizer.safetensors: cannot .* parameters, 'bias'"):
         restore(folder / "step-00000003", modules=run.modules, optimizer=run.optimizer)
+
+
+def test_what_a_killed_run_left_unfinished_is_taken_away(tmp_path: Path) -> None:
+    config = load_config(overrides=[f"run.output={tmp_path}"])
+    left = [tmp_path / f".{name}.9999999" for name in WRITTEN]
+    kept = tmp_path / ".notes"
+    for path in (*left, kept):
+        path.write_text("half")
+    assert choose_folder(config, main=True, resume=True) == tmp_path
+    PartialState._reset_state()
+    assert [path for path in left if path.exists()] == []
+    assert kept.exists()

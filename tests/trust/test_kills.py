@@ -37,9 +37,16 @@ OF_TRAINING = KILLS // 5
 OF_FILES = (KILLS - OF_TRAINING + 1) // 2
 # Workers outlive a killed process by seconds, and would have to be waited for.
 ALONE = ("--workers", "0")
+SMALL = """\
+  decoder_options: {hidden_dim: 8}
+  projector_options: {hidden_dim: 8, bottleneck_dim: 4}
+"""
 # A checkpoint at every step, so that many kills fall into the writing of one.
-TRAINING = TINY.replace("checkpoint_every: 5", "checkpoint_every: 1, keep_checkpoints: 2").replace(
-    "  batch_size: 4", "  batch_size: 4\n  workers: 0"
+TRAINING = (
+    TINY.replace("checkpoint_every: 5", "checkpoint_every: 1, keep_checkpoints: 2")
+    .replace("batch_size: 4\n", "batch_size: 4\n  workers: 0\n", 1)
+    # Small files, so that many steps and writings fall into the seconds of a run.
+    .replace("  projection_dim: 8\n", f"  projection_dim: 8\n{SMALL}")
 )
 
 
