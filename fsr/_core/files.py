@@ -126,6 +126,23 @@ def save_jpeg(image: Image.Image, draft: Path, quality: int) -> None:
         raise OSError("the picture was not written to its end")
 
 
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, read in pieces.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "file"
+        >>> _ = path.write_bytes(b"abc")
+        >>> file_digest(path)[:8]
+        'ba7816bf'
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def looks_whole(path: Path, suffix: str | None = None) -> bool:
     """Tell from both ends of a file whether it was written to its end, as its kind of file ends.
 

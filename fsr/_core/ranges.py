@@ -68,6 +68,7 @@ FINITE = Range()
 NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, above=True)
 SHARE = Range(0, 1)
+BELOW_ONE = Range(0, 1, below=True)
 COUNT = Range(0, whole=True)
 POSITIVE_COUNT = Range(1, whole=True)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from fsr._core.files import looks_whole, whole_file
+from fsr._core.files import file_digest, looks_whole, whole_file
 from fsr._core.regular import check_regular
 from fsr.data._files import read_label_map, write_label_map
 from fsr.errors import DataError
@@ -37,7 +36,11 @@ class MaskCache:
     def __init__(self, folder: Path, annotations: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        own = {"drawing": _DRAWING, "annotations": annotations.name, "sha256": _hash(annotations)}
+        own = {
+            "drawing": _DRAWING,
+            "annotations": annotations.name,
+            "sha256": file_digest(annotations),
+        }
         # Looked for before the stamp is read: another process writes its stamp before its masks.
         filled = next(folder.glob("*.png"), None) is not None
         stamp = _read_stamp(folder / STAMP)
@@ -78,14 +81,6 @@ class MaskCache:
     def write(self, name: str, labels: Tensor) -> None:
         """Keep the mask of an image."""
         write_label_map(self.path(name), labels)
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _read_stamp(path: Path) -> Any:

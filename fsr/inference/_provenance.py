@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fsr._core.files import file_digest
 from fsr._core.regular import check_regular
 from fsr._core.spelled import describe
 from fsr._core.version import __version__
@@ -37,11 +38,7 @@ def file_hash(path: Path) -> str:
         DataError: it is a named pipe, a device or a socket.
     """
     check_regular(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_digest(path)
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fsr._core.ranges import (
+    BELOW_ONE,
     COUNT,
     FINITE,
     NOT_NEGATIVE,
@@ -18,7 +19,6 @@ from fsr._core.ranges import (
 )
 
 INSIDE = Range(0, 1, above=True, below=True)
-BELOW_ONE = Range(0, 1, below=True)
 SCALE = Range(0, 1, above=True)
 
 # A field that several methods have means the same in all of them. Fields that end in ``_weight``

@@ -6,7 +6,6 @@ SHA-256 reads about a gigabyte a second on one core, so a checkpoint of a ViT-B 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from fsr._core.files import file_digest
 from fsr.train._log import to_json, write_atomically
 
 MANIFEST = "manifest.json"
@@ -30,7 +30,7 @@ def write_manifest(folder: Path, step: int) -> None:
         step: number of completed steps.
     """
     found = {
-        path.name: {"bytes": path.stat().st_size, "sha256": digest(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
         for path in sorted(folder.iterdir())
     }
     write_atomically(folder / MANIFEST, to_json({"step": step, "files": found}, indent=2))
@@ -68,23 +68,6 @@ def has_manifest(folder: Path) -> bool:
     return (folder / STATE).is_file() and MARK in _read(folder / STATE)
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "file"
-        >>> _ = path.write_bytes(b"abc")
-        >>> digest(path)[:8]
-        'ba7816bf'
-    """
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
-
-
 def _read(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
@@ -101,7 +84,7 @@ def _fault_of(path: Path, expected: dict[str, Any] | None) -> str | None:
     size = path.stat().st_size
     if size != expected["bytes"]:
         return f"{path.name} has {size} bytes instead of {expected['bytes']}"
-    if digest(path) != expected["sha256"]:
+    if file_digest(path) != expected["sha256"]:
         return f"{path.name} is not what was written"
     return None
 

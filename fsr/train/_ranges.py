@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from fsr._core.ranges import (
+    BELOW_ONE,
     COUNT,
     NOT_NEGATIVE,
     POSITIVE,
@@ -15,7 +16,6 @@ from fsr._core.ranges import (
     check_numbers,
 )
 
-BELOW_ONE = Range(0, 1, below=True)
 # An image of 64 times its size fits no memory.
 SCALE = Range(0, 64, above=True)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from fsr._core.files import clear_unfinished
 from fsr._core.optional import import_extra
@@ -15,6 +16,7 @@ from fsr.train._parts import Parts
 from fsr.train._state import checkpoint_files, read_state, restore, run_folder
 from fsr.train._writing import check_output, writing
 
+T = TypeVar("T")
 CHECKPOINTS = "checkpoints"
 # Files of a run's folder that a killed process may have left unfinished under a hidden name.
 WRITTEN = ("log.jsonl", "results.json", "sheet.png", "student.safetensors", "teacher.safetensors")
@@ -41,19 +43,14 @@ def choose_folder(config: Config, *, main: bool, resume: bool) -> Path:
     Raises:
         ConfigError: nothing can be written there.
     """
-    folder, fault = None, ""
-    if main:  # one process looks, all raise
-        try:
-            folder = run_folder(config.run.output, resume=resume)
-            check_output(folder)
-            clear_unfinished(folder / name for name in WRITTEN)
-        except ConfigError as error:
-            fault = str(error)
-    folder, fault = agree((folder, fault))
-    if fault:
-        raise ConfigError(fault)
-    chosen: Path = folder
-    return chosen
+
+    def choose() -> Path:
+        folder = run_folder(config.run.output, resume=resume)
+        check_output(folder)
+        clear_unfinished(folder / name for name in WRITTEN)
+        return folder
+
+    return _decided(choose, main, ConfigError)
 
 
 def go_on(config: Config, folder: Path, parts: Parts) -> Resumed:
@@ -89,15 +86,23 @@ def agree(value: Any) -> Any:
 
 def _find(folder: Path, parts: Parts) -> Found:
     """Let the main process find the checkpoint to go on from; all go on from that, or raise."""
-    found, fault = Found(None, []), ""
-    if parts.accelerator.is_main_process:
+
+    def find() -> Found:
+        with writing(folder):
+            return last_whole(folder, checkpoint_files(parts.modules))
+
+    return _decided(find, parts.accelerator.is_main_process, InputError)
+
+
+def _decided(decide: Callable[[], T], main: bool, kind: type[Exception]) -> T:
+    """Let the main process decide; all take what it returns, or raise its error of a kind."""
+    found, fault = None, ""
+    if main:
         try:
-            with writing(folder):
-                found = last_whole(folder, checkpoint_files(parts.modules))
-        except InputError as error:
+            found = decide()
+        except kind as error:
             fault = str(error)
     found, fault = agree((found, fault))
     if fault:
-        raise InputError(fault)
-    chosen: Found = found
-    return chosen
+        raise kind(fault)
+    return cast(T, found)
