@@ -30,6 +30,30 @@ def all_reduce_sum(value: Tensor) -> Tensor:
     return total
 
 
+def process_count() -> int:
+    """Return how many processes run together; 1 without a process group."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def joined_ratio(
+    total: Tensor, count: Tensor, *, extra: int = 0, least: int = 1, joined: bool
+) -> Tensor:
+    r"""Divide a sum by a count, which is that of all processes together where they are joined.
+
+    A process's ratio is then :math:`P \sum_r / \max(least, extra + \sum_{r'} n_{r'})` of P
+    processes, so that the mean over the processes, which is what distributed training takes of
+    losses and gradients, is the ratio of the whole batch.
+
+    Example:
+        >>> import torch
+        >>> joined_ratio(torch.tensor(6.0), torch.tensor(2), extra=1, joined=True)
+        tensor(2.)
+    """
+    if not joined or not is_distributed():
+        return total / (extra + count).clamp(min=least)
+    return process_count() * total / (extra + all_reduce_sum(count)).clamp(min=least)
+
+
 def is_main_process() -> bool:
     """Tell whether this is the first process, or the only one."""
     return not is_distributed() or dist.get_rank() == 0

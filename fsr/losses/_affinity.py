@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
+from fsr._core.distributed import joined_ratio
 from fsr._core.numerics import at_least_float32, no_autocast
 
 
-def affinity_loss(affinity: Tensor, labels: Tensor) -> Tensor:
+def affinity_loss(affinity: Tensor, labels: Tensor, *, joined: bool = False) -> Tensor:
     r"""Affinities of same-class pairs towards 1, of different-class pairs towards 0.
 
     .. math:: \tfrac12 \frac{\sum_{+} (1 - a_{ij})}{1 + |+|}
@@ -20,6 +21,8 @@ def affinity_loss(affinity: Tensor, labels: Tensor) -> Tensor:
         affinity: a, ``(B, N, N)``, 0 to 1, from :class:`fsr.affinity.AttentionAffinity`.
         labels: ``(B, N, N)`` integers, from :func:`fsr.affinity.affinity_labels`: 1 same class, 0
             different, anything else (255) left out.
+        joined: the counts are those of all processes, each of which must call: the mean of their
+            losses is then that of their batches together. False counts this process's alone.
 
     Returns:
         Scalar between 0 and 1, in at least float32; an attached zero without pairs.
@@ -47,6 +50,8 @@ def affinity_loss(affinity: Tensor, labels: Tensor) -> Tensor:
     with no_autocast(affinity):
         values = at_least_float32(affinity)
         same, different = labels == 1, labels == 0
-        attraction = (1 - values).masked_fill(~same, 0.0).sum() / (1 + same.sum())
-        repulsion = values.masked_fill(~different, 0.0).sum() / (1 + different.sum())
+        apart = (1 - values).masked_fill(~same, 0.0).sum()
+        alike = values.masked_fill(~different, 0.0).sum()
+        attraction = joined_ratio(apart, same.sum(), extra=1, joined=joined)
+        repulsion = joined_ratio(alike, different.sum(), extra=1, joined=joined)
         return 0.5 * attraction + 0.5 * repulsion

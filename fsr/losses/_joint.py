@@ -7,7 +7,9 @@ from torch import Tensor
 from fsr.losses._segmentation import balanced_segmentation_loss
 
 
-def joint_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+def joint_cross_entropy(
+    logits: Tensor, labels: Tensor, ignore_index: int = 255, *, joined: bool = False
+) -> Tensor:
     r"""Mean cross entropy of the background plus that of the foreground.
 
     .. math:: L = \frac{1}{|bg|} \sum_{i \in bg} \mathrm{CE}_i
@@ -26,6 +28,8 @@ def joint_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
         labels: labels of the reliable region, ``(B, H, W)`` integers: 0 background, c+1 foreground
             class c, ``ignore_index`` no label.
         ignore_index: label of pixels to leave out.
+        joined: bg and fg are those of all processes, each of which must call: the mean of their
+            losses is then that of their batches together. False counts this process's alone.
 
     Returns:
         Scalar of at least 0, in float32 for half-precision logits.
@@ -46,4 +50,4 @@ def joint_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
         >>> joint_cross_entropy(logits, torch.tensor([[[0, 1], [2, 255]]]))
         tensor(2.1972)
     """
-    return 2.0 * balanced_segmentation_loss(logits, labels, ignore_index)
+    return 2.0 * balanced_segmentation_loss(logits, labels, ignore_index, joined=joined)

@@ -10,11 +10,14 @@ from torch.nn import functional as F
 
 from fsr._core.arguments import check_int
 from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
+from fsr._core.distributed import is_distributed, joined_ratio
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 
 
-def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+def patch_token_contrast(
+    tokens: Tensor, labels: Tensor, ignore_index: int = 255, *, joined: bool = False
+) -> Tensor:
     r"""Affinity loss :math:`L_{aff}` of Eq. 10 on cosine similarities of patch tokens.
 
     With :math:`s_{ij} = |\cos(z_i, z_j)|` over the ordered pairs :math:`i \ne j` of one image whose
@@ -30,9 +33,12 @@ def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255
         tokens: patch tokens, ``(B, N, D)``, of any common scale: lengths do not matter.
         labels: one class per token, ``(B, N)`` integers; ``ignore_index`` leaves a token out.
         ignore_index: label of tokens without a known class.
+        joined: the counts are those of all processes, each of which must call: the mean of their
+            losses is then that of their batches together. False counts this process's alone.
 
     Returns:
-        Scalar between 0 and 1, in float32 for half-precision tokens.
+        Scalar, in float32 for half-precision tokens, between 0 and 1; of several joined processes
+        the mean is.
 
     Raises:
         ShapeError: ``tokens`` or ``labels`` has the wrong shape.
@@ -59,7 +65,7 @@ def patch_token_contrast(tokens: Tensor, labels: Tensor, ignore_index: int = 255
     # Products of half-precision unit vectors lose the small similarities that matter here.
     with no_autocast(tokens):
         unit = F.normalize(at_least_float32(tokens), dim=-1, eps=1e-8)
-        loss: Tensor = _PairSum.apply(unit, labels, ignore_index)[0]
+        loss: Tensor = _PairSum.apply(unit, labels, ignore_index, joined)[0]
     return loss
 
 
@@ -71,16 +77,19 @@ class _PairSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(unit: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        unit: Tensor, labels: Tensor, ignore_index: int, joined: bool
+    ) -> tuple[Tensor, Tensor]:
         """Return the loss and the signed weights ``(B, N, N)`` of vectors ``(B, N, D)``."""
         known = labels != ignore_index
         tokens, same_pairs = known.sum(dim=1), _count_same(labels, known)
         different_pairs = (tokens.square() - tokens).sum() - same_pairs
-        attraction = -0.5 / (1 + same_pairs).to(unit.dtype)
-        repulsion = 0.5 / (1 + different_pairs).to(unit.dtype)
+        half, joined = unit.new_full((), 0.5), joined and is_distributed()
+        attraction = -joined_ratio(half, same_pairs, extra=1, joined=joined)
+        repulsion = joined_ratio(half, different_pairs, extra=1, joined=joined)
 
         weights = unit.new_empty(*labels.shape, labels.shape[1])
-        loss = unit.new_full((), 0.5)
+        loss = half
         for some in _parts(unit):
             part, label, known_part = unit[some], labels[some], known[some]
             member = known_part.to(unit.dtype)
@@ -91,7 +100,7 @@ class _PairSum(torch.autograd.Function):
             signed = signed.mul_(member.unsqueeze(2)).mul_(cosine.sign())
             loss = loss + torch.dot(signed.flatten(), cosine.flatten())
             weights[some] = signed
-        return loss.clamp(0, 1), weights
+        return (loss if joined else loss.clamp(0, 1)), weights
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -100,11 +109,11 @@ class _PairSum(torch.autograd.Function):
         ctx.save_for_backward(inputs[0], output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
         """Return the gradient of the vectors."""
         unit, weights = ctx.saved_tensors
         with no_autocast(grad):
-            return (weights @ unit).mul_(2 * grad), None, None
+            return (weights @ unit).mul_(2 * grad), None, None, None
 
 
 def _count_same(labels: Tensor, known: Tensor) -> Tensor:
@@ -141,6 +150,7 @@ class PTCLoss(TypedModule):
 
     Args:
         ignore_index: label of tokens without a known class.
+        joined: in training mode, count the pairs of all processes together; each must call.
 
     Source:
         Ru et al., CVPR 2023; section "A Single-Stage Framework for WSSS".
@@ -152,15 +162,17 @@ class PTCLoss(TypedModule):
         tensor(0.5667)
     """
 
-    def __init__(self, ignore_index: int = 255) -> None:
+    def __init__(self, ignore_index: int = 255, *, joined: bool = False) -> None:
         check_int("ignore_index", ignore_index)
         super().__init__()
-        self.ignore_index = ignore_index
+        self.ignore_index, self.joined = ignore_index, joined
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of tokens ``(B, N, D)`` with labels ``(B, N)``; a scalar."""
-        return patch_token_contrast(tokens, labels, self.ignore_index)
+        joined = self.joined and self.training
+        return patch_token_contrast(tokens, labels, self.ignore_index, joined=joined)
 
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""
-        return f"ignore_index={self.ignore_index}"
+        joined = ", joined=True" if self.joined else ""
+        return f"ignore_index={self.ignore_index}{joined}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fsr._core.distributed import joined_ratio
 from fsr.losses._pixel_entropy import pixel_cross_entropy
 
 
-def balanced_segmentation_loss(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+def balanced_segmentation_loss(
+    logits: Tensor, labels: Tensor, ignore_index: int = 255, *, joined: bool = False
+) -> Tensor:
     r"""Segmentation loss :math:`L_{seg}` of Eq. 10, background and foreground weighing the same.
 
     .. math:: L_{seg} = \tfrac12 \frac{1}{|bg|} \sum_{i \in bg} \mathrm{CE}_i
@@ -22,6 +25,8 @@ def balanced_segmentation_loss(logits: Tensor, labels: Tensor, ignore_index: int
         labels: pseudo labels, ``(B, H, W)`` integers: 0 background, c+1 foreground class c,
             ``ignore_index`` no label.
         ignore_index: label of pixels to leave out.
+        joined: bg and fg are those of all processes, each of which must call: the mean of their
+            losses is then that of their batches together. False counts this process's alone.
 
     Returns:
         Scalar of at least 0, in float32 for half-precision logits.
@@ -44,9 +49,8 @@ def balanced_segmentation_loss(logits: Tensor, labels: Tensor, ignore_index: int
     entropy = pixel_cross_entropy(logits, labels, ignore_index)
     background = labels == 0
     foreground = ~background & (labels != ignore_index)
-    return 0.5 * (_mean_over(entropy, background) + _mean_over(entropy, foreground))
-
-
-def _mean_over(values: Tensor, part: Tensor) -> Tensor:
-    """Mean of the values inside a part; 0, still attached, where the part is empty."""
-    return (values * part).sum() / part.sum().clamp(min=1)
+    means = [
+        joined_ratio((entropy * part).sum(), part.sum(), joined=joined)
+        for part in (background, foreground)
+    ]
+    return 0.5 * (means[0] + means[1])

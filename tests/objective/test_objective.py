@@ -23,7 +23,7 @@ from fsr.losses import (
     patch_token_contrast,
 )
 from fsr.masking import UncertainMasker
-from fsr.objective import ObjectiveOutput, TrainingObjective, total_loss
+from fsr.objective import ObjectiveOutput, Place, TrainingObjective, total_loss
 from fsr.objective._cams import StepCAMs
 from fsr.presets import LOSS_TERMS, PRESETS, CAMSource
 from fsr.projection import ProjectionHead
@@ -727,8 +727,25 @@ def _train_in_process(rank: int, folder: str) -> None:
             objective(*batch(), step=step, generator=generator(rank)).total.backward()
         gradients = {name: p.grad for name, p in plain.named_parameters() if p.requires_grad}
         torch.save((gradients, objective.state_dict()), f"{folder}/{preset}{rank}.pt")
+        torch.save(_share(slice(2 * rank, 2 * rank + 2), preset), f"{folder}/{preset}-{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+
+
+def _share(images: slice, preset: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The terms of a part of a batch of four, and the gradients of their sum."""
+    torch.manual_seed(0)
+    student = build_student()
+    objective = TrainingObjective(
+        student, EMATeacher(student, 0.5), preset=preset, **(NORMALISATION | RUN)
+    )
+    torch.manual_seed(1)
+    data = [each[images] for each in batch(4)]
+    output = objective(*data, step=60, place=Place(images.start, 4, generator()))
+    output.total.backward()
+    terms = {name: output.values[name].detach() for name in LOSS_TERMS}
+    trained = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
+    return terms, trained
 
 
 @pytest.mark.slow
@@ -743,3 +760,11 @@ def test_two_processes_agree_without_a_search_for_unused_parameters(tmp_path: Pa
             torch.testing.assert_close(gradient, other_gradients[name], msg=name)
         for name, value in state.items():
             torch.testing.assert_close(value, other_state[name], msg=name)
+        # Whatever is a ratio over the batch counts the images of both.
+        terms, trained = _share(slice(0, 4), preset)
+        parts = [torch.load(tmp_path / f"{preset}-{rank}.pt", weights_only=True) for rank in (0, 1)]
+        for place, whole in ((0, terms), (1, trained)):
+            assert whole.keys() == parts[0][place].keys()
+            for name, value in whole.items():
+                mean = (parts[0][place][name] + parts[1][place][name]) / 2
+                torch.testing.assert_close(mean, value, rtol=1e-3, atol=1e-5, msg=name)

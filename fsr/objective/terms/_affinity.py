@@ -32,7 +32,7 @@ class Affinity(Term):
     def __init__(self, labels: TokenLabels) -> None:
         super().__init__()
         self.labels = labels
-        self.loss = PTCLoss()
+        self.loss = PTCLoss(joined=True)
 
     def needs(self, number: int) -> Needs:
         """Return the final tokens of the view, and what its labels read."""

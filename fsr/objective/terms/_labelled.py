@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fsr._core.distributed import joined_ratio
 from fsr._core.labels import IGNORE
 from fsr.losses import pixel_cross_entropy, underfit, weighted_cross_entropy
 from fsr.objective._needs import Needs
@@ -52,4 +53,5 @@ class LabelledSegmentation(Term):
             entropy = entropy * weights
         elif self.ceiling is not None:
             entropy = underfit(entropy, ceiling=self.ceiling)
-        return entropy.sum() / (labels != IGNORE).sum().clamp(min=1)
+        count = (labels != IGNORE).sum()
+        return joined_ratio(entropy.sum(), count, joined=self.training)

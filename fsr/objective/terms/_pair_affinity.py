@@ -50,4 +50,5 @@ class PairAffinity(Term):
         near = radius_mask(step.grid, self.radius, device=patches.device)
         step.seen["affinity_labels"] = patches
         affinity = step.student("affinity", self.labels.source.view)
-        return affinity_loss(affinity, affinity_labels(patches, near))
+        pairs = affinity_labels(patches, near)
+        return affinity_loss(affinity, pairs, joined=self.training)

@@ -42,4 +42,4 @@ class RegionSegmentation(Term):
         labels = step.get(self.labels)
         logits = step.student("segmentation", 1)
         step.seen["segmentation_logits"] = logits.detach()
-        return joint_cross_entropy(logits, labels)
+        return joint_cross_entropy(logits, labels, joined=self.training)

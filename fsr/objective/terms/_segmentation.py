@@ -42,4 +42,4 @@ class Segmentation(Term):
         labels = step.get(self.labels)
         logits = step.student("segmentation", self.labels.source.view)
         step.seen["segmentation_logits"] = logits.detach()
-        return balanced_segmentation_loss(logits, labels)
+        return balanced_segmentation_loss(logits, labels, joined=self.training)
