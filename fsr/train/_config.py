@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_config(*names: str | Path, overrides: Sequence[str] = ()) -> Config:
     for layer in layers:
         _check_layer(layer, kinds)
     try:
-        config = omegaconf.OmegaConf.merge(omegaconf.OmegaConf.structured(Config), *fitted(layers))
+        config = omegaconf.OmegaConf.merge(_schema(), *fitted(layers))
         made = omegaconf.OmegaConf.to_object(config)
     except omegaconf.errors.OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
@@ -103,6 +104,12 @@ def nearest_option(name: str) -> list[str]:
     kinds = dict(option_kinds(Config))
     same = [other for other in kinds if other.rpartition(".")[2] == name.replace("-", "_")]
     return (same or difflib.get_close_matches(name, kinds, n=1))[:1]
+
+
+@functools.cache
+def _schema() -> Any:
+    """Return all options with types and defaults; merging copies it, and making it is slow."""
+    return _omegaconf().OmegaConf.structured(Config)
 
 
 def _omegaconf() -> Any:

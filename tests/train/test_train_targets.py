@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import socket
@@ -23,6 +22,7 @@ from fsr.presets import LOSS_TERMS
 from fsr.train import Batch, build_student, load_config, run
 from fsr.train._parts import Parts, build_accelerator, build_parts
 from fsr.train._step import train_step
+from tests.processes import FORKED
 from tests.train.test_train import (
     _arguments,
     _fresh_accelerate,  # noqa: F401
@@ -143,9 +143,8 @@ def test_two_processes_with_entropy_masks_draw_the_sheet_and_end(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawned = multiprocessing.get_context("spawn")
     processes = [
-        spawned.Process(target=whole_run, args=(rank, port, tiny, options)) for rank in range(2)
+        FORKED.Process(target=whole_run, args=(rank, port, tiny, options)) for rank in range(2)
     ]
     try:
         for process in processes:
