@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
+from fsr._core.distributed import gather_objects
 from fsr._core.files import clear_unfinished
 from fsr._core.optional import import_extra
 from fsr.errors import ConfigError, InputError
-from fsr.train._checkpoints import Found, last_whole
+from fsr.train._checkpoints import Found, last_whole, list_checkpoints
 from fsr.train._checks import check_same_run
 from fsr.train._options import Config
 from fsr.train._parts import Parts
@@ -91,7 +92,31 @@ def _find(folder: Path, parts: Parts) -> Found:
         with writing(folder):
             return last_whole(folder, checkpoint_files(parts.modules))
 
-    return _decided(find, parts.accelerator.is_main_process, InputError)
+    found = _decided(find, parts.accelerator.is_main_process, InputError)
+    check_shared(folder)
+    return found
+
+
+def check_shared(folder: Path) -> None:
+    """Refuse to go on unless every process sees the same checkpoints.
+
+    On machines with disks of their own the others would start from nothing, or from another step.
+
+    Args:
+        folder: where checkpoints lie.
+
+    Raises:
+        InputError: they differ.
+    """
+    seen = gather_objects([path.name for _, path in list_checkpoints(folder)])
+    if any(names != seen[0] for names in seen):
+        told = "; ".join(
+            f"process {rank}: {', '.join(names) or 'none'}" for rank, names in enumerate(seen)
+        )
+        raise InputError(
+            f"{folder}: expected the same checkpoints in all processes, got {told}; put run.output "
+            "into a folder that all machines share"
+        )
 
 
 def _decided(decide: Callable[[], T], main: bool, kind: type[Exception]) -> T:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 
 for package in ("accelerate", "omegaconf", "tqdm"):
@@ -24,15 +28,17 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from fsr.cli import _train as command
+from fsr.errors import InputError
 from fsr.objective import TrainingObjective
 from fsr.presets import LOSS_TERMS
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train import _loop, _state, build_student, load_config, read_log, upper_bound
 from fsr.train._checkpoints import list_checkpoints
 from fsr.train._log import JsonLog, write_atomically
+from fsr.train._resume import check_shared
 from fsr.train._state import read_state, run_folder
 from fsr.train._table import results_rows, results_table
-from tests.processes import FORKED, run_script
+from tests.processes import FORKED, run_script, run_together
 
 TINY = """
 seed: 0
@@ -374,31 +380,84 @@ def test_half_precision_trains_with_finite_losses_near_those_of_full(
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_step_and_agree_with_one(tiny: Path, tmp_path: Path) -> None:
-    more = ["preset.drop_path_rate=0.0", "steps=3", "run.checkpoint_every=100"]
-    plain, folder = tmp_path / "plain", tmp_path / "two"
+def test_two_machines_share_a_step_and_agree_with_one_which_goes_on(
+    tiny: Path, tmp_path: Path
+) -> None:
+    more = ["preset.drop_path_rate=0.0", "steps=3", "run.checkpoint_every=2"]
+    plain, folder, resumed = (tmp_path / name for name in ("plain", "two", "resumed"))
     assert main(_arguments(tiny, plain, *more)) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
-    launch += ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    command = [*launch, str(EXAMPLES / "train.py"), *_arguments(tiny, folder, *more)]
+    launch += ["--num_processes", "2", "--num_machines", "2", "--main_process_ip", "127.0.0.1"]
+    launch += ["--main_process_port", str(port), "--mixed_precision", "no", "--dynamo_backend=no"]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "ACCELERATE_USE_CPU": "true",  # where there is a GPU, too
         "PYTHONPATH": os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]),
     }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+
+    def machine(rank: int) -> subprocess.CompletedProcess[str]:
+        command = [*launch, "--machine_rank", str(rank), "-m", "fsr", "train"]
+        return subprocess.run(
+            [*command, *_arguments(tiny, folder, *more)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(machine, range(2)))
+    assert [each.returncode for each in done] == [0, 0], done[0].stderr + done[1].stderr
     results = json.loads((folder / "results.json").read_text())
     assert (results["effective_batch"], results["processes"], results["accumulation"]) == (4, 2, 1)
-    ours, theirs = _losses(folder), _losses(plain)
-    assert [r["step"] for r in ours] == [1, 2, 3]
-    for name in ("classification", "auxiliary"):
-        assert ours[0][name] == pytest.approx(theirs[0][name], rel=1e-5)
-    images = [
-        json.loads((f / "results.json").read_text())["evaluations"]["3"] for f in (plain, folder)
+    # One machine goes on where two were.
+    shutil.copytree(folder, resumed)
+    shutil.rmtree(resumed / "checkpoints" / "step-00000003")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    assert main([*_arguments(tiny, resumed, *more), "--resume"]) == 0
+    ours, theirs, again = _losses(folder), _losses(plain), _losses(resumed)
+    assert [r["step"] for r in ours] == [r["step"] for r in again] == [1, 2, 3]
+    assert again[:2] == ours[:2]
+    for term in ("total", *LOSS_TERMS):
+        for one, two, both in zip(theirs, ours, again, strict=True):
+            assert two[term] == pytest.approx(one[term], rel=1e-3, abs=1e-6), (term, one["step"])
+            assert both[term] == pytest.approx(one[term], rel=1e-3, abs=1e-6), (term, one["step"])
+    scores = [
+        json.loads((each / "results.json").read_text())["evaluations"]["3"]["student"]
+        for each in (plain, folder, resumed)
     ]
-    assert images[0]["student"]["images"] == images[1]["student"]["images"] == 2
+    assert scores[0]["images"] == scores[1]["images"] == scores[2]["images"] == 2
+    for name in ("cam_miou", "prediction_miou"):
+        assert scores[1][name] == pytest.approx(scores[0][name], abs=0.02)
+        assert scores[2][name] == pytest.approx(scores[0][name], abs=0.02)
+
+
+def _look_at(rank: int, folder: str) -> None:
+    """Look at a folder of checkpoints that only the first process sees."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    try:
+        check_shared(Path(folder))
+        seen = "" if rank else "/checkpoints"
+        try:
+            check_shared(Path(folder + seen))
+        except InputError as error:
+            Path(folder, f"said{rank}").write_text(str(error))
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_machine_that_does_not_see_the_checkpoints_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "step-00000002").mkdir(parents=True)
+    run_together(_look_at, str(tmp_path))
+    for rank in range(2):
+        said = (tmp_path / f"said{rank}").read_text()
+        assert "expected the same checkpoints in all processes" in said
+        assert "process 0: step-00000002; process 1: none; put run.output into a folder" in said
 
 
 def _voc_folder(root: Path, *, names: int = 4) -> Path:
