@@ -24,6 +24,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "mathml",
+    "notebooks",
     "tables",
 ]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
@@ -36,6 +37,8 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_merge_streams = True
+nb_output_stderr = "remove"  # warnings name folders of the machine
 nb_ipywidgets_js = {}  # would be fetched from other hosts
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -53,6 +56,9 @@ napoleon_custom_sections = ["Source"]
 
 html_math_renderer = "mathml"
 html_theme = "furo"
+html_favicon = "_static/logo.svg"
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 html_title = f"fsr-wsss {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
