@@ -15,6 +15,12 @@ import jupytext
 PAGES = ("your_images",)
 # Links between pages lead nowhere from a notebook, and roles are not known to it.
 LINK = re.compile(r"\[([^\]\n]+)\]\((?!https?:)[^)\n]+\)")
+HEADER = """---
+jupyter:
+  kernelspec: {name: python3, display_name: Python 3, language: python}
+---
+
+"""
 OFFER = re.compile(r" As a notebook:\n\{download\}`[^`]+`\.")
 
 
@@ -22,14 +28,9 @@ def as_notebook(page: Path) -> Any:
     """Return a page as a notebook; blocks of ``bash`` and ``python`` are its cells."""
     text = OFFER.sub("", page.read_text(encoding="utf-8"))
     blocks = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
-    prose = [LINK.sub(r"\1", part) if index % 2 == 0 else part for index, part in enumerate(blocks)]
-    notebook = jupytext.reads("".join(prose), fmt="md")
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
-    return notebook
+    kept = [LINK.sub(r"\1", part) if index % 2 == 0 else part for index, part in enumerate(blocks)]
+    # Whoever has a notebook open has an environment.
+    return jupytext.reads(HEADER + "".join(part for part in kept if "-m venv" not in part), fmt="md")
 
 
 def write_notebooks(app: Any) -> None:
