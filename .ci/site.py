@@ -52,7 +52,7 @@ LOOK = """() => {
     return `<${element.tagName.toLowerCase()}> "${text}"`;
   };
   if (document.documentElement.scrollWidth > wide + 1) faults.push("the page scrolls sideways");
-  for (const element of document.querySelectorAll("main table, main pre, main img, main math, main svg")) {
+  for (const element of document.querySelectorAll("main :is(table, pre, img, math, svg)")) {
     const box = element.getBoundingClientRect();
     if (!box.width || box.right <= wide + 1) continue;
     let parent = element, scrolls = false;
@@ -104,7 +104,9 @@ def follow_links(site: Path) -> Iterator[str]:
                 target += "index.html"
             if not (site / target).is_file():
                 yield f"{name}: {link}: no such file"
-            elif anchor and target in read and unquote(anchor) not in read[target].anchors | {"top"}:
+            elif not anchor or target not in read:
+                continue
+            elif unquote(anchor) not in read[target].anchors | {"top"}:
                 yield f"{name}: {link}: no such anchor"
 
 

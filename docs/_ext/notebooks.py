@@ -28,9 +28,10 @@ def as_notebook(page: Path) -> Any:
     """Return a page as a notebook; blocks of ``bash`` and ``python`` are its cells."""
     text = OFFER.sub("", page.read_text(encoding="utf-8"))
     blocks = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
-    kept = [LINK.sub(r"\1", part) if index % 2 == 0 else part for index, part in enumerate(blocks)]
+    kept = [part if index % 2 else LINK.sub(r"\1", part) for index, part in enumerate(blocks)]
     # Whoever has a notebook open has an environment.
-    return jupytext.reads(HEADER + "".join(part for part in kept if "-m venv" not in part), fmt="md")
+    own = "".join(part for part in kept if "-m venv" not in part)
+    return jupytext.reads(HEADER + own, fmt="md")
 
 
 def write_notebooks(app: Any) -> None:
