@@ -7,7 +7,8 @@ Links and anchors inside the site are followed in any case. Where Playwright and
 installed (named by CHROMIUM, or on the path), every page is opened at the width of a desk and of a
 telephone, in light and in dark: no error in the console, no request to another host, nothing that
 is cut or makes the page scroll sideways, no raw TeX, nothing serious that axe-core finds.
-Of the pages of source code, which are alike, the first is opened.
+Of the pages of source code, which are alike, the first is opened. With --quick, an eighth of the
+time, axe-core looks at pages that are not long, at one width, and at colours on the first page.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ VIEWS = ((1280, 900, "light"), (390, 844, "dark"))
 TEX = re.compile(r"\\(?:frac|sum|mathbf|mathrm|left|right|cdot|hat|text|in|times)\b|\\[()\[]|\$\$")
 TAG = re.compile(r"<[a-z][^>]*>")
 ATTRIBUTE = re.compile(r"\s(id|name|href|src)=\"([^\"]*)\"")
+LONG = 2000  # elements
 SERIOUS = ("serious", "critical")
 
 # What a reader at this width cannot see, or only by moving the whole page.
@@ -67,7 +69,7 @@ LOOK = """() => {
     const parent = text.currentNode.parentElement;
     if (!parent.closest("code, pre, script, style, annotation")) words.push(text.currentNode.data);
   }
-  return [faults, words.join(" ")];
+  return [faults, words.join(" "), document.getElementsByTagName("*").length];
 }"""
 
 
@@ -133,10 +135,10 @@ def browser_path() -> str | None:
     return named or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-def open_page(page: Any, address: str, check: Any) -> Iterator[str]:
-    """Yield a line for each fault of one page at the size that the browser has."""
+@contextmanager
+def listening(page: Any, host: str) -> Iterator[list[str]]:
+    """Yield the list that faults of loading are written into."""
     noted: list[str] = []
-    host = urlsplit(address).netloc
 
     def request(sent: Any) -> None:
         where = urlsplit(sent.url)
@@ -151,39 +153,48 @@ def open_page(page: Any, address: str, check: Any) -> Iterator[str]:
     heard["pageerror"] = lambda error: noted.append(f"console: {error}")
     for event, listener in heard.items():
         page.on(event, listener)
-    page.goto(address, wait_until="load")
-    faults, text = page.evaluate(LOOK)
+    yield noted
     for event, listener in heard.items():
         page.remove_listener(event, listener)
-    yield from noted
-    yield from faults
-    yield from (f"raw TeX: {found.group()}" for found in TEX.finditer(text))
-    for rule in check(page):
+
+
+def serious(page: Any, colours: bool) -> Iterator[str]:
+    """Yield a line for each element that axe-core finds serious fault with."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    options = {
+        "resultTypes": ["violations"],
+        "runOnly": ["wcag2a", "wcag2aa", "wcag21aa"],
+        "rules": {"color-contrast": {"enabled": colours}},
+    }
+    for rule in Axe().run(page, options=options).response["violations"]:
         if rule["impact"] in SERIOUS:
             for node in rule["nodes"][:3]:
                 yield f"axe {rule['id']}: {' '.join(map(str, node['target']))}: {rule['help']}"
 
 
-def look(site: Path, browser: str, wanted: list[Path]) -> Iterator[str]:
+def look(site: Path, browser: str, wanted: list[Path], quick: bool = False) -> Iterator[str]:
     """Yield a line for each fault of the pages, opened in a browser."""
-    from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
-
-    options = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}
-
-    def check(page: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
-        return found
 
     with served(site) as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
-        for width, height, scheme in VIEWS:
-            page = chromium.new_page(
-                viewport={"width": width, "height": height}, color_scheme=scheme
-            )
-            for path in wanted:
-                for fault in open_page(page, address + path.as_posix(), check):
-                    yield f"{path.as_posix()} at {width}: {fault}"
+        page = chromium.new_page()
+        for path in wanted:
+            for first, (width, height, scheme) in zip((True, False), VIEWS, strict=True):
+                page.set_viewport_size({"width": width, "height": height})
+                page.emulate_media(color_scheme=scheme)
+                with listening(page, urlsplit(address).netloc) as faults:
+                    if first:
+                        page.goto(address + path.as_posix(), wait_until="load")
+                    seen, text, elements = page.evaluate(LOOK)
+                faults += seen
+                faults += (f"raw TeX: {found.group()}" for found in TEX.finditer(text) if first)
+                if not quick:
+                    faults += serious(page, colours=True)
+                elif first and elements < LONG:
+                    faults += serious(page, colours=path == Path("index.html"))
+                yield from (f"{path.as_posix()} at {width}: {fault}" for fault in faults)
         chromium.close()
 
 
@@ -192,6 +203,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("site", type=Path, help="folder of the built documentation")
     parser.add_argument("pages", type=Path, nargs="*", help="open these alone: index.html")
+    parser.add_argument("--quick", action="store_true", help="leave out most of axe-core")
     args = parser.parse_args()
     if not (args.site / "index.html").is_file():
         parser.error(f"{args.site}: no index.html: build the documentation first")
@@ -203,7 +215,7 @@ def main() -> int:
     except ImportError:
         browser = None
     if browser:
-        faults += look(args.site, browser, wanted)
+        faults += look(args.site, browser, wanted, args.quick)
         print(f"browser: {len(wanted)} pages at {len(VIEWS)} widths")
     else:
         print("browser: not looked, there is no Chromium or no Playwright (extra docs)")

@@ -18,7 +18,7 @@ WIDE = "<table style='width: 700px'><tr><td>wide</td></tr></table>"
 # A fault for each page: its markup, and how the line that tells of it goes on behind the name.
 FAULTS = {
     "console": ("<script>console.error('broken')</script>", r"at 1280: console: broken"),
-    "thrown": ("<script>throw new Error('thrown')</script>", r"at 390: console: thrown"),
+    "thrown": ("<script>throw new Error('thrown')</script>", r"at 1280: console: thrown"),
     "host": (
         '<link rel="stylesheet" href="http://127.0.0.1:1/x.css">',
         r"at 1280: request to another host: http://127\.0\.0\.1:1/x\.css",
@@ -29,7 +29,8 @@ FAULTS = {
         r'at 390: cut at the edge: <table> "wide"',
     ),
     "tex": (r"<p>the loss \frac{a}{b}</p>", r"at 1280: raw TeX: \\frac"),
-    "axe": ('<img src="dot.svg">', r"at 390: axe image-alt: img: "),
+    "grey": ("<p style='background: #fff; color: #eee'>grey</p>", "at 1280: axe color-contrast: p"),
+    "axe": ('<img src="dot.svg">', r"at 390: axe image-alt: img"),
 }
 SOUND = (
     '<p id="here">A <a href="sound.html#here">link</a>, one <a href="https://example.org/">away</a>.'
@@ -88,6 +89,10 @@ def test_each_fault_is_found_in_the_browser_and_a_sound_page_has_none(
         assert any(re.match(rf"{name}\.html {line}", fault) for fault in told), (name, told)
     assert [fault for fault in told if fault.startswith("sound.html")] == []
     assert not any("at 1280: the page scrolls" in fault or "1280: cut" in fault for fault in told)
+    assert any(fault.startswith("grey.html at 390: axe color-contrast") for fault in told)
+
+    quick = list(site.look(tmp_path, browser, [Path("axe.html"), Path("grey.html")], quick=True))
+    assert [fault.partition(": img")[0] for fault in quick] == ["axe.html at 1280: axe image-alt"]
 
 
 def test_the_command_says_what_it_did_and_its_status_tells_of_faults(
