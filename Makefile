@@ -40,10 +40,10 @@ types: $(READY) ## check types: package, examples, benchmarks, tests
 	$(RUN) -m mypy
 
 docs: $(READY) ## build the documentation, warnings are errors
-	$(RUN) -m sphinx -q -W --keep-going docs docs/_build
+	$(RUN) -m sphinx -q -W --keep-going docs docs/_build/html
 
 site: docs ## build the documentation and look at every page of it, in a browser where there is one
-	$(RUN) .ci/site.py docs/_build
+	$(RUN) .ci/site.py docs/_build/html
 
 package: $(READY) ## build sdist and wheel into dist/ and check their descriptions
 	rm -rf dist

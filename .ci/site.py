@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Look at every page of the built documentation as readers do; the exit status is 1 at any fault.
 
-    .venv/bin/python .ci/site.py docs/_build
+    .venv/bin/python .ci/site.py docs/_build/html
 
 Links and anchors inside the site are followed in any case. Where Playwright and a Chromium are
 installed (named by CHROMIUM, or on the path), every page is opened at the width of a desk and of a
 telephone, in light and in dark: no error in the console, no request to another host, nothing that
 is cut or makes the page scroll sideways, no raw TeX, nothing serious that axe-core finds.
-Of the pages of source code, which are alike, the first is opened. With --quick, an eighth of the
-time, axe-core looks at pages that are not long, at one width, and at colours on the first page.
+Of the pages of source code, which are alike, the first is opened. With --quick, for a fraction of
+the time, axe-core looks at pages that are not long, at one width, and at colours on the first.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ extensions = [
     "tables",
 ]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "**/jupyter_execute", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
