@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ README = ROOT / "README.md"
 # What the build leaves behind is no page.
 PAGES = [README, *(page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts)]
 # Pages whose snippets need more than each other: by the file of the test that runs them.
-RUN_ELSEWHERE = {
+RUN_ELSEWHERE: dict[str, Callable[[Path], bool]] = {
     "tests/test_site_notebooks.py": lambda page: page == DOCS / "your_images.md",
     "tests/test_tutorials.py": lambda page: page.parent == DOCS / "tutorials",
 }
