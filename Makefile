@@ -14,7 +14,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fix types docs package coverage lowest audit ci all clean
+.PHONY: help test lint fix types docs site package coverage lowest audit ci all clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,7 +40,10 @@ types: $(READY) ## check types: package, examples, benchmarks, tests
 	$(RUN) -m mypy
 
 docs: $(READY) ## build the documentation, warnings are errors
-	$(RUN) -m sphinx -q -W --keep-going docs docs/_build
+	$(RUN) -m sphinx -q -W --keep-going docs docs/_build/html
+
+site: docs ## build the documentation and look at every page of it, in a browser where there is one
+	$(RUN) .ci/site.py docs/_build/html
 
 package: $(READY) ## build sdist and wheel into dist/ and check their descriptions
 	rm -rf dist

@@ -124,7 +124,7 @@ def test_the_checks_name_test_files_that_exist() -> None:
 
 def test_the_workflows_run_commands_of_the_makefile() -> None:
     named = {workflow.stem: made("\n".join(commands(workflow))) for workflow in WORKFLOWS}
-    every_push = {"lint", "types", "test", "docs", "lowest", "coverage", "package", "audit"}
+    every_push = {"lint", "types", "test", "site", "lowest", "coverage", "package", "audit"}
     assert set(named["ci"]) == every_push
     assert named["release"] == ["package"]
     assert {target for targets in named.values() for target in targets} <= TARGETS

@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,18 @@ from tests.processes import run_script
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "methods").glob("*.md"))]
+# What the build leaves behind is no page.
+PAGES = [README, *(page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts)]
+# Pages whose snippets need more than each other: by the file of the test that runs them.
+RUN_ELSEWHERE: dict[str, Callable[[Path], bool]] = {
+    "tests/test_site_notebooks.py": lambda page: page == DOCS / "your_images.md",
+    "tests/test_tutorials.py": lambda page: page.parent == DOCS / "tutorials",
+}
+# Blocks that nobody runs: drawings, tables, output, files. All other languages are commands.
+SHOWN = {"text", "csv", "json", "yaml", "toml"}
+
+
+BLOCK = re.compile(r"^ *(```+|~~~+).*?^ *\1$", re.MULTILINE | re.DOTALL)
 
 
 def fenced(page: Path, language: str) -> list[str]:
@@ -75,8 +87,36 @@ def test_the_extras_that_the_readme_names_exist() -> None:
 # -- snippets -------------------------------------------------------------------------------------
 
 
+def run_elsewhere(page: Path) -> list[str]:
+    """Files of the tests that run a page's snippets."""
+    return [test for test, runs in RUN_ELSEWHERE.items() if runs(page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_block_of_a_page_is_run_or_shows_what_cannot_be(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    languages = set(re.findall(r"^ *(?:```+|~~~+) *([\w+-]+)", text, re.MULTILINE))
+    assert languages <= SHOWN | {"python", "bash"}, page
+    assert not re.search(r"^ *(?:```+|~~~+)\n\S", re.sub(BLOCK, "", text), re.MULTILINE), (
+        "a block without a language"
+    )
+    for test in run_elsewhere(page):
+        assert (ROOT / test).is_file()
+    if "{code-cell}" in text:
+        assert text.startswith("---\nfile_format: mystnb\n")
+        assert "execution_mode" not in text
+
+
+def test_cells_are_run_at_every_build_and_an_error_ends_it() -> None:
+    settings = (DOCS / "conf.py").read_text(encoding="utf-8")
+    assert '\nnb_execution_mode = "force"\n' in settings
+    assert "\nnb_execution_raise_on_error = True\n" in settings
+
+
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if fenced(p, "python")], ids=lambda p: str(p.relative_to(ROOT))
+    "page",
+    [page for page in PAGES if fenced(page, "python") and not run_elsewhere(page)],
+    ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_python_snippets_of_a_page_run_in_order_and_without_any_extra(
     page: Path, tmp_path: Path
