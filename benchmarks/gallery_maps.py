@@ -81,7 +81,9 @@ def main(argv: list[str] | None = None) -> int:
             folder = (options.runs or Path(scratch)) / name
             row = ROWS[NAMES[name]]
             if not (folder / "student.safetensors").exists():
-                train(folder, options.steps, 0, [row.config], (*row.options, "data.train_size=2000"))
+                train(
+                    folder, options.steps, 0, [row.config], (*row.options, "data.train_size=2000")
+                )
             heat, predicted = maps(folder / "student.safetensors")
         known |= {f"{name} steps": np.int64(options.steps), f"{name} cam": heat}
         known.pop(f"{name} prediction", None)

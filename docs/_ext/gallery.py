@@ -69,6 +69,9 @@ def scrape(block: Any, variables: dict[str, Any], conf: dict[str, Any]) -> str:
         raise ValueError(f"{where}: {len(drawn)} figures and {len(found)} lines {ALT.pattern}")
     rst = ""
     for figure, alt in zip(drawn, found, strict=True):
+        for axes in figure.axes:  # the sheets of `fsr.visualize` have a size of their own
+            axes.title.set_fontsize(mpl.rcParams["axes.titlesize"])
+            axes.yaxis.label.set_fontsize(mpl.rcParams["axes.titlesize"])
         path = next(variables["image_path_iterator"])
         figure.savefig(path)
         seen.append(figure)

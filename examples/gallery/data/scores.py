@@ -15,7 +15,7 @@ in the middle of objects. A confusion matrix tells the first, a trimap the secon
 import timm
 import torch
 from matplotlib import pyplot as plt
-from torchvision.transforms.functional import to_tensor
+from torchvision.transforms.functional import to_pil_image, to_tensor
 
 import fsr.backbone  # registers the scenes' encoder with timm
 from fsr.cam import cam_to_labels, class_activation_maps, keep_present, normalize_cam
@@ -48,7 +48,7 @@ names = ["background", *Scenes.class_names]
 
 # sphinx_gallery_alt = "Confusion matrix of seven classes: a bright diagonal, and a bright column of object pixels taken for background."
 figure, axes = plt.subplots(figsize=(5.2, 4.8))
-axes.imshow(shares, cmap="viridis", vmin=0, vmax=100)
+axes.imshow(shares.numpy(), cmap="viridis", vmin=0, vmax=100)
 for row in range(7):
     for column in range(7):
         value = shares[row, column]
@@ -87,9 +87,7 @@ worst = (prediction != truth).flatten(1).float().mean(dim=1).argsort(descending=
 figure, axes = plt.subplots(2, 3, figsize=(5.2, 3.7))
 for (above, below), number in zip(axes.T, worst):
     above.imshow(scenes[number].image)
-    wrong = to_rgb = (255 * (prediction[number] != truth[number])).to(torch.uint8).numpy()
-    from PIL import Image
-
-    below.imshow(boundary_overlay(Image.fromarray(wrong).convert("RGB"), truth[number]))
+    wrong = to_pil_image((prediction[number] != truth[number]).float()).convert("RGB")
+    below.imshow(boundary_overlay(wrong, truth[number]))
 for place in axes.flat:
     place.set_axis_off()

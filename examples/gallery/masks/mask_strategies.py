@@ -15,11 +15,12 @@ them; on one photograph the difference is plain.
 import numpy as np
 import skimage.data
 import torch
+from matplotlib import pyplot as plt
 from PIL import Image
 from torchvision.transforms.functional import to_tensor
 
 from fsr import UncertainMasker
-from fsr.visualize import comparison_sheet
+from fsr.visualize import heatmap_overlay
 
 photograph = Image.fromarray(skimage.data.chelsea()[6:294, 1:449])
 height, width = photograph.height, photograph.width
@@ -37,9 +38,9 @@ cam = torch.from_numpy(np.maximum.reduce(parts)).float()[None, None]
 # %%
 # Four strategies
 # ---------------
-# *uncertain* fills 40% of the patches with the uncertain zone first and then at random. *random*
-# draws 40% anywhere. *strict* takes exactly the zone, and *edge* the patches with many edges; neither
-# has a ratio, so they hide as much as there is.
+# *uncertain* hides 40% of the patches, those of the uncertain zone first. *random* draws 40% anywhere.
+# *strict* takes exactly the zone, and *edge* the patches with many edges; neither has a ratio, so they
+# hide as much as there is. Fur is full of edges.
 
 grid = (height // 16, width // 16)
 image = to_tensor(photograph)[None]
@@ -50,7 +51,9 @@ for strategy in ("uncertain", "random", "strict", "edge"):
     masks[strategy] = masker(cam, grid=grid, images=image, generator=noise)[0]
 zone = UncertainMasker(low=0.2, high=0.7).uncertain_zone(cam, grid=grid)[0]
 for name, mask in masks.items():
-    print(f"{name:9} hides {mask.float().mean():3.0%}, of the zone {mask[zone].float().mean():4.0%}")
+    print(
+        f"{name:9} hides {mask.float().mean():3.0%}, of the zone {mask[zone].float().mean():4.0%}"
+    )
 
 # %%
 # Hidden patches are grey
@@ -64,13 +67,12 @@ def hide(mask: torch.Tensor) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-# sphinx_gallery_alt = "Two rows of a cat's photograph: the map and the masks uncertain and random; then the uncertain zone and the masks strict and edge."
-figure = comparison_sheet(
-    [
-        ("map · zone", [cam[0, 0], hide(zone)]),
-        ("uncertain · strict", [hide(masks["uncertain"]), hide(masks["strict"])]),
-        ("random · edge", [hide(masks["random"]), hide(masks["edge"])]),
-    ],
-    images=[photograph] * 2,
-    size=1.75,
-)
+pictures = {"photograph": photograph, "map": heatmap_overlay(photograph, cam[0, 0])}
+pictures |= {name: hide(mask) for name, mask in masks.items()}
+
+# sphinx_gallery_alt = "A cat: photograph, map, and the masks uncertain, random, strict and edge, each with other patches in grey."
+figure, axes = plt.subplots(3, 2, figsize=(5.2, 5.8))
+for place, (name, picture) in zip(axes.flat, pictures.items()):
+    place.imshow(picture)
+    place.set_title(name)
+    place.set_axis_off()

@@ -48,12 +48,14 @@ figure, axes = plt.subplots(2, 2, figsize=(5.2, 5.6))
 axes[0, 0].imshow(heatmap_overlay(scenes[number].image, cam[number].amax(dim=0)))
 axes[0, 0].set_title("map")
 for place, ratio in zip(axes.flat[1:], ratios):
-    mask = masker(cam, labels, grid=(12, 12), ratio=ratio, generator=torch.Generator().manual_seed(0))
+    mask = masker(
+        cam, labels, grid=(12, 12), ratio=ratio, generator=torch.Generator().manual_seed(0)
+    )
     colours = torch.zeros(12, 12, 4)
-    colours[mask[number]] = torch.tensor([0.5, 0.5, 0.5, 0.85])
-    colours[mask[number] & zone[number]] = torch.tensor([0.9, 0.5, 0.1, 0.85])
+    colours[mask[number]] = torch.tensor([0.5, 0.5, 0.5, 0.8])
+    colours[mask[number] & zone[number]] = torch.tensor([0.9, 0.5, 0.1, 0.7])
     place.imshow(scenes[number].image, extent=(0, 12, 12, 0))
-    place.imshow(colours, extent=(0, 12, 12, 0), interpolation="nearest")
+    place.imshow(colours.numpy(), extent=(0, 12, 12, 0), interpolation="nearest")
     place.set_title(f"ratio {ratio}")
 for place in axes.flat:
     place.set_axis_off()
@@ -66,7 +68,9 @@ for place in axes.flat:
 covered, inside = [], []
 steps = [0.05 * k for k in range(1, 19)]
 for ratio in steps:
-    mask = masker(cam, labels, grid=(12, 12), ratio=ratio, generator=torch.Generator().manual_seed(0))
+    mask = masker(
+        cam, labels, grid=(12, 12), ratio=ratio, generator=torch.Generator().manual_seed(0)
+    )
     covered.append(100 * mask[zone].float().mean())
     inside.append(100 * zone[mask].float().mean())
 

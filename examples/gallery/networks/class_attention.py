@@ -34,9 +34,8 @@ cam = keep_present(cam, labels)
 # %%
 # From each class to the patches
 # ------------------------------
-# Each row is a class of one scene with two. The first blocks read widely, the last ones read patches
-# of the same object, which is what methods with class tokens build their maps on:
-# :func:`fsr.attention.class_attention_maps` reads those of a network that has them.
+# Each row is a class of one scene with two. Methods with class tokens build their maps on such
+# attention: :func:`fsr.attention.class_attention_maps` reads it from a network that has them.
 
 number = next(index for index, scene in enumerate(scenes) if scene.labels.sum() == 2)
 classes = labels[number].nonzero().flatten()
@@ -60,7 +59,8 @@ figure = comparison_sheet(
 # %%
 # How much stays on the object
 # ----------------------------
-# The share of that attention on patches of the class itself, by the true mask, over all scenes.
+# The share of that attention on patches of the class itself, by the true mask, over all scenes. It is
+# highest in the middle; the last block reads widely again.
 
 patches = torch.stack([scene.target for scene in scenes])[:, 4::8, 4::8].flatten(1)
 everywhere = encoder_attention(backbone, images, blocks=tuple(range(6))).weights.mean(dim=2)

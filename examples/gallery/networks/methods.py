@@ -2,7 +2,7 @@
 How do the methods differ on the same scene?
 ============================================
 
-Eight ways to learn from image labels, trained with one encoder, one data pipeline and one number of
+Ways to learn from image labels, trained with one encoder, one data pipeline and one number of
 steps. What each makes of the same scenes shows what its idea is after.
 
 """

@@ -29,6 +29,7 @@ figure, table = plt.subplots(4, 1, figsize=(5.2, 7), sharex=True)
 for axes, (name, schedule) in zip(table, schedules.items()):
     axes.plot(steps, [schedule(step) for step in steps])
     axes.set_title(name, loc="left")
+    axes.ticklabel_format(axis="y", style="plain", useOffset=False)
 table[-1].set(xlabel="step", xticks=[0, 5000, 10_000, 15_000, 20_000])
 
 # %%

@@ -53,8 +53,8 @@ figure, axes = plt.subplots()
 axes.plot(errors.pop("student"), color="#8a8f98", linewidth=1, label="student")
 for momentum, values in errors.items():
     axes.plot(values, label=f"teacher, memory {1 / (1 - momentum):.0f}")
-axes.set(xlabel="step", ylabel="distance from the truth")
-axes.legend()
+axes.set(xlabel="step", ylabel="distance from the truth", ylim=(0, 7))
+axes.legend(loc="upper right")
 
 # %%
 # So a short run needs a small momentum. :func:`fsr.schedules.run_momentum` gives the one whose memory

@@ -60,7 +60,7 @@ print(f"loss {losses[0]:.2f} at the start, {losses[-1]:.2f} at the end")
 # Similarity to one patch
 # -----------------------
 # How alike every patch is to the one where the map is highest, on scenes that the layer has not
-# seen: before, a good part of the ground is like it too.
+# seen. Before, a good part of the ground is like it too.
 
 shown = [12, 13, 15]
 peak = cam[shown].amax(dim=1).flatten(1).argmax(dim=1)
@@ -94,7 +94,7 @@ figure = comparison_sheet(
 different = pseudo[12:, :, None] != pseudo[12:, None, :]
 known = (pseudo[12:] != 255)[:, :, None] & (pseudo[12:] != 255)[:, None, :]
 
-# sphinx_gallery_alt = "Histograms of the cosine between patches of different labels, before around one half and after near zero."
+# sphinx_gallery_alt = "Histograms of the cosine between patches of different labels, before around 0.8 and after around 0.5."
 figure, axes = plt.subplots()
 for name, values in (("before", tokens[12:]), ("after", layer(tokens[12:]).detach())):
     unit = F.normalize(values, dim=-1)
