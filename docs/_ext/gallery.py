@@ -2,13 +2,14 @@
 
 Everything about it stands here, so that `conf.py` names one extension. Figures have a clear ground
 and grey ink, which read on a light page as on a dark one; their alternative text is the comment
-``# sphinx_gallery_alt = "..."`` in the block that draws them. On API pages each name that examples
-use is followed by their thumbnails.
+``# sphinx_gallery_alt = "..."`` in the block that draws them. On API pages the examples
+that use a name stand below it.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from sphinx.application import Sphinx
 from sphinx_gallery.scrapers import figure_rst
 
 SECTIONS = ("maps", "masks", "refinement", "teaching", "networks", "data")
+# Examples that an API page names; all use the scenes, and a list of all would say nothing.
+MOST = 4
 INK = "#7a8088"
 COLOURS = ("#d9822b", "#3b8ed0", "#4da35a", "#b565a7", "#8a8f98")
 STYLE = {
@@ -54,6 +57,8 @@ def style(_: dict[str, Any], __: str | Path) -> None:
     plt.close("all")
     mpl.rcdefaults()
     mpl.rcParams.update(STYLE)
+    # Where a logger prints everything, timm would tell each page the path of the weights.
+    logging.getLogger("timm").setLevel(logging.WARNING)
 
 
 def scrape(block: Any, variables: dict[str, Any], conf: dict[str, Any]) -> str:
@@ -81,13 +86,16 @@ def scrape(block: Any, variables: dict[str, Any], conf: dict[str, Any]) -> str:
 
 
 def add_examples(app: Sphinx, _: str, name: str, item: Any, __: Any, lines: list[str]) -> None:
-    """Put the examples that use a name below what its docstring says."""
+    """Name the examples that use a name below what its docstring says."""
     folder = Path(app.srcdir) / app.config.sphinx_gallery_conf["backreferences_dir"]
-    public = f"fsr.{name.rpartition('.')[2]}"
-    for called in dict.fromkeys((name, public)):
-        found = folder / f"{called}.examples"
-        if not inspect.ismodule(item) and found.exists() and found.stat().st_size:
-            lines += ["", f".. minigallery:: {called}", ""]
+    if inspect.ismodule(item):
+        return
+    for called in (name, f"fsr.{name.rpartition('.')[2]}"):
+        path = folder / f"{called}.examples"
+        found = re.findall(r":ref:`(sphx_glr_\S+)`", path.read_text()) if path.exists() else []
+        if found:
+            links = ", ".join(f":ref:`{target}`" for target in dict.fromkeys(found[:MOST]))
+            lines += ["", f"**In the gallery:** {links}", ""]
             return
 
 

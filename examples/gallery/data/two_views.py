@@ -28,14 +28,13 @@ torch.manual_seed(11)
 pair = views(photograph)
 
 # sphinx_gallery_alt = "A cat's photograph with two boxes, and below it the two views that were cut from them, one of them mirrored."
-figure = plt.figure(figsize=(5.2, 6.2))
-top, bottom = figure.subfigures(2, 1, height_ratios=(1.25, 1))
-axes = top.subplots()
-axes.imshow(photograph)
-axes.set_axis_off()
-for place, view, colour in zip(bottom.subplots(1, 2), pair, ("#d9822b", "#3b8ed0")):
+figure, axes = plt.subplot_mosaic(["AA", "BC"], figsize=(5.2, 6.2), height_ratios=(1.3, 1))
+axes["A"].imshow(photograph)
+axes["A"].set_axis_off()
+for place, view, colour in zip((axes["B"], axes["C"]), pair, ("#d9822b", "#3b8ed0")):
     y, x, height, width = view.box
-    axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=4))
+    box = Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=4)
+    axes["A"].add_patch(box)
     place.imshow(to_pil_image(view.image.clamp(0, 1)))
     place.set_title("mirrored" if view.flipped else "as it is", color=colour)
     place.set_axis_off()
