@@ -77,8 +77,8 @@ def scrape(block: Any, variables: dict[str, Any], conf: dict[str, Any]) -> str:
         for axes in figure.axes:  # the sheets of `fsr.visualize` have a size of their own
             axes.title.set_fontsize(mpl.rcParams["axes.titlesize"])
             axes.yaxis.label.set_fontsize(mpl.rcParams["axes.titlesize"])
-        path = next(variables["image_path_iterator"])
-        figure.savefig(path)
+        path = Path(next(variables["image_path_iterator"])).with_suffix(".webp")
+        figure.savefig(path, pil_kwargs={"quality": 90})
         seen.append(figure)
         rst += figure_rst([path], conf["src_dir"], alt)
     plt.close("all")
@@ -123,6 +123,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     }
     # Notebooks and scripts beside the pages are for readers to take away, not pages themselves.
     app.config.exclude_patterns += ["gallery/**.ipynb", "gallery/**.py"]
-    app.add_css_file("gallery.css")
+    app.add_css_file("gallery.css", priority=900)  # after sphinx-gallery's own
     app.connect("autodoc-process-docstring", add_examples)
     return {"parallel_read_safe": True}

@@ -128,7 +128,7 @@ def test_figures_of_the_package_are_shown_with_their_text(extension: Any, tmp_pa
     figure = plot_attention_entropy({"one": torch.ones(2, 1)})
     rst = scraped(extension, tmp_path, '# sphinx_gallery_alt = "A line."\n', figure=figure)
     assert ":alt: A line.\n" in rst
-    assert (tmp_path / "0.png").stat().st_size > 0
+    assert (tmp_path / "0.webp").stat().st_size > 0
     # Neither a white card on a dark page nor ink that a page of either colour swallows.
     assert figure.get_facecolor()[3] == 0
     assert figure.axes[0].xaxis.label.get_color() == extension.INK

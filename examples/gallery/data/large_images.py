@@ -35,8 +35,12 @@ from fsr.visualize import overlay
 
 scenes = list(Scenes(16, seed=SCENE_SEEDS.tune))
 middle = (slice(None), slice(None), slice(40, 328), slice(40, 328))
-picture = join_tiles(torch.stack([to_tensor(scene.image) for scene in scenes]), (4, 4))[middle]
-truth = join_tiles(torch.stack([scene.target for scene in scenes])[:, None], (4, 4))[middle][:, 0]
+picture = join_tiles(torch.stack([to_tensor(scene.image) for scene in scenes]), (4, 4))[
+    middle
+]
+truth = join_tiles(torch.stack([scene.target for scene in scenes])[:, None], (4, 4))[
+    middle
+][:, 0]
 labels = torch.ones(1, 6)
 encoder = timm.create_model("fsr_scenes_tiny", pretrained=True).eval()
 
@@ -71,13 +75,17 @@ shown = {
     "truth": overlay(to_pil_image(picture[0]), truth[0]),
 }
 for name, values in maps.items():
-    refined = normalize_cam(PAR()(picture, resize_cam(normalize_cam(values), (288, 288))))
+    refined = normalize_cam(
+        PAR()(picture, resize_cam(normalize_cam(values), (288, 288)))
+    )
     sweep = ThresholdSweep(num_classes=6, thresholds=[0.005 * k for k in range(1, 20)])
     sweep.update(*strongest_class(refined, labels), truth)
     miou = sweep.miou()
     best = max(miou, key=miou.get)
     cut = cam_to_labels(refined, labels, threshold=best)
-    shown[f"{name}: {100 * miou[best]:.0f} %"] = overlay(to_pil_image(picture[0]), cut[0])
+    shown[f"{name}: {100 * miou[best]:.0f} %"] = overlay(
+        to_pil_image(picture[0]), cut[0]
+    )
 
 # sphinx_gallery_alt = "A picture of many scenes in nine tiles, its truth, and the labels found without and with overlap: with overlap more objects are whole."
 figure, axes = plt.subplots(2, 2, figsize=(5.2, 5.6))

@@ -24,7 +24,7 @@ from fsr.metrics import SegmentationMetrics, TrimapMetrics
 from fsr.refine import PAR
 from fsr.visualize import boundary_overlay
 
-scenes = list(Scenes(16, seed=SCENE_SEEDS.tune))
+scenes = list(Scenes(12, seed=SCENE_SEEDS.tune))
 images = torch.stack([to_tensor(scene.image) for scene in scenes])
 truth = torch.stack([scene.target for scene in scenes])
 encoder = timm.create_model("fsr_scenes_tiny", pretrained=True).eval()
@@ -53,7 +53,15 @@ for row in range(7):
     for column in range(7):
         value = shares[row, column]
         ink = "white" if value < 60 else "black"
-        axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=10)
+        axes.text(
+            column,
+            row,
+            f"{value:.0f}",
+            ha="center",
+            va="center",
+            color=ink,
+            fontsize=10,
+        )
 axes.set_xticks(range(7), names, rotation=45, ha="right")
 axes.set_yticks(range(7), names)
 axes.set(xlabel="predicted", ylabel="true, per cent of its pixels")
@@ -71,9 +79,18 @@ near = trimap.compute()
 
 # sphinx_gallery_alt = "Line of mIoU by distance from a true border, beside the score over all pixels."
 figure, axes = plt.subplots()
-axes.plot(list(near), [100 * value for value in near.values()], "o-", label="within so many pixels")
-axes.axhline(100 * metrics.compute().miou, linestyle=":", color="#8a8f98", label="all pixels")
-axes.set(xlabel="distance from a true border (pixels)", ylabel="mIoU (%)", xticks=list(near))
+axes.plot(
+    list(near),
+    [100 * value for value in near.values()],
+    "o-",
+    label="within so many pixels",
+)
+axes.axhline(
+    100 * metrics.compute().miou, linestyle=":", color="#8a8f98", label="all pixels"
+)
+axes.set(
+    xlabel="distance from a true border (pixels)", ylabel="mIoU (%)", xticks=list(near)
+)
 axes.legend()
 
 # %%
@@ -81,7 +98,14 @@ axes.legend()
 # ---------------------
 # White is wrong, red are the true borders.
 
-worst = (prediction != truth).flatten(1).float().mean(dim=1).argsort(descending=True)[:3].tolist()
+worst = (
+    (prediction != truth)
+    .flatten(1)
+    .float()
+    .mean(dim=1)
+    .argsort(descending=True)[:3]
+    .tolist()
+)
 
 # sphinx_gallery_alt = "The three scenes with most errors above, and below them the wrong pixels in white with true borders in red."
 figure, axes = plt.subplots(2, 3, figsize=(5.2, 3.7))

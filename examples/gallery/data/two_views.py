@@ -28,7 +28,7 @@ torch.manual_seed(11)
 pair = views(photograph)
 
 # sphinx_gallery_alt = "A cat's photograph with two boxes, and below it the two views that were cut from them, one of them mirrored."
-figure, axes = plt.subplot_mosaic(["AA", "BC"], figsize=(5.2, 6.2), height_ratios=(1.3, 1))
+figure, axes = plt.subplot_mosaic("AA;BC", figsize=(5.2, 6.2), height_ratios=(1.3, 1))
 axes["A"].imshow(photograph)
 axes["A"].set_axis_off()
 for place, view, colour in zip((axes["B"], axes["C"]), pair, ("#d9822b", "#3b8ed0")):

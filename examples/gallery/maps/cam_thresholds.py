@@ -8,6 +8,8 @@ for it again after every change, on images with masks that you do not report.
 
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # Maps of a classifier
 # --------------------
@@ -62,8 +64,12 @@ for name, values in maps.items():
     best[name] = max(miou, key=miou.get)
     (line,) = axes.plot(list(miou), [100 * value for value in miou.values()])
     label = f"{name}: best at {best[name]:.3f}"
-    axes.plot(best[name], 100 * miou[best[name]], "o", color=line.get_color(), label=label)
-axes.set(xlabel="threshold", ylabel="mIoU of 16 scenes (%)", xscale="log", ylim=(0, 100))
+    axes.plot(
+        best[name], 100 * miou[best[name]], "o", color=line.get_color(), label=label
+    )
+axes.set(
+    xlabel="threshold", ylabel="mIoU of 16 scenes (%)", xscale="log", ylim=(0, 100)
+)
 axes.set_xticks([0.002, 0.01, 0.05, 0.2], ["0.002", "0.01", "0.05", "0.2"])
 axes.minorticks_off()
 axes.grid(axis="y")

@@ -8,6 +8,8 @@ The wider the gap, the more of the rest is right, and the less is left to learn 
 
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # Maps as in :ref:`the example on thresholds <sphx_glr_gallery_maps_cam_thresholds.py>`, refined so
 # that they follow the edges of the image.
@@ -18,7 +20,13 @@ from matplotlib import pyplot as plt
 from torchvision.transforms.functional import to_tensor
 
 import fsr.backbone  # registers the scenes' encoder with timm
-from fsr.cam import IGNORE, cam_to_labels, class_activation_maps, keep_present, normalize_cam
+from fsr.cam import (
+    IGNORE,
+    cam_to_labels,
+    class_activation_maps,
+    keep_present,
+    normalize_cam,
+)
 from fsr.data import SCENE_SEEDS, Scenes
 from fsr.refine import PAR
 from fsr.visualize import comparison_sheet
@@ -49,12 +57,20 @@ decided = {high: found[objects] != IGNORE for high, found in maps.items()}
 # sphinx_gallery_alt = "Two lines by the upper border: the share of object pixels with a label falls, the share of right labels rises."
 figure, axes = plt.subplots()
 axes.plot(
-    highs, [100 * decided[h].float().mean() for h in highs], "o-", label="objects with a label"
+    highs,
+    [100 * decided[h].float().mean() for h in highs],
+    "o-",
+    label="objects with a label",
 )
 called = {high: (found > 0) & (found != IGNORE) for high, found in maps.items()}
 precision = [100 * (maps[h] == truth)[called[h]].float().mean() for h in highs]
 axes.plot(highs, precision, "s-", label="right among class labels")
-axes.set(xlabel="upper border (lower: 0.03)", ylabel="pixels (%)", xscale="log", ylim=(0, 105))
+axes.set(
+    xlabel="upper border (lower: 0.03)",
+    ylabel="pixels (%)",
+    xscale="log",
+    ylim=(0, 105),
+)
 axes.set_xticks([0.03, 0.1, 0.3], ["0.03", "0.1", "0.3"])
 axes.minorticks_off()
 axes.grid(axis="y")

@@ -32,7 +32,12 @@ def bump(row: float, column: float, radius: float) -> np.ndarray:
     return np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * radius**2))
 
 
-parts = [bump(110, 172, 42), bump(132, 318, 38), bump(235, 262, 36), 0.55 * bump(140, 215, 105)]
+parts = [
+    bump(110, 172, 42),
+    bump(132, 318, 38),
+    bump(235, 262, 36),
+    0.55 * bump(140, 215, 105),
+]
 cam = torch.from_numpy(np.maximum.reduce(parts)).float()[None, None]
 
 # %%

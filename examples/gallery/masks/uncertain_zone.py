@@ -49,7 +49,11 @@ axes[0, 0].imshow(heatmap_overlay(scenes[number].image, cam[number].amax(dim=0))
 axes[0, 0].set_title("map")
 for place, ratio in zip(axes.flat[1:], ratios):
     mask = masker(
-        cam, labels, grid=(12, 12), ratio=ratio, generator=torch.Generator().manual_seed(0)
+        cam,
+        labels,
+        grid=(12, 12),
+        ratio=ratio,
+        generator=torch.Generator().manual_seed(0),
     )
     colours = torch.zeros(12, 12, 4)
     colours[mask[number]] = torch.tensor([0.5, 0.5, 0.5, 0.8])
@@ -69,7 +73,11 @@ covered, inside = [], []
 steps = [0.05 * k for k in range(1, 19)]
 for ratio in steps:
     mask = masker(
-        cam, labels, grid=(12, 12), ratio=ratio, generator=torch.Generator().manual_seed(0)
+        cam,
+        labels,
+        grid=(12, 12),
+        ratio=ratio,
+        generator=torch.Generator().manual_seed(0),
     )
     covered.append(100 * mask[zone].float().mean())
     inside.append(100 * zone[mask].float().mean())
@@ -79,5 +87,7 @@ figure, axes = plt.subplots()
 axes.plot(steps, covered, label="of the zone, hidden")
 axes.plot(steps, inside, label="of the hidden, uncertain")
 axes.axvline(zone.float().mean(), color="#8a8f98", linestyle=":", linewidth=1.5)
-axes.set(xlabel="mask ratio (dotted: share of the zone)", ylabel="patches (%)", ylim=(0, 105))
+axes.set(
+    xlabel="mask ratio (dotted: share of the zone)", ylabel="patches (%)", ylim=(0, 105)
+)
 axes.legend()

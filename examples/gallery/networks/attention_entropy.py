@@ -8,6 +8,8 @@ untrained one.
 
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # Two encoders
 # ------------
@@ -31,7 +33,9 @@ encoders = {
     "untrained": ViTBackbone("fsr_scenes_tiny", image_size=96),
     "trained": ViTBackbone("fsr_scenes_tiny", pretrained=True, image_size=96),
 }
-entropy = {name: encoder_entropy(encoder, images).mean for name, encoder in encoders.items()}
+entropy = {
+    name: encoder_entropy(encoder, images).mean for name, encoder in encoders.items()
+}
 
 # %%
 # Entropy by layer
@@ -59,4 +63,6 @@ for (layer, head), called in zip(heads, ("narrowest", "widest")):
     print(f"{called}: layer {layer}, head {head}, {trained[layer, head]:.2f} nats")
 
 # sphinx_gallery_alt = "Three scenes with the attention of the centre patch: a few red patches in the narrowest head, an even spread in the widest."
-figure = comparison_sheet(columns, images=[scene.image for scene in scenes[:3]], size=1.7)
+figure = comparison_sheet(
+    columns, images=[scene.image for scene in scenes[:3]], size=1.7
+)

@@ -63,7 +63,9 @@ figure = comparison_sheet(
 # highest in the middle; the last block reads widely again.
 
 patches = torch.stack([scene.target for scene in scenes])[:, 4::8, 4::8].flatten(1)
-everywhere = encoder_attention(backbone, images, blocks=tuple(range(6))).weights.mean(dim=2)
+everywhere = encoder_attention(backbone, images, blocks=tuple(range(6))).weights.mean(
+    dim=2
+)
 for block in range(6):
     shares, sizes = [], []
     for scene, one in labels.nonzero().tolist():

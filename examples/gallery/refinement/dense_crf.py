@@ -8,6 +8,8 @@ score both before you keep it.
 
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # Predictions
 # -----------
@@ -66,7 +68,9 @@ best, worst = change.index(max(change)), change.index(min(change))
 figure, axes = plt.subplots()
 for place, (first, second) in enumerate(scored):
     colour = "#4da35a" if second > first else "#d9822b"
-    axes.annotate("", (place, second), (place, first), arrowprops={"color": colour, "width": 3})
+    axes.annotate(
+        "", (place, second), (place, first), arrowprops={"color": colour, "width": 3}
+    )
     axes.plot(place, first, "o", color=colour)
 axes.set(xlabel="scene", ylabel="mIoU (%), before → after", ylim=(0, 105))
 axes.grid(axis="y")

@@ -34,7 +34,9 @@ from fsr.metrics import ThresholdSweep
 from fsr.refine import PAR
 from fsr.visualize import heatmap_overlay
 
-photograph = Image.fromarray(skimage.data.coffee()).resize((240, 160), Image.Resampling.LANCZOS)
+photograph = Image.fromarray(skimage.data.coffee()).resize(
+    (240, 160), Image.Resampling.LANCZOS
+)
 image = to_tensor(photograph)[None]
 y, x = np.mgrid[:160, :240]
 bump = np.exp(-(((y - 45) / 22) ** 2 + ((x - 116) / 26) ** 2))
@@ -63,7 +65,8 @@ encoder = timm.create_model("fsr_scenes_tiny", pretrained=True).eval()
 with torch.no_grad():
     tokens = encoder.forward_features(2 * images - 1)
 maps = keep_present(
-    normalize_cam(class_activation_maps(tokens, encoder.head.weight, grid=(12, 12))), labels
+    normalize_cam(class_activation_maps(tokens, encoder.head.weight, grid=(12, 12))),
+    labels,
 )
 maps, scores = resize_cam(maps, (96, 96)), []
 for before, after in zip([0, *steps], steps):

@@ -8,6 +8,8 @@ attend to each other. On one set of maps they stand side by side.
 
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # The same maps for all
 # ---------------------
@@ -60,7 +62,9 @@ refined = {
     "PAMR": PAMR()(images, cam),
     "PAR": PAR()(images, cam),
 }
-refined = {name: normalize_cam(resize_cam(maps, (96, 96))) for name, maps in refined.items()}
+refined = {
+    name: normalize_cam(resize_cam(maps, (96, 96))) for name, maps in refined.items()
+}
 
 scores, cuts = {}, {}
 for name, maps in refined.items():
@@ -90,7 +94,9 @@ number = 0
 # sphinx_gallery_alt = "A scene with the labels of six maps: patches make blocks around the emblems, refinement by colour follows the objects."
 figure, axes = plt.subplots(2, 3, figsize=(5.2, 3.9))
 for place, (name, maps) in zip(axes.flat, refined.items()):
-    found = cam_to_labels(maps[number, None], labels[number, None], threshold=cuts[name])
+    found = cam_to_labels(
+        maps[number, None], labels[number, None], threshold=cuts[name]
+    )
     place.imshow(overlay(scenes[number].image, found[0]))
     place.set_title(name)
     place.set_axis_off()

@@ -18,7 +18,9 @@ from fsr.schedules import cosine, linear_warmup, switch, warmup_cosine
 total = 20_000
 steps = range(0, total + 1, 50)
 schedules = {
-    "learning rate": warmup_cosine(6e-5, warmup_steps=1500, total_steps=total, warmup_ratio=0.1),
+    "learning rate": warmup_cosine(
+        6e-5, warmup_steps=1500, total_steps=total, warmup_ratio=0.1
+    ),
     "teacher's momentum": cosine(0.9995, 1.0, total_steps=total),
     "teacher's temperature": linear_warmup(0.04, 0.07, warmup_steps=2500),
     "segmentation's weight": switch(0.0, 0.1, at_step=2000),

@@ -36,7 +36,9 @@ with torch.no_grad():
     tokens = encoder.forward_features(2 * images - 1).flatten(0, 1)
     for width in widths:
         torch.manual_seed(0)
-        outputs[width] = ProjectionHead(128, width, hidden_dim=256, bottleneck_dim=64)(tokens)
+        outputs[width] = ProjectionHead(128, width, hidden_dim=256, bottleneck_dim=64)(
+            tokens
+        )
 
 # %%
 # Three kinds of targets

@@ -23,7 +23,9 @@ torch.manual_seed(0)
 truth = torch.randn(20)
 student = nn.Linear(20, 1, bias=False)
 optimizer = torch.optim.SGD(student.parameters(), lr=0.02)
-teachers = {momentum: EMATeacher(student, momentum=momentum) for momentum in (0.9, 0.98, 0.998)}
+teachers = {
+    momentum: EMATeacher(student, momentum=momentum) for momentum in (0.9, 0.98, 0.998)
+}
 
 
 def error(network: nn.Module) -> float:
@@ -31,7 +33,10 @@ def error(network: nn.Module) -> float:
     return (network.weight.detach()[0] - truth).norm().item()
 
 
-errors = {"student": [error(student)], **{m: [error(t.module)] for m, t in teachers.items()}}
+errors = {
+    "student": [error(student)],
+    **{m: [error(t.module)] for m, t in teachers.items()},
+}
 for step in range(400):
     inputs = torch.randn(4, 20)
     targets = inputs @ truth + 3 * torch.randn(4)
