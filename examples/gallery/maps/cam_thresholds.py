@@ -8,14 +8,13 @@ for it again after every change, on images with masks that you do not report.
 
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Maps of a classifier
 # --------------------
 # The encoder of the built-in scenes was trained with image labels alone. Its last layer tells which
 # classes an image holds; applied to each patch it says where.
 
+# sphinx_gallery_thumbnail_number = 2
 import timm
 import torch
 from matplotlib import pyplot as plt

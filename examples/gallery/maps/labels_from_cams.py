@@ -8,12 +8,11 @@ The wider the gap, the more of the rest is right, and the less is left to learn 
 
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Maps as in :ref:`the example on thresholds <sphx_glr_gallery_maps_cam_thresholds.py>`, refined so
 # that they follow the edges of the image.
 
+# sphinx_gallery_thumbnail_number = 2
 import timm
 import torch
 from matplotlib import pyplot as plt

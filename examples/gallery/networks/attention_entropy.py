@@ -8,12 +8,11 @@ untrained one.
 
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Two encoders
 # ------------
 
+# sphinx_gallery_thumbnail_number = 2
 import torch
 from torchvision.transforms.functional import to_tensor
 

@@ -8,8 +8,6 @@ score both before you keep it.
 
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Predictions
 # -----------
@@ -17,6 +15,7 @@ score both before you keep it.
 # are small, so the exact filter of the torch backend does; for photographs there is
 # ``backend="pydensecrf"``.
 
+# sphinx_gallery_thumbnail_number = 2
 import timm
 import torch
 from matplotlib import pyplot as plt

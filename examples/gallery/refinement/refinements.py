@@ -8,12 +8,11 @@ attend to each other. On one set of maps they stand side by side.
 
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # The same maps for all
 # ---------------------
 
+# sphinx_gallery_thumbnail_number = 2
 import timm
 import torch
 from matplotlib import pyplot as plt
