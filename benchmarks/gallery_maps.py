@@ -1,4 +1,4 @@
-"""Maps and predictions of every method on the same few test scenes, for the docs' gallery.
+"""Maps of every method on the same few test scenes, for the gallery of the documentation.
 
     python benchmarks/gallery_maps.py --steps 400       # trains what is missing
     python benchmarks/gallery_maps.py --runs FOLDER     # keeps the networks there
@@ -39,16 +39,15 @@ NAMES = {
 SCENES = range(6)
 
 
-def maps(path: Path, size: int = 96) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Return a network's CAMs of the scenes' own classes and its predictions.
+def maps(path: Path, size: int = 96) -> NDArray[np.uint8]:
+    """Return a network's CAMs of the scenes' own classes.
 
     Args:
         path: file of the network.
         size: side of the scenes in pixels.
 
     Returns:
-        Strongest CAM over the classes of each scene, 0 to 255, and label maps, each
-        ``(scenes, size, size)``; no label maps where the network has no decoder.
+        Strongest CAM over the classes of each scene, ``(scenes, size, size)`` in 0 to 255.
     """
     model = SingleStageSegmenter.load(path)
     scenes = Scenes(len(SCENES), seed=SCENE_SEEDS.test, image_size=size)
@@ -57,11 +56,8 @@ def maps(path: Path, size: int = 96) -> tuple[NDArray[np.uint8], NDArray[np.uint
     images = (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std
     present = torch.stack([sample.labels for sample in scenes])[:, :, None, None]
     cam = (model.cam(images, scales=(1.0,), flip=True)[0] * present).amax(dim=1)
-    heat = (255 * cam).round().to(torch.uint8).numpy()
-    if "segmentation" not in model.head_names:
-        return heat, None
-    predicted = model.predict(images, scales=(1.0,), flip=True).argmax(dim=1)
-    return heat, predicted.to(torch.uint8).numpy()
+    heat: NDArray[np.uint8] = (255 * cam).round().to(torch.uint8).numpy()
+    return heat
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -84,11 +80,8 @@ def main(argv: list[str] | None = None) -> int:
                 train(
                     folder, options.steps, 0, [row.config], (*row.options, "data.train_size=2000")
                 )
-            heat, predicted = maps(folder / "student.safetensors")
+            heat = maps(folder / "student.safetensors")
         known |= {f"{name} steps": np.int64(options.steps), f"{name} cam": heat}
-        known.pop(f"{name} prediction", None)
-        if predicted is not None and row.second is None:
-            known[f"{name} prediction"] = predicted
         np.savez_compressed(options.results, **known)
         print(f"{name}: recorded", flush=True)
     return 0

@@ -7,18 +7,17 @@ from pathlib import Path
 import gallery_maps
 import numpy as np
 import pytest
-from gallery_maps import NAMES, RESULTS, SCENES, main, maps
+from gallery_maps import NAMES, RESULTS, SCENES, main
 from methods import ROWS
 
 from fsr import SingleStageSegmenter
 
 
-def small(path: Path, **options: object) -> Path:
+def small(path: Path) -> None:
     """Write a network for the scenes."""
-    model = SingleStageSegmenter(6, "fsr_scenes_tiny", image_size=96, projection_dim=8, **options)
+    model = SingleStageSegmenter(6, "fsr_scenes_tiny", image_size=96, projection_dim=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
-    return path
 
 
 def test_the_file_holds_maps_of_all_scenes_for_known_methods() -> None:
@@ -32,8 +31,7 @@ def test_the_file_holds_maps_of_all_scenes_for_known_methods() -> None:
             continue
         assert found[name].shape == (len(SCENES), 96, 96)
         assert found[name].dtype == np.uint8
-        if name.endswith(" prediction"):
-            assert found[name].max() <= 6
+        assert found[name].max() == 255
     assert RESULTS.stat().st_size < 500_000
 
 
@@ -41,9 +39,7 @@ def test_every_name_is_a_row_of_the_table_of_methods() -> None:
     assert set(NAMES.values()) <= set(ROWS)
 
 
-def test_a_method_is_recorded_once_and_one_in_two_stages_without_prediction(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_method_is_recorded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
 
     def train(folder: Path, steps: int, *_: object) -> None:
@@ -57,14 +53,5 @@ def test_a_method_is_recorded_once_and_one_in_two_stages_without_prediction(
     assert main(asked) == main(asked) == 0
     assert trained == [("FSR", 3), ("SEAM", 3)]
     found = np.load(results)
-    assert set(found) == {"FSR cam", "FSR prediction", "FSR steps", "SEAM cam", "SEAM steps"}
+    assert set(found) == {"FSR cam", "FSR steps", "SEAM cam", "SEAM steps"}
     assert found["FSR cam"].shape == (1, 96, 96)
-
-
-def test_a_network_without_a_decoder_has_maps_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gallery_maps, "SCENES", range(1))
-    heat, predicted = maps(small(tmp_path / "one.safetensors", heads={"segmentation": None}))
-    assert heat.max() == 255
-    assert predicted is None

@@ -7,6 +7,7 @@ documentation, in which a warning is an error; they take too long to run twice.
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,10 +98,8 @@ def extension(monkeypatch: pytest.MonkeyPatch) -> Any:
     import matplotlib as mpl
 
     monkeypatch.syspath_prepend(str(GALLERY.parents[1] / "docs" / "_ext"))
-    import gallery
-
     with mpl.rc_context():
-        yield gallery
+        yield importlib.import_module("gallery")
 
 
 def scraped(extension: Any, tmp_path: Path, content: str, **names: object) -> str:
@@ -121,6 +120,7 @@ def test_a_picture_without_text_stops_the_build(extension: Any, tmp_path: Path) 
 
 def test_figures_of_the_package_are_shown_with_their_text(extension: Any, tmp_path: Path) -> None:
     import torch
+    from matplotlib.colors import to_rgba
 
     from fsr.visualize import plot_attention_entropy
 
@@ -130,5 +130,5 @@ def test_figures_of_the_package_are_shown_with_their_text(extension: Any, tmp_pa
     assert ":alt: A line.\n" in rst
     assert (tmp_path / "0.webp").stat().st_size > 0
     # Neither a white card on a dark page nor ink that a page of either colour swallows.
-    assert figure.get_facecolor()[3] == 0
+    assert to_rgba(figure.get_facecolor())[3] == 0
     assert figure.axes[0].xaxis.label.get_color() == extension.INK
