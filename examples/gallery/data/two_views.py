@@ -42,8 +42,8 @@ for place, view, colour in zip((axes["B"], axes["C"]), pair, ("#d9822b", "#3b8ed
 # %%
 # How much two crops overlap
 # --------------------------
-# The smallest scale is an option of the views. With 0.32, the paper's, most pairs share about half of
-# what they show.
+# The smallest scale is an option of the views. With 0.32, the released code's, most
+# pairs share about half of what they show.
 
 
 def shared(pair: tuple) -> float:
