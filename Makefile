@@ -65,4 +65,4 @@ ci: ## run all checks in a fresh environment, with the README's own commands
 all: lint types docs test ## lint, types, docs and test, in one environment
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) .venv-lowest dist docs/_build docs/api/generated .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest dist docs/_build docs/api/generated docs/gallery .mypy_cache .ruff_cache .hypothesis

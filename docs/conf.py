@@ -31,6 +31,7 @@ extensions = [
     "mathml",
     "notebooks",
     "tables",
+    "gallery",
 ]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
