@@ -62,9 +62,10 @@ def labels_at(probabilities: Tensor, size: tuple[int, int], confidence: float = 
         labels = torch.zeros(size, dtype=torch.long, device=probabilities.device)
         for index in range(1, len(probabilities)):
             score = resize_maps(probabilities[index : index + 1], size)[0]
-            labels = labels.masked_fill(score > best, index)
-            best = torch.maximum(best, score)
-    return labels.masked_fill(best < confidence, IGNORE)
+            # In place: of a large image one map takes hundreds of megabytes.
+            labels.masked_fill_(score > best, index)
+            torch.maximum(best, score, out=best)
+    return labels if confidence <= 0 else labels.masked_fill(best < confidence, IGNORE)
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:

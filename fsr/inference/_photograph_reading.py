@@ -28,6 +28,7 @@ class Photographs:
         patch: ``(height, width)`` of a patch in pixels.
         max_size: longer side that larger images are shrunk to, None for never.
         reading: how the files become pictures.
+        tile: longest side of tiles that larger images are cut into; such an image is a batch.
     """
 
     files: Sequence[ImageFile]
@@ -35,6 +36,7 @@ class Photographs:
     patch: tuple[int, int]
     max_size: int | None
     reading: Reading
+    tile: int | None = None
 
     def __call__(self, number: int) -> Item:
         """Read one file; what cannot be used comes as an item that says why."""
@@ -81,4 +83,6 @@ class Photographs:
         except DataError:
             return ()
         seen = fitted_size(size, self.patch, self.max_size)
+        if self.tile is not None and max(seen) > self.tile:
+            return ((number, number),)  # like no other
         return tuple(scaled_size(seen, scale, self.patch) for scale in scales)

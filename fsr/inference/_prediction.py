@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,8 @@ from fsr.inference._photographs import ImageFile, find_images
 from fsr.inference._pipeline import Pipeline, on_device
 from fsr.inference._prediction_options import PredictionChanges, PredictionOptions
 from fsr.inference._runner import SegmenterRunner, check_decoder, find_segmenter
+from fsr.inference._tiles import TileStage, joined
+from fsr.inference._tiling import check_tiles
 from fsr.segmenter import SingleStageSegmenter
 
 if TYPE_CHECKING:
@@ -98,6 +101,7 @@ def predict_paths(
     check_decoder(network)
     chosen = with_changes(PredictionOptions, options, changes)
     check_max_size(chosen.max_size, network.backbone.patch_size)
+    check_tiles(chosen.tile, chosen.tile_overlap, network.backbone.patch_size)
     return _predictions(network, _photographs(network, paths, chosen), chosen)
 
 
@@ -111,24 +115,40 @@ def _photographs(
     names = network.class_names if options.class_names is None else options.class_names
     labels = labels_of_files(files, options.labels, names, network.num_classes)
     patch = network.backbone.patch_size
-    return Photographs(files, labels, patch, options.max_size, options.reading())
+    max_size = options.max_size if options.tile is None else None
+    return Photographs(files, labels, patch, max_size, options.reading(), tile=options.tile)
 
 
 def _predictions(
     network: SingleStageSegmenter, photographs: Photographs, options: PredictionOptions
 ) -> Iterator[Prediction]:
     """Yield the results; nothing is done before the first is asked for."""
-    runner = SegmenterRunner(network, flip=options.flip, autocast=options.autocast)
-    stage = ProbabilityStage(runner, options.scales, options.reduce)
     batches = photographs.batches(options.scales, options.batch_size)
     total = len(photographs.files)
     with on_device(network, options.device):
-        for item in Pipeline(photographs, stage, options).items(batches, total=total):
+        pipeline = _pipeline(network, photographs, options)
+        for item in pipeline.items(batches, total=total):
             yield _prediction(item, photographs.files[item.number], options)
+
+
+def _pipeline(
+    network: SingleStageSegmenter, photographs: Photographs, options: PredictionOptions
+) -> Pipeline:
+    """Return what the files go through, whole or in tiles."""
+    runner = SegmenterRunner(network, flip=options.flip, autocast=options.autocast)
+    stage = ProbabilityStage(runner, options.scales, options.reduce)
+    tiles = check_tiles(options.tile, options.tile_overlap, network.backbone.patch_size)
+    if tiles is None:
+        return Pipeline(photographs, stage, options)
+    join = partial(joined, keep=options.probabilities, within=options.crf is not None)
+    tiled = TileStage(stage, *tiles, options.batch_size)
+    return Pipeline(photographs, tiled, options, join=join)
 
 
 def _prediction(item: Item, file: ImageFile, options: PredictionOptions) -> Prediction:
     """Bring an image's result to its own size."""
+    if item.label_map is not None:
+        return Prediction(file.path, file.name, item.label_map, item.probabilities, None)
     if item.error is not None or item.probabilities is None:
         return Prediction(file.path, file.name, None, None, item.error)
     maps = item.probabilities

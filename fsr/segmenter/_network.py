@@ -44,7 +44,8 @@ class SingleStageSegmenter(TypedModule):
             on tokens ``(B, 1 + N, D)``.
         decoder: ``"largefov"`` or a module from ``(B, D, H, W)`` to ``(B, C + 1, H, W)``.
         projection_dim: width K of the projections.
-        backbone_options: options of ``timm.create_model``, for example ``class_token=False``.
+        backbone_options: options of ``timm.create_model``, for example ``class_token=False``; of
+            other bands than red, green and blue ``in_chans``, and ``mean`` and ``std`` of each.
         aggregator_options: options of ``"mca"``, for example ``num_heads=8``.
         projector_options: options of the default projector, for example ``hidden_dim=256``.
         decoder_options: options of a decoder given by name, for example ``hidden_dim=128``.
@@ -147,7 +148,8 @@ class SingleStageSegmenter(TypedModule):
         """Compute the heads.
 
         Args:
-            images: ``(B, 3, height, width)``, normalised as the backbone's pretraining was.
+            images: ``(B, 3, height, width)``, normalised as the backbone's pretraining was; of
+                other bands, ``in_chans`` of them.
             mask: ``(B, H, W)`` boolean, True = masked; None masks nothing.
             outputs: names of the heads to compute, or a mapping from names to slices of the batch
                 to compute them for; None computes all.
