@@ -49,9 +49,7 @@ def band_count(model: nn.Module) -> int:
     )
 
 
-def normalisation(
-    model: nn.Module, bands: int = 3
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(model: nn.Module, bands: int = 3) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each band, those of a model's pretraining for three.
 
     Raises:

@@ -24,7 +24,7 @@ from fsr.data._photographs import (
     read_photograph,
     shows_its_pixels,
 )
-from fsr.data._pictures import picture_of
+from fsr.data._pictures import array_of, picture_of
 from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._rescale_crop import CropDraw, PaddedCrop, RandomRescaleCrop, padded_crop
 from fsr.data._sample import Sample
@@ -61,6 +61,7 @@ __all__ = [
     "TwoViews",
     "View",
     "ViewStream",
+    "array_of",
     "bands_of",
     "build_train_aug",
     "check_class_list",

@@ -26,9 +26,10 @@ from fsr.segmenter._parts import (
     build_projector,
     recorded,
 )
+from fsr.segmenter._pretrained import HubMethods
 
 
-class SingleStageSegmenter(TypedModule):
+class SingleStageSegmenter(HubMethods, TypedModule):
     """The network of the framework: one ViT, read by all the heads of Eq. 10.
 
     Args:
