@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fsr._core.optional import import_extra
+from fsr._core.reachable import connection_fault
 from fsr.errors import MissingDataError
 
 # The name that the hub's own tools look for.
 WEIGHTS = "model.safetensors"
+CARD = "README.md"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w", re.ASCII)
 
 
@@ -59,15 +61,16 @@ def hub_file(
         ConnectionError: the hub cannot be reached, and nothing is cached.
     """
     hub = import_hub()
-    with _told(hub, repo_id, revision):
+    fault = "" if local_files_only else _fault(hub)
+    with _told(repo_id, revision, fault):
         path: str = hub.hf_hub_download(
             repo_id,
             WEIGHTS,
             revision=revision,
             token=token,
             cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            force_download=force_download,
+            local_files_only=local_files_only or bool(fault),
+            force_download=force_download and not fault,
             library_name="fsr-wsss",
         )
     return Path(path)
@@ -82,6 +85,7 @@ def push_folder(
     revision: str | None = None,
     message: str = "Upload a network",
     create_pr: bool = False,
+    keep_card: bool = False,
 ) -> str:
     """Upload all files of a folder to a repository of the hub, made if it is not there.
 
@@ -93,6 +97,7 @@ def push_folder(
         revision: branch to upload to; the main branch if None.
         message: title of the commit.
         create_pr: open a pull request instead of a commit to the branch.
+        keep_card: leave a card that the repository has as it is.
 
     Returns:
         Address of the commit, or of the pull request.
@@ -103,14 +108,17 @@ def push_folder(
         ConnectionError: the hub cannot be reached.
     """
     hub = import_hub()
-    with _told(hub, repo_id, revision):
+    with _told(repo_id, revision):
         api = hub.HfApi(token=token, library_name="fsr-wsss")
         made = api.create_repo(repo_id, private=private, exist_ok=True)
+        # A card that somebody wrote there is not replaced by one that says nothing.
+        stays = keep_card and api.file_exists(made.repo_id, CARD, revision=revision)
         commit = api.upload_folder(
             repo_id=made.repo_id,
             folder_path=folder,
             revision=revision,
             commit_message=message,
+            ignore_patterns=[CARD] if stays else None,
             create_pr=create_pr,
         )
     return str(commit.pr_url or commit.commit_url)
@@ -125,8 +133,15 @@ def import_hub() -> Any:
     return import_extra("huggingface_hub", "hub", "the Hugging Face hub")
 
 
+def _fault(hub: Any) -> str:
+    """Return why the hub is not asked; empty if it takes a connection."""
+    if hub.constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    return connection_fault(hub.constants.ENDPOINT)
+
+
 @contextmanager
-def _told(hub: Any, repo_id: str, revision: str | None) -> Iterator[None]:
+def _told(repo_id: str, revision: str | None, fault: str = "") -> Iterator[None]:
     """Turn the hub's errors into one line with the way out."""
     faults: Any = import_extra("huggingface_hub.errors", "hub", "the Hugging Face hub")
     at = "" if revision is None else f" at {revision!r}"
@@ -146,8 +161,8 @@ def _told(hub: Any, repo_id: str, revision: str | None) -> Iterator[None]:
         raise MissingDataError(f"{repo_id}: the hub has no revision {revision!r} of it") from error
     except faults.LocalEntryNotFoundError as error:
         raise ConnectionError(
-            f"{repo_id}: {WEIGHTS}{at} is not cached, and the hub cannot be reached or was not to "
-            "be asked"
+            f"{repo_id}: {WEIGHTS}{at} is not cached, and the hub "
+            + (f"cannot be reached ({fault})" if fault else "was not asked, or did not answer")
         ) from error
     except faults.EntryNotFoundError as error:
         raise MissingDataError(
@@ -155,8 +170,10 @@ def _told(hub: Any, repo_id: str, revision: str | None) -> Iterator[None]:
         ) from error
     except faults.HFValidationError as error:
         raise ValueError(f"repo_id: expected user/name, got {repo_id!r} ({error})") from error
-    except (hub.utils.HfHubHTTPError, ConnectionError) as error:
-        line = " ".join(str(error).split())
-        raise ConnectionError(
-            f"{repo_id}: the hub refuses or cannot be reached ({line})"
-        ) from error
+    # Of clients that the hub's package has had, one tells a lost connection by its own kind of error
+    # and one by a kind of the system's without a number.
+    except (faults.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        why = " ".join(str(error).split())
+        raise ConnectionError(f"{repo_id}: the hub refuses or cannot be reached ({why})") from error

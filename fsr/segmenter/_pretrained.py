@@ -14,13 +14,13 @@ from fsr._core.files import whole_file
 from fsr.errors import MissingDataError
 from fsr.segmenter._card import ModelCard
 from fsr.segmenter._checkpoint import KEY, load_network
-from fsr.segmenter._hub import WEIGHTS, hub_file, is_hub_id, push_folder
+from fsr.segmenter._hub import CARD, WEIGHTS, hub_file, is_hub_id, push_folder
 from fsr.segmenter._parts import PARTS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-CARD, CONFIG = "README.md", "config.json"
+CONFIG = "config.json"
 
 
 class HubMethods:
@@ -142,7 +142,8 @@ class HubMethods:
 
         Args:
             repo_id: ``user/name``; the repository is made if it is not there.
-            card: what the card says of data, scores and licence.
+            card: what the card says of data, scores and licence; without it a card that the
+                repository has stays.
             token: access token; None takes the one that the machine is logged in with.
             private: whether a new repository is private; the account's default if None.
             branch: branch to upload to; the main branch if None.
@@ -167,4 +168,5 @@ class HubMethods:
                 revision=branch,
                 message=commit_message,
                 create_pr=create_pr,
+                keep_card=card is None,
             )
