@@ -91,9 +91,9 @@ def _form(value: Any) -> str:
     """Say which axes an array or a tensor should have, and has."""
     tensor = isinstance(value, torch.Tensor)
     right = "(channels, height, width)" if tensor else "(height, width, channels)"
-    kind, turned = ("tensor", "array") if tensor else ("array", "tensor")
+    kind, turned = ("a tensor", "an array") if tensor else ("an array", "a tensor")
     other = "(height, width, channels)" if tensor else "(channels, height, width)"
     return (
-        f"a {kind} {right} of 1 to 4 channels or (height, width), got {tuple(value.shape)}; "
-        f"{other} is the form of a {turned}"
+        f"{kind} {right} of 1 to 4 channels or (height, width), got {tuple(value.shape)}; "
+        f"{other} is the form of {turned}"
     )

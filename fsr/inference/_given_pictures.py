@@ -68,6 +68,11 @@ def given_pictures(images: Any, bands: int = 3) -> Given:
             values += [None] * len(found)
         else:
             name = "image" if single else f"images[{number}]"
+            if not isinstance(one, (Image.Image, np.ndarray, torch.Tensor)):
+                raise TypeError(
+                    f"{name}: expected a path, a PIL image, an array or a tensor, got "
+                    f"{type(one).__name__}"
+                )
             files.append(ImageFile(Path(name), name))
             values.append(one)
     return Given(files, values, single)

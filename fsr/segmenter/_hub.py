@@ -170,8 +170,8 @@ def _told(repo_id: str, revision: str | None, fault: str = "") -> Iterator[None]
         ) from error
     except faults.HFValidationError as error:
         raise ValueError(f"repo_id: expected user/name, got {repo_id!r} ({error})") from error
-    # Of clients that the hub's package has had, one tells a lost connection by its own kind of error
-    # and one by a kind of the system's without a number.
+    # Of the clients that the hub's package has had, one tells a lost connection by its own kind of
+    # error and one by a kind of the system's without a number.
     except (faults.HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

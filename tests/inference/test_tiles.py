@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_tiles_cover_an_image_and_overlap_as_asked(plan: tuple[int, int, int, in
     ):
         assert side <= min(tile, length)
         assert (starts[0], starts[-1] + side) == (0, length)
-        for before, after in zip(starts, starts[1:], strict=False):
+        for before, after in pairwise(starts):
             assert before + side - after >= overlap
         # No pixel of an axis has a weight of its own: over all tiles it counts once.
         total = torch.zeros(length)
