@@ -20,6 +20,7 @@ from fsr.inference._prediction_settings import made_by_file
 from fsr.inference._predictor import Predictor
 from fsr.inference._provenance import file_hash, versions
 from fsr.inference._report import result_table, result_to_dict
+from fsr.inference._run_card import run_card
 from fsr.inference._runner import SegmenterRunner, check_decoder
 from fsr.inference._segmentation import Segmentation
 from fsr.inference._settings import record_settings
@@ -64,6 +65,7 @@ __all__ = [
     "record_settings",
     "result_table",
     "result_to_dict",
+    "run_card",
     "search_images",
     "versions",
 ]

@@ -107,7 +107,8 @@ class SingleStageSegmenter(HubMethods, TypedModule):
         self._arguments = recorded(
             num_classes=num_classes,
             backbone=backbone,
-            pretrained=pretrained,
+            # The name of a file: whoever gets the network needs no folders of this machine.
+            pretrained=Path(pretrained).name if isinstance(pretrained, (str, Path)) else pretrained,
             image_size=image_size,
             aux_block=aux_block,
             aggregator=aggregator,

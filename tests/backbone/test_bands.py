@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from fsr.backbone import FeatureBackbone, ViTBackbone
 from fsr.errors import ShapeError
-from fsr.segmenter import SingleStageSegmenter
+from fsr.segmenter import SingleStageSegmenter, read_checkpoint
 from tests.helpers import assert_same
 
 TINY: dict[str, Any] = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
@@ -70,6 +70,22 @@ def test_a_network_of_bands_is_saved_and_loaded_with_its_normalisation(tmp_path:
     assert again.backbone.std == (250.0,) * 6
     assert_same(again.predict(images, scales=(1.0,)), model.predict(images, scales=(1.0,)))
     assert again.cam(images, scales=(1.0,))[0].shape == (1, 2, 37, 40)
+
+
+def test_a_saved_network_names_the_file_it_began_with_and_no_folder(tmp_path: Path) -> None:
+    weights = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=0, **TINY)
+    save_file(weights.state_dict(), tmp_path / "weights.safetensors")
+    model = SingleStageSegmenter(
+        2,
+        "vit_tiny_patch16_224",
+        pretrained=tmp_path / "weights.safetensors",
+        image_size=32,
+        projection_dim=8,
+        backbone_options=TINY,
+    )
+    model.save(tmp_path / "model.safetensors")
+    header, _ = read_checkpoint(tmp_path / "model.safetensors")
+    assert header["arguments"]["pretrained"] == "weights.safetensors"
 
 
 def test_weights_of_colours_are_shared_out_among_the_bands(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +22,8 @@ import fsr
 from fsr.cli import main
 from fsr.data import read_label_map
 from fsr.errors import DataError, MissingDataError, SettingsError
-from fsr.inference import Predictor, Segmentation, find_network, predict_paths
-from fsr.segmenter import SingleStageSegmenter
+from fsr.inference import Predictor, Segmentation, find_network, predict_paths, run_card
+from fsr.segmenter import ModelCard, SingleStageSegmenter
 from fsr.visualize import voc_palette
 from tests.cli.helpers import noise, tiny_network, write_images
 from tests.helpers import assert_same
@@ -427,6 +428,39 @@ def test_the_command_takes_the_folder_of_a_run_too(file: Path, tmp_path: Path) -
     assert main(["predict", str(run), str(tmp_path / "in"), *fixed]) == 0
     settings = json.loads((out / "settings.json").read_text())
     assert settings["checkpoint"] == str((run / "student.safetensors").resolve())
+
+
+def test_a_card_tells_the_run_and_no_paths_of_the_machine() -> None:
+    folder = Path(__file__).parents[2] / "benchmarks" / "results" / "default_run"
+    results = json.loads((folder / "results.json").read_text())
+    # The run's networks are not kept; the student scored higher.
+    scores = results["evaluations"]["400"]["student"]
+    data = {**results["config"]["data"], "root": "/home/me/photos"}
+    model = {**results["config"]["model"], "pretrained": "/home/me/encoder.pth"}
+    content = {**results, "config": {**results["config"], "data": data, "model": model}}
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("student", "teacher"):
+            (Path(place) / f"{name}.safetensors").write_bytes(b"")
+        (Path(place) / "results.json").write_text(json.dumps(content))
+        card = run_card(place, card=ModelCard(license="mit"))
+        own = run_card(place, card=ModelCard(data="Mine.", scores={"a": 0.5}, scored_on="b"))
+    assert card.scores == {name: scores[name] for name in card.scores}
+    assert list(card.scores) == ["prediction_miou", "pixel_accuracy", "cam_miou", "label_f1"]
+    assert card.scored_on == "120 images of 'scenes', split 'test'"
+    text = card.text(("cat",), "fsr_scenes_tiny", None)
+    assert "| prediction_miou | 40.0 |" in text
+    assert '"backbone": "fsr_scenes_tiny"' in text
+    assert '"pretrained": "encoder.pth"' in text
+    assert "/home/me" not in text
+    assert (own.data, own.scores, own.scored_on) == ("Mine.", {"a": 0.5}, "b")
+
+
+def test_a_card_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"results.json"):
+        run_card(tmp_path)
+    run = run_folder(tmp_path / "run", {}, "student")
+    with pytest.raises(DataError, match=r"results.json: expected the results of a run of training"):
+        run_card(run)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ _GROUPS: dict[str, tuple[str, str]] = {
         _READERS,
         "EvaluationOptions ExportOptions LabelSource PredictionOptions PredictionWriter "
         "RunOptions PredictionFolder Predictor Segmentation check_apart check_own search_images "
-        "describe find_network load made_by_file predict_folder "
+        "describe find_network load made_by_file predict_folder run_card "
         "evaluate export_pseudo_labels file_hash find_images predict_paths "
         "record_settings result_table result_to_dict versions",
     ),
