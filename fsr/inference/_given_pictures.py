@@ -51,7 +51,10 @@ def given_pictures(images: Any, bands: int = 3) -> Given:
     if _is_batch(images):
         several, single = list(images), False
     elif isinstance(images, (str, os.PathLike, Image.Image, np.ndarray, torch.Tensor)):
-        several, single = [images], not (_is_path(images) and Path(images).is_dir())
+        several, single = (
+            [images],
+            not (isinstance(images, (str, os.PathLike)) and Path(images).is_dir()),
+        )
     elif isinstance(images, Iterable):
         several, single = list(images), False
     else:

@@ -87,7 +87,7 @@ class Predictor:
     @overload
     def __call__(
         self,
-        images: Image.Image | np.ndarray[Any, Any] | Tensor,
+        images: Image.Image,
         **changes: Unpack[PredictionChanges],
     ) -> Segmentation: ...
 
@@ -97,7 +97,12 @@ class Predictor:
     ) -> list[Segmentation]: ...
 
     @overload
-    def __call__(self, images: str | Path, **changes: Unpack[PredictionChanges]) -> Any: ...
+    # A path may be that of a folder, and four axes are a batch.
+    def __call__(
+        self,
+        images: str | Path | np.ndarray[Any, Any] | Tensor,
+        **changes: Unpack[PredictionChanges],
+    ) -> Any: ...
 
     def __call__(self, images: Any, **changes: Unpack[PredictionChanges]) -> Any:
         """Segment one picture, or several.

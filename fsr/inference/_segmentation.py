@@ -160,7 +160,7 @@ def _notebook_display() -> Callable[[Any], Any] | None:
     running = None if shell is None else shell.get_ipython()
     if running is None or not hasattr(running, "kernel"):
         return None
-    from IPython.display import display  # type: ignore[import-not-found]
+    from IPython.display import display
 
     found: Callable[[Any], Any] = display
     return found

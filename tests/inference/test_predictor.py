@@ -147,7 +147,14 @@ def test_arrays_and_tensors_of_every_form_are_the_picture_they_show(predictor: P
     array = np.asarray(image)
     expected = predictor(image).mask
     chw = torch.from_numpy(array.copy()).permute(2, 0, 1)
-    forms = [array, array / 255, array.astype(np.float32), array.astype(np.int64), chw, chw / 255]
+    forms: list[Any] = [
+        array,
+        array / 255,
+        array.astype(np.float32),
+        array.astype(np.int64),
+        chw,
+        chw / 255,
+    ]
     forms += [(chw / 255).double(), np.dstack([array, np.full((30, 41), 255, np.uint8)])]
     for form in forms:
         assert_same(predictor(form).mask, expected)
@@ -265,10 +272,12 @@ def test_options_hold_for_all_calls_or_for_one(predictor: Predictor, tmp_path: P
 
 
 def test_wrong_options_are_refused_at_once(file: Path, predictor: Predictor) -> None:
+    unknown: Any = {"scale": (1.0,)}
+    mistyped: Any = {"titel": 64}
     with pytest.raises(TypeError, match="unknown option 'scale'"):
-        fsr.load(file, scale=(1.0,))
+        fsr.load(file, **unknown)
     with pytest.raises(TypeError, match="unknown option 'titel'"):
-        predictor(noise(9, 9), titel=64)
+        predictor(noise(9, 9), **mistyped)
     with pytest.raises(ValueError, match="tile: expected at least a patch"):
         predictor(noise(9, 9), tile=4)
     with pytest.raises(ValueError, match="class_names: expected 3 names, got 1"):

@@ -99,7 +99,7 @@ def test_a_card_says_classes_data_scores_and_licence(network: SingleStageSegment
     ):
         assert line in text.splitlines(), line
     # The hub's own reader takes the head too.
-    read = huggingface_hub.ModelCard(text).data
+    read: Any = huggingface_hub.ModelCard(text).data
     assert read.eval_results[0].metric_value == 0.712
 
 
