@@ -13,6 +13,7 @@ from fsr._core.version import __version__
 
 if typing.TYPE_CHECKING:
     from fsr.aggregation import MaskedCrossAttentionAggregator
+    from fsr.inference import load
     from fsr.losses import PTCLoss, SelfReinforcementLoss
     from fsr.masking import UncertainMasker
     from fsr.segmenter import SingleStageSegmenter
@@ -26,6 +27,7 @@ __all__ = [
     "SingleStageSegmenter",
     "UncertainMasker",
     "__version__",
+    "load",
 ]
 
 # Loaded on first use too, with torch: the command `fsr` lists what it does without either.
@@ -36,6 +38,7 @@ _COMPONENTS = {
     "SelfReinforcementLoss": "losses",
     "SingleStageSegmenter": "segmenter",
     "UncertainMasker": "masking",
+    "load": "inference",
 }
 _ROOMS = (
     "affinity",

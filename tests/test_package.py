@@ -29,6 +29,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Packages that only an extra, or a lazily used core dependency, may bring in.
 LAZY = [
     "accelerate",
+    "tifffile",
     "matplotlib",
     "omegaconf",
     "pillow_heif",

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import assert_type
 
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fsr import load
 from fsr.aggregation import (
     AggregationBlock,
     AverageAggregator,
@@ -21,6 +23,7 @@ from fsr.aggregation import (
 )
 from fsr.backbone import BackboneOutput, ViTBackbone
 from fsr.decoder import LargeFOV
+from fsr.inference import Predictor, Segmentation
 from fsr.losses import DenseEnergyLoss, PTCLoss, ReinforcementLosses, SelfReinforcementLoss
 from fsr.masking import Rounding, Strategy, Thresholds, UncertainMasker
 from fsr.pooling import max_pool
@@ -40,6 +43,15 @@ from fsr.teacher import EMATeacher
 class Net(nn.Module):
     def __call__(self, x: Tensor, *, scale: float = 1.0) -> dict[str, Tensor]:
         return {"y": x * scale}
+
+
+def loaded(x: Tensor, image: Image.Image) -> None:
+    predictor = load("model.safetensors", tile=512, flip=False)
+    assert_type(predictor, Predictor)
+    assert_type(predictor(image), Segmentation)
+    assert_type(predictor([image, x, "a.jpg"]), list[Segmentation])
+    assert_type(predictor(image).mask, Tensor)
+    assert_type(SingleStageSegmenter.from_pretrained("user/name"), SingleStageSegmenter)
 
 
 def calls(x: Tensor, model: SingleStageSegmenter) -> None:

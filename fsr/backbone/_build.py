@@ -8,11 +8,11 @@ from typing import Any
 
 import timm
 import torch
-from timm.data.config import resolve_data_config
 from torch import nn
 
 import fsr.backbone._scenes_encoder  # noqa: F401 - registers its name with timm
 from fsr._core.checks import check_positive_int
+from fsr.backbone._bands import timm_options
 from fsr.backbone._kinds import kind_named, kind_of
 from fsr.backbone._pretrained import check_timm_name, load_pretrained
 
@@ -33,9 +33,10 @@ def encoder_of(
     """
     check_source(model, pretrained, options)
     if isinstance(model, str):
-        vit = build_vit(model, image_size, options or {})
+        chosen = timm_options(options or {})
+        vit = build_vit(model, image_size, chosen)
         if pretrained is not False:
-            load_pretrained(vit, model, pretrained, options or {})
+            load_pretrained(vit, model, pretrained, chosen)
         return vit
     return model
 
@@ -115,13 +116,6 @@ def head_count(vit: Any) -> int:
     return next(
         int(module.num_heads) for module in vit.blocks[0].modules() if hasattr(module, "num_heads")
     )
-
-
-def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of a model's pretraining, per channel."""
-    config = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
-    mean, std = (tuple(float(value) for value in config[key]) for key in ("mean", "std"))
-    return mean, std
 
 
 def check_divisible(name: str, size: tuple[int, int], patch: tuple[int, int]) -> tuple[int, int]:

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from fsr._core.checks import check_floating, check_shape, check_some
 from fsr._core.module import TypedModule
 from fsr._core.numerics import like_weights
-from fsr.backbone._build import check_divisible, check_source, normalisation
+from fsr.backbone._bands import band_count, normalisation, timm_options
+from fsr.backbone._build import check_divisible, check_source
 from fsr.backbone._build_features import build_features, load_features
 from fsr.backbone._output import BackboneOutput, BackboneReading, BackboneRequest, check_block
 
@@ -30,7 +31,8 @@ class FeatureBackbone(TypedModule):
             network as a module.
         pretrained: False, True (timm's weights) or the path of a checkpoint of the whole network.
         image_size: input size in pixels, for networks that are built for one, such as Swin.
-        options: options of ``timm.create_model`` such as ``output_stride=16``.
+        options: options of ``timm.create_model`` such as ``output_stride=16``; of other bands than
+            red, green and blue ``in_chans``, and ``mean`` and ``std`` of each.
 
     Attributes:
         model: timm's network.
@@ -39,7 +41,9 @@ class FeatureBackbone(TypedModule):
         depth: number of stages.
         num_heads: None.
         patch_size: stride ``(height, width)`` of the last stage in pixels.
-        mean: normalisation of the pretraining, per channel, images in [0, 1].
+        in_chans: number of bands.
+        mean: normalisation of the pretraining, per channel, images in [0, 1]; of other bands than
+            three in the units of the images.
         std: likewise.
         norm: an identity, for the final norm that other encoders have.
         prefix_names: empty.
@@ -78,9 +82,10 @@ class FeatureBackbone(TypedModule):
         check_source(model, pretrained, options)
         network: Any = model
         if isinstance(model, str):
-            network = build_features(model, image_size, options or {})
+            chosen = timm_options(options or {})
+            network = build_features(model, image_size, chosen)
             if pretrained is not False:
-                load_features(network, model, pretrained, options or {})
+                load_features(network, model, pretrained, chosen)
         info = getattr(network, "feature_info", None)
         if not (hasattr(info, "channels") and hasattr(info, "reduction")):
             raise ValueError(
@@ -94,17 +99,20 @@ class FeatureBackbone(TypedModule):
         self.embed_dim = self.widths[-1]
         stride = int(network.feature_info.reduction()[-1])
         self.patch_size = (stride, stride)
-        self.mean, self.std = normalisation(network)
+        self.in_chans = band_count(network)
+        self.mean, self.std = normalisation(network, self.in_chans)
         self.norm = nn.Identity()
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """Return the grid ``(H, W)`` of the last stage for images ``(B, 3, height, width)``.
+        """Return the grid ``(H, W)`` of the last stage for images ``(B, bands, height, width)``.
 
         Raises:
             ShapeError: ``images`` has the wrong shape.
             ValueError: the stride does not divide the image size.
         """
-        _, _, height, width = check_shape("images", images, "B channels H W", channels=3)
+        _, _, height, width = check_shape(
+            "images", images, "B channels H W", channels=self.in_chans
+        )
         return check_divisible("images", (height, width), self.patch_size)
 
     def width(self, block: int) -> int:

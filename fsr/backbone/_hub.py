@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
-import time
-import urllib.request
 from urllib.parse import urlsplit
 
 from timm.models import get_pretrained_cfg
 
+from fsr._core.reachable import connection_fault
+
 HUB = "https://huggingface.co"
 # The names that timm looks for, in its order.
 FILES = ("model.safetensors", "pytorch_model.bin")
-SECONDS = 5.0
 
 
 def check_weights_at_hand(name: str) -> None:
@@ -37,39 +35,6 @@ def check_weights_at_hand(name: str) -> None:
     fault = connection_fault(endpoint)
     if fault:
         raise ConnectionError(_refusal(name, f"{urlsplit(endpoint).hostname}: {fault}"))
-
-
-def connection_fault(url: str, seconds: float = SECONDS) -> str:
-    """Return why a server, or the proxy before it, takes no connection; empty if it does.
-
-    Args:
-        url: address of the server.
-        seconds: how long all attempts together may take.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(host):
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    port = parts.port or {"https": 443}.get(parts.scheme, 80)
-    fault, until = "no address", time.monotonic() + seconds
-    try:
-        addresses = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return str(error.strerror or error)
-    for family, kind, protocol, _, address in addresses:
-        left = until - time.monotonic()
-        if left <= 0:
-            break
-        with socket.socket(family, kind, protocol) as attempt:
-            attempt.settimeout(left)
-            try:
-                attempt.connect(address)
-            except OSError as error:
-                fault = str(error.strerror or error)
-            else:
-                return ""
-    return fault
 
 
 def _cached(repository: str, config: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 from timm.layers.patch_embed import resample_patch_embed
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from fsr.backbone._hub import check_weights_at_hand
@@ -84,7 +85,12 @@ def load_adapted(model: Any, state: Mapping[str, Tensor], origin: str) -> None:
     kernel = state.get("patch_embed.proj.weight")
     if kernel is not None and kernel.ndim == 4 and "patch_embed.proj.weight" in expected:
         size = list(expected["patch_embed.proj.weight"].shape[-2:])
-        state["patch_embed.proj.weight"] = resample_patch_embed(kernel, size)
+        kernel = resample_patch_embed(kernel, size)
+        # As timm does with its own weights: those of the colours are shared out among the bands.
+        bands = int(expected["patch_embed.proj.weight"].shape[1])
+        if kernel.shape[1] == 3 != bands:
+            kernel = adapt_input_conv(bands, kernel)
+        state["patch_embed.proj.weight"] = kernel
     state = resize_relative_tables(model, adapt_prefix_tokens(model, state, origin))
     load_exactly(model, state, origin)
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fsr._core.checks import check_shape
 from fsr._core.module import TypedModule
 from fsr.backbone._attention import has_attention
-from fsr.backbone._build import check_divisible, encoder_of, head_count, normalisation
+from fsr.backbone._bands import band_count, normalisation
+from fsr.backbone._build import check_divisible, encoder_of, head_count
 from fsr.backbone._class_tokens import copy_class_token
 from fsr.backbone._kind import prefix_names
 from fsr.backbone._kinds import kind_of
@@ -42,7 +43,8 @@ class ViTBackbone(TypedModule):
         pretrained: False, True (timm's weights), or the path of a checkpoint (``.safetensors``, or
             ``.pth`` without code), whose input size and prefix tokens may differ from the model's.
         image_size: input size in pixels that the position embedding is made for.
-        options: options of ``timm.create_model`` such as ``class_token=False, global_pool=""``.
+        options: options of ``timm.create_model`` such as ``class_token=False, global_pool=""``; of
+            other bands than red, green and blue ``in_chans``, and ``mean`` and ``std`` of each.
         class_tokens: C, one class token per class instead of the one that a ``VisionTransformer``
             has: copies of it and of its position, made after the weights are loaded.
 
@@ -57,7 +59,9 @@ class ViTBackbone(TypedModule):
         prefix_names: ``"class"``, ``"distillation"`` or ``"register"`` for each prefix token, in
             their order in the sequence.
         offers: what a method may ask of it, see :func:`check_offers`.
-        mean: normalisation of the pretraining, per channel, images in [0, 1].
+        in_chans: number of bands.
+        mean: normalisation of the pretraining, per channel, images in [0, 1]; of other bands than
+            three in the units of the images.
         std: likewise.
 
     Raises:
@@ -100,7 +104,8 @@ class ViTBackbone(TypedModule):
         self.num_heads = head_count(vit)
         height, width = vit.patch_embed.feat_ratio(as_scalar=False)
         self.patch_size = (int(height), int(width))
-        self.mean, self.std = normalisation(vit)
+        self.in_chans = band_count(vit)
+        self.mean, self.std = normalisation(vit, self.in_chans)
         like = next(vit.parameters())
         self.mask_token = nn.Parameter(like.new_empty(1, 1, self.embed_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
@@ -129,13 +134,15 @@ class ViTBackbone(TypedModule):
         return norm
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """Return the patch grid ``(H, W)`` of images ``(B, 3, height, width)``.
+        """Return the patch grid ``(H, W)`` of images ``(B, bands, height, width)``.
 
         Raises:
             ShapeError: ``images`` has the wrong shape.
             ValueError: the patch size does not divide the image size.
         """
-        _, _, height, width = check_shape("images", images, "B channels H W", channels=3)
+        _, _, height, width = check_shape(
+            "images", images, "B channels H W", channels=self.in_chans
+        )
         return check_divisible("images", (height, width), self.patch_size)
 
     def forward(

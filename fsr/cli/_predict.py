@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from fsr._core.outputs import FullDisk, check_output, is_full
+from fsr._core.outputs import check_output
 from fsr.cli._crf import add_crf_arguments, build_crf
 from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
 from fsr.cli._parser import Parser
 from fsr.cli._photographs import add_photograph_arguments, reading_of
 from fsr.cli._progress import Progress
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
-from fsr.cli._types import count, positive_float
-from fsr.data import Reading, read_labels
-from fsr.errors import DataError
+from fsr.cli._types import count, positive_float, positive_int
+from fsr.data import read_labels
 from fsr.inference import (
-    Prediction,
-    PredictionFolder,
-    check_apart,
+    Found,
+    PredictionOptions,
     check_decoder,
     check_own,
-    describe,
     file_hash,
-    predict_paths,
-    search_images,
-    versions,
+    find_network,
+    made_by_file,
+    predict_folder,
 )
 from fsr.segmenter import SingleStageSegmenter
 
@@ -51,7 +47,13 @@ writes to, is refused.
 def build_parser(prog: str) -> Parser:
     """Return the parser of this command."""
     parser = Parser(prog, SUMMARY, NOTES)
-    parser.add_argument("checkpoint", type=Path, help="network file, as training writes them")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="network",
+        help="network file, folder of a run (the network that its last evaluation scored higher), "
+        "or user/name on the Hugging Face hub",
+    )
     parser.add_argument("paths", nargs="+", type=Path, help="image files and folders")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to (required)")
     parser.add_argument("--overlay", action="store_true", help="write overlays too")
@@ -80,10 +82,23 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--max-size",
         type=count,
-        default=1024,
         metavar="PIXELS",
         help="longer side that larger images are shrunk to for the network, 0 for never "
-        "(default: 1024); masks have the image's own size all the same",
+        "(default: 1024, with --tile never); masks have the image's own size all the same",
+    )
+    parser.add_argument(
+        "--tile",
+        type=positive_int,
+        metavar="PIXELS",
+        help="cut larger images into tiles of at most this side, which the network and the CRF see "
+        "one by one at the image's own size (default: images are seen whole)",
+    )
+    parser.add_argument(
+        "--tile-overlap",
+        type=count,
+        metavar="PIXELS",
+        help="what neighbouring tiles share at least; their probabilities are averaged there "
+        "(default: a quarter of the tile)",
     )
     add_photograph_arguments(parser, usual="they are")
     add_crf_arguments(parser)
@@ -93,7 +108,9 @@ def build_parser(prog: str) -> Parser:
 
 def main(argv: Sequence[str], prog: str) -> int:
     """Segment files; return the exit status."""
-    options = build_parser(prog).parse(argv)
+    parser = build_parser(prog)
+    options = parser.parse(argv)
+    _check_size(parser, options)
 
     def work() -> int:
         check_output(options.output)
@@ -108,101 +125,87 @@ def main(argv: Sequence[str], prog: str) -> int:
 
 def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
     """Write the results; return what went wrong."""
-    model = SingleStageSegmenter.load(options.checkpoint)
-    check_decoder(model)  # before anything is written
-    names = model.class_names or tuple(f"class{i}" for i in range(1, model.num_classes + 1))
+    checkpoint = find_network(options.checkpoint)
+    model = SingleStageSegmenter.load(checkpoint)
+    check_decoder(model)  # before labels are read and a pool of processes is started
     check_own(options.output)
-    found = search_images(options.paths, output=options.output)
-    files = found.files
-    for line in found.left_out:
-        print(f"left out: {line}")
+    names = model.class_names or tuple(f"class{i}" for i in range(1, model.num_classes + 1))
     labels = None
     if options.labels is not None:
         table = read_labels(options.labels, class_names=names)
         labels = {row.image: row.labels for row in table.rows}
-    crf = build_crf(options, stack)
-    check_apart(files, options.output)
-    folder = stack.enter_context(
-        PredictionFolder.open(
-            options.output,
-            _settings(options, crf),
-            class_names=names,
-            overlays=options.overlay,
-            probabilities=options.probabilities,
-            **reading_of(options),
-        )
-    )
-    todo = folder.missing(files, anew=not options.resume)
-    print(f"{len(files)} images, {len(files) - len(todo)} of them done before")
-    failed = list(found.failed)
-    if not todo:
-        return failed
-    results = predict_paths(
-        model,
-        todo,
+    screen = _Screen(stack)
+    chosen = PredictionOptions(
         labels=labels,
         class_names=names,
-        crf=crf,
+        crf=build_crf(options, stack),
         probabilities=options.probabilities,
         batch_size=options.batch_size,
         num_workers=options.workers,
         device=device_of(options),
         autocast=AUTOCAST[options.autocast],
-        **_arguments(options),
+        scales=options.scales,
+        flip=not options.no_flip,
+        max_size=_max_size(options),
+        tile=options.tile,
+        tile_overlap=options.tile_overlap,
+        progress=screen.tell,
         **reading_of(options),
     )
-    wrong = _write(folder, results, len(todo))
-    print(f"{len(todo) - len(wrong)} images segmented into {options.output}")
-    failed += wrong
-    return failed
+    run = predict_folder(
+        model,
+        options.paths,
+        options.output,
+        chosen,
+        overlays=options.overlay,
+        resume=options.resume,
+        made_by=made_by_file(checkpoint, options.labels and file_hash(options.labels)),
+        begin=screen.begin,
+    )
+    if screen.progress is not None:
+        print(f"{run.done} images segmented into {options.output}")
+    return run.failed
 
 
-def _write(folder: PredictionFolder, results: Iterable[Prediction], total: int) -> list[str]:
-    """Write all results; return what went wrong: the others go on while there is room."""
-    failed, full = [], FullDisk()
-    with Progress(total) as progress:
-        for result in results:
-            said = result.error
-            if said is None:
-                said, no_room = _written(folder, result)
-                full.count(said if no_room else None)
-            if said is not None:
-                failed.append(said)
-            progress.update()
-    return failed
+class _Screen:
+    """Tells what there is to do, then how far it is.
+
+    Args:
+        stack: ends the progress.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.progress: Progress | None = None
+
+    def begin(self, found: Found, todo: int) -> None:
+        """Tell what was found, and how much of it is to be done."""
+        for line in found.left_out:
+            print(f"left out: {line}")
+        total = len(found.files)
+        print(f"{total} images, {total - todo} of them done before")
+        if todo:
+            self.progress = self.stack.enter_context(Progress(todo))
+
+    def tell(self, done: int, total: int) -> None:
+        """Tell how many are done."""
+        if self.progress is not None:
+            self.progress.set(done, total)
 
 
-def _written(folder: PredictionFolder, result: Prediction) -> tuple[str | None, bool]:
-    """Write the files of one result; return what went wrong, and whether room was wanting."""
+def _max_size(options: argparse.Namespace) -> int | None:
+    """Return the longer side that images are shrunk to, None for never."""
+    if options.max_size is None:
+        return None if options.tile is not None else PredictionOptions().max_size
+    return options.max_size or None
+
+
+def _check_size(parser: Parser, options: argparse.Namespace) -> None:
+    """End with status 2 unless the sizes go together."""
     try:
-        folder.write(result)
-    except (DataError, OSError) as error:
-        return str(error), is_full(error)
-    return None, False
-
-
-def _arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what both the function and the record of the settings are given, but the reading."""
-    return {
-        "scales": options.scales,
-        "flip": not options.no_flip,
-        "max_size": options.max_size or None,
-    }
-
-
-def _settings(options: argparse.Namespace, crf: Any) -> dict[str, Any]:
-    """Return what makes a result, for the record beside the results."""
-    reading = Reading(**reading_of(options))
-    return {
-        **_arguments(options),
-        "orient": reading.orient,
-        # Folders of earlier releases have no such settings.
-        **({"background": reading.background} if reading.background != "white" else {}),
-        **({"bits": reading.bits} if reading.bits is not None else {}),
-        "labels": None if options.labels is None else file_hash(options.labels),
-        "crf": None if crf is None else describe(getattr(crf, "crf", crf)),
-        "autocast": options.autocast,
-        "checkpoint": str(options.checkpoint.resolve()),
-        "checkpoint_sha256": file_hash(options.checkpoint),
-        "versions": versions(),
-    }
+        if options.tile is not None and options.max_size:
+            raise ValueError("max_size: expected none with tile, as tiles are seen at full size")
+        PredictionOptions(tile=options.tile, tile_overlap=options.tile_overlap)
+    except ValueError as error:
+        name, _, rest = str(error).partition(":")
+        parser.error(f"argument --{name.replace('_', '-')}:{rest}")

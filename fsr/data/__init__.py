@@ -1,6 +1,7 @@
 """Data sets and training views."""
 
 from fsr.data._annotation_labels import labels_from_coco, labels_from_voc
+from fsr.data._bands import BAND_SUFFIXES, bands_of, read_bands
 from fsr.data._coco import COCO2014, coco_splits, find_coco_root
 from fsr.data._coco_prepare import (
     COCO_IMAGES,
@@ -23,6 +24,7 @@ from fsr.data._photographs import (
     read_photograph,
     shows_its_pixels,
 )
+from fsr.data._pictures import array_of, picture_of
 from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._rescale_crop import CropDraw, PaddedCrop, RandomRescaleCrop, padded_crop
 from fsr.data._sample import Sample
@@ -36,6 +38,7 @@ from fsr.data._voc_classes import check_class_list
 from fsr.data._voc_download import download_archives
 
 __all__ = [
+    "BAND_SUFFIXES",
     "COCO2014",
     "COCO_IMAGES",
     "FORMS",
@@ -58,6 +61,8 @@ __all__ = [
     "TwoViews",
     "View",
     "ViewStream",
+    "array_of",
+    "bands_of",
     "build_train_aug",
     "check_class_list",
     "check_masks",
@@ -75,6 +80,8 @@ __all__ = [
     "labels_from_voc",
     "missing_images",
     "padded_crop",
+    "picture_of",
+    "read_bands",
     "read_image",
     "read_label_map",
     "read_labels",

@@ -33,7 +33,7 @@ def to_rgb(image: Image.Image, path: Path, background: Colour, bits: int | None)
         DataError: the file is damaged.
         ValueError: its pixels cannot be brought to 8 bits.
     """
-    deep = holds_16_bits(image)
+    deep = holds_16_bits(image) and path.is_file()
     decoded(image, path)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _grey(image, background, bits)

@@ -84,15 +84,34 @@ class Reading:
     def image(self, path: Path) -> Image.Image:
         """Read an image file as 8-bit RGB, see :func:`fsr.data.read_photograph`."""
         with open_image(path, self.max_pixels) as opened:
-            # Pillow turns a TIFF itself as it decodes it, and takes the note away.
-            noted = orientation(opened) if hasattr(opened, "tag_v2") else _UPRIGHT
-            try:
-                image = to_rgb(opened, path, _colour(self.background), self.bits)
-            except DataError:
-                raise
-            except (ValueError, ImportError) as error:
-                raise DataError(f"{path}: {error}") from error
-            return _turned(image, noted, orientation(opened), self.orient)
+            return self.picture(opened, path)
+
+    def picture(self, image: Image.Image, path: Path | None = None) -> Image.Image:
+        """Bring an opened image to 8-bit RGB as a file of it would be, see :meth:`image`.
+
+        Args:
+            image: the image, decoded or not; it stays as it is.
+            path: what messages call it, and where the lower bits of colours of 16 bits are read;
+                by default the file that Pillow opened it from. Without a file colours have the 8
+                bits that Pillow keeps.
+
+        Raises:
+            DataError: the image is damaged, or holds pixels of no known range.
+
+        Example:
+            >>> Reading().picture(Image.new("L", (4, 3), 9)).getpixel((0, 0))
+            (9, 9, 9)
+        """
+        named = path or Path(getattr(image, "filename", "") or "image")
+        # Pillow turns a TIFF itself as it decodes it, and takes the note away.
+        noted = orientation(image) if hasattr(image, "tag_v2") else _UPRIGHT
+        try:
+            rgb = to_rgb(image, named, _colour(self.background), self.bits)
+        except DataError:
+            raise
+        except (ValueError, ImportError) as error:
+            raise DataError(f"{named}: {error}") from error
+        return _turned(rgb, noted, orientation(image), self.orient)
 
     def size(self, path: Path) -> tuple[int, int]:
         """Height and width of an image from the head of its file, without decoding it."""

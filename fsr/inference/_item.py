@@ -11,6 +11,7 @@ from torch import Tensor
 from fsr._core.outputs import is_full
 from fsr.errors import DataError, OutputError
 from fsr.inference._made_of import Made
+from fsr.inference._tiling import Tiling
 
 
 class Scores(NamedTuple):
@@ -46,6 +47,7 @@ class Item(NamedTuple):
         label_map: label map ``(h, w)``.
         certainty: how far its labels hold, ``(h, w)`` uint8, 255 wholly.
         scores: what an evaluation counts.
+        tiling: of which tiling this is the next tile; None for a whole image.
         made: what its result is made of.
         kept: whether its result is there already, so that nothing was read.
         error: why there is nothing.
@@ -65,6 +67,7 @@ class Item(NamedTuple):
     label_map: Tensor | None = None
     certainty: Tensor | None = None
     scores: Scores | None = None
+    tiling: Tiling | None = None
     made: Made | None = None
     kept: bool = False
     error: str | None = None

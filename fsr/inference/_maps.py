@@ -62,9 +62,10 @@ def labels_at(probabilities: Tensor, size: tuple[int, int], confidence: float = 
         labels = torch.zeros(size, dtype=torch.long, device=probabilities.device)
         for index in range(1, len(probabilities)):
             score = resize_maps(probabilities[index : index + 1], size)[0]
-            labels = labels.masked_fill(score > best, index)
-            best = torch.maximum(best, score)
-    return labels.masked_fill(best < confidence, IGNORE)
+            # In place: of a large image one map takes hundreds of megabytes.
+            labels.masked_fill_(score > best, index)
+            torch.maximum(best, score, out=best)
+    return labels if confidence <= 0 else labels.masked_fill(best < confidence, IGNORE)
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -89,15 +90,35 @@ def fitted_size(
     return height, width
 
 
-def fitted(image: Image.Image, patch: tuple[int, int], max_size: int | None) -> Tensor:
-    """Return an image as the network sees it, see :func:`fitted_size`: uint8 ``(3, h, w)``."""
-    size = (image.height, image.width)
+def fitted(image: Image.Image | Tensor, patch: tuple[int, int], max_size: int | None) -> Tensor:
+    """Return an image as the network sees it, see :func:`fitted_size`.
+
+    Args:
+        image: a picture, or bands ``(bands, height, width)`` float32.
+        patch: height and width of a patch.
+        max_size: longer side that larger images are shrunk to, None for never.
+
+    Returns:
+        uint8 ``(3, h, w)`` of a picture, float32 ``(bands, h, w)`` of bands.
+    """
+    size = size_of(image)
     height, width = fitted_size(size, patch, max_size)
+    parts = [image] if not isinstance(image, Tensor) else []
+    if isinstance(image, Tensor):
+        if (height, width) == size:
+            return image
+        parts = [Image.fromarray(band.numpy()) for band in image]
     if (height, width) != size:
         # Pillow averages over the pixels that fall together.
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels: Tensor = TF.pil_to_tensor(image)
-    return pixels
+        parts = [part.resize((width, height), Image.Resampling.BILINEAR) for part in parts]
+    return torch.cat([TF.pil_to_tensor(part) for part in parts])
+
+
+def size_of(image: Image.Image | Tensor) -> tuple[int, int]:
+    """Return height and width of a picture, or of bands ``(bands, height, width)``."""
+    if isinstance(image, Tensor):
+        return image.shape[1], image.shape[2]
+    return image.height, image.width
 
 
 def check_max_size(max_size: int | None, patch: tuple[int, int]) -> None:

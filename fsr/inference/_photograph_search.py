@@ -20,12 +20,14 @@ class FolderSearch:
 
     Args:
         output: folder that results will be written to, None if that is not known.
+        suffixes: what images end in.
 
     Attributes:
         failed: folders that cannot be read, one line each.
     """
 
-    def __init__(self, output: Path | None) -> None:
+    def __init__(self, output: Path | None, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> None:
+        self._suffixes = suffixes
         self._output = None if output is None else os.path.realpath(output)
         self._results: dict[str, list[str]] = {}
         self._links: list[str] = []
@@ -47,7 +49,7 @@ class FolderSearch:
             for name in sorted(files):
                 if name.startswith("."):
                     continue
-                if name.lower().endswith(IMAGE_SUFFIXES):
+                if name.lower().endswith(self._suffixes):
                     yield Path(parent) / name
                 else:
                     self._endings[os.path.splitext(name)[1].lower() or name] += 1

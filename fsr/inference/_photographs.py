@@ -44,7 +44,10 @@ class Found(NamedTuple):
 
 
 def find_images(
-    paths: str | Path | Iterable[str | Path], *, output: str | Path | None = None
+    paths: str | Path | Iterable[str | Path],
+    *,
+    output: str | Path | None = None,
+    suffixes: Sequence[str] = IMAGE_SUFFIXES,
 ) -> list[ImageFile]:
     """Image files behind paths of files and folders, each once, with a name of its own.
 
@@ -62,6 +65,7 @@ def find_images(
         paths: one or several files and folders.
         output: folder that results will be written to: what lies in its folders of results is never
             taken for an image, even if it is named itself.
+        suffixes: what images in folders end in.
 
     Returns:
         The files in the order of the paths.
@@ -78,17 +82,21 @@ def find_images(
         >>> [file.name for file in find_images(folder)]
         ['a.jpg', 'a.png', 'b']
     """
-    return search_images(paths, output=output).files
+    return search_images(paths, output=output, suffixes=suffixes).files
 
 
 def search_images(
-    paths: str | Path | Iterable[str | Path], *, output: str | Path | None = None
+    paths: str | Path | Iterable[str | Path],
+    *,
+    output: str | Path | None = None,
+    suffixes: Sequence[str] = IMAGE_SUFFIXES,
 ) -> Found:
     """Find image files as :func:`find_images` does, and tell what was left out.
 
     Args:
         paths: one or several files and folders.
         output: folder that results will be written to.
+        suffixes: what images in folders end in.
 
     Returns:
         The files, what was left out, and what cannot be read.
@@ -108,7 +116,7 @@ def search_images(
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     if not given:
         raise DataError("paths: expected at least one image file or folder, got none")
-    search = FolderSearch(None if output is None else Path(output))
+    search = FolderSearch(None if output is None else Path(output), tuple(suffixes))
     inside: dict[Path, list[Path]] = {}
     single: list[Path] = []
     for path in given:
@@ -116,7 +124,7 @@ def search_images(
             inside[path] = list(search.images_in(path))
             if not inside[path] and not search.holds_results(path):
                 raise DataError(
-                    f"{path}: expected image files ({', '.join(IMAGE_SUFFIXES)}) in this folder or "
+                    f"{path}: expected image files ({', '.join(suffixes)}) in this folder or "
                     "in folders inside it, got none"
                 )
         elif not path.exists():

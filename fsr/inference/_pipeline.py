@@ -16,6 +16,8 @@ from fsr.inference._options import RunOptions
 
 # Puts a batch through the network; what is not for it passes.
 Stage = Callable[[Sequence[Item]], Iterator[Item]]
+# Makes one item of those of the parts of an image; what is whole passes.
+Join = Callable[[Iterable[Item]], Iterator[Item]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Pipeline:
         stage: puts a batch through the network.
         options: loader, CRF and progress.
         arrays: whether the CRF gets images as arrays.
+        join: puts images together whose parts went through network and CRF.
 
     Example:
         >>> stage = lambda batch: (item._replace(name="seen") for item in batch)
@@ -44,6 +47,7 @@ class Pipeline:
     stage: Stage
     options: RunOptions
     arrays: bool = False
+    join: Join = iter
 
     def items(
         self, batches: Iterable[Sequence[int]], *, total: int, done: int = 0
@@ -57,7 +61,7 @@ class Pipeline:
         """
         loaded = load(self.read, batches, self.options.num_workers)
         mapped = (item for batch in loaded for item in self.stage(batch))
-        for item in refined(mapped, self.options.crf, arrays=self.arrays):
+        for item in self.join(refined(mapped, self.options.crf, arrays=self.arrays)):
             yield item
             done += 1
             if self.options.progress is not None:

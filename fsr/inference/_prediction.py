@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor, nn
 
+from fsr.inference._given_pictures import suffixes_for
 from fsr.inference._image_labels import labels_of_files
 from fsr.inference._item import Item
 from fsr.inference._label_maps import ProbabilityStage
@@ -18,6 +20,8 @@ from fsr.inference._photographs import ImageFile, find_images
 from fsr.inference._pipeline import Pipeline, on_device
 from fsr.inference._prediction_options import PredictionChanges, PredictionOptions
 from fsr.inference._runner import SegmenterRunner, check_decoder, find_segmenter
+from fsr.inference._tiles import TileStage, joined
+from fsr.inference._tiling import check_tiles
 from fsr.segmenter import SingleStageSegmenter
 
 if TYPE_CHECKING:
@@ -95,40 +99,89 @@ def predict_paths(
         text None
     """
     network = find_segmenter(model)
-    check_decoder(network)
     chosen = with_changes(PredictionOptions, options, changes)
-    check_max_size(chosen.max_size, network.backbone.patch_size)
-    return _predictions(network, _photographs(network, paths, chosen), chosen)
+    check_prediction(network, chosen)
+    files = _as_files(paths, network.backbone.in_chans)
+    photographs = photographs_of(network, files, chosen)
+    return (result for _, result in numbered(network, photographs, chosen))
 
 
-def _photographs(
+def check_prediction(network: SingleStageSegmenter, options: PredictionOptions) -> None:
+    """Raise unless a network can predict with these options.
+
+    Raises:
+        ValueError: it has no decoder, or an option does not fit its patches or bands.
+    """
+    check_decoder(network)
+    check_max_size(options.max_size, network.backbone.patch_size)
+    check_tiles(options.tile, options.tile_overlap, network.backbone.patch_size)
+    if options.crf is not None and network.backbone.in_chans != 3:
+        raise ValueError(
+            "crf: expected None, as a dense CRF needs red, green and blue and this network takes "
+            f"{network.backbone.in_chans} bands"
+        )
+
+
+def photographs_of(
     network: SingleStageSegmenter,
-    paths: str | Path | Iterable[str | Path | ImageFile],
+    files: Sequence[ImageFile],
     options: PredictionOptions,
+    given: Sequence[Any] | None = None,
 ) -> Photographs:
-    """Find the files and their labels."""
-    files = _as_files(paths)
+    """Return what reads pictures, with their labels.
+
+    Args:
+        network: the network.
+        files: the files.
+        options: how they are read, and their labels.
+        given: pictures in memory in their place, None for files; None if all are files.
+    """
     names = network.class_names if options.class_names is None else options.class_names
     labels = labels_of_files(files, options.labels, names, network.num_classes)
     patch = network.backbone.patch_size
-    return Photographs(files, labels, patch, options.max_size, options.reading())
+    max_size = options.max_size if options.tile is None else None
+    return Photographs(
+        files,
+        labels,
+        patch,
+        max_size,
+        options.reading(),
+        tile=options.tile,
+        bands=network.backbone.in_chans,
+        given=None if given is None or all(value is None for value in given) else given,
+    )
 
 
-def _predictions(
+def numbered(
     network: SingleStageSegmenter, photographs: Photographs, options: PredictionOptions
-) -> Iterator[Prediction]:
-    """Yield the results; nothing is done before the first is asked for."""
-    runner = SegmenterRunner(network, flip=options.flip, autocast=options.autocast)
-    stage = ProbabilityStage(runner, options.scales, options.reduce)
+) -> Iterator[tuple[int, Prediction]]:
+    """Yield the results with the numbers of their files; nothing is done before the first."""
     batches = photographs.batches(options.scales, options.batch_size)
     total = len(photographs.files)
     with on_device(network, options.device):
-        for item in Pipeline(photographs, stage, options).items(batches, total=total):
-            yield _prediction(item, photographs.files[item.number], options)
+        pipeline = _pipeline(network, photographs, options)
+        for item in pipeline.items(batches, total=total):
+            yield item.number, _prediction(item, photographs.files[item.number], options)
+
+
+def _pipeline(
+    network: SingleStageSegmenter, photographs: Photographs, options: PredictionOptions
+) -> Pipeline:
+    """Return what the files go through, whole or in tiles."""
+    runner = SegmenterRunner(network, flip=options.flip, autocast=options.autocast)
+    stage = ProbabilityStage(runner, options.scales, options.reduce)
+    tiles = check_tiles(options.tile, options.tile_overlap, network.backbone.patch_size)
+    if tiles is None:
+        return Pipeline(photographs, stage, options)
+    join = partial(joined, keep=options.probabilities, within=options.crf is not None)
+    tiled = TileStage(stage, *tiles, options.batch_size)
+    return Pipeline(photographs, tiled, options, join=join)
 
 
 def _prediction(item: Item, file: ImageFile, options: PredictionOptions) -> Prediction:
     """Bring an image's result to its own size."""
+    if item.label_map is not None:
+        return Prediction(file.path, file.name, item.label_map, item.probabilities, None)
     if item.error is not None or item.probabilities is None:
         return Prediction(file.path, file.name, None, None, item.error)
     maps = item.probabilities
@@ -141,14 +194,16 @@ def _prediction(item: Item, file: ImageFile, options: PredictionOptions) -> Pred
     return Prediction(file.path, file.name, maps.argmax(dim=0), maps, None)
 
 
-def _as_files(paths: str | Path | Iterable[str | Path | ImageFile]) -> list[ImageFile]:
+def _as_files(paths: str | Path | Iterable[str | Path | ImageFile], bands: int) -> list[ImageFile]:
     """Find the files, or take those that were found before."""
+    suffixes = suffixes_for(bands)
     if isinstance(paths, str | Path):
-        return find_images(paths)
+        return find_images(paths, suffixes=suffixes)
     given = [paths] if isinstance(paths, ImageFile) else list(paths)
     known = [path for path in given if isinstance(path, ImageFile)]
     if known and len(known) == len(given):
         return known
     if known:
         raise TypeError("paths: expected either paths or results of find_images, got both")
-    return find_images([path for path in given if not isinstance(path, ImageFile)])
+    several = [path for path in given if not isinstance(path, ImageFile)]
+    return find_images(several, suffixes=suffixes)

@@ -10,7 +10,11 @@ from torch import Tensor
 from fsr._core.checks import check_choice
 from fsr.data import Reading, ReadingChanges
 from fsr.inference._options import RunChanges, RunOptions
+from fsr.inference._tiling import check_tiles
 from fsr.segmenter import REDUCTIONS, Reduction, check_scales
+
+# Longer side that images are shrunk to unless told otherwise.
+USUAL_SIZE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,11 @@ class PredictionOptions(RunOptions):
         probabilities: whether results hold probabilities, at the image's own size.
         max_size: longer side in pixels that larger images are shrunk to for the network and the
             CRF; results are at the image's own size all the same. None: never.
+        tile: longest side in pixels of the tiles that a larger image is cut into, which are seen at
+            its own size, whatever ``max_size`` is by default; the CRF gets tile by tile. Where
+            tiles overlap, their probabilities are averaged, each weighted down linearly towards its
+            tile's end. None: images are seen whole.
+        tile_overlap: pixels that neighbouring tiles share at least, a quarter of ``tile`` if None.
         orient: turn photographs as their EXIF data say, as viewers do; False: as stored.
         background: colour under transparent pixels.
         max_pixels: pixels that an image may have, None for Pillow's limit.
@@ -52,7 +61,9 @@ class PredictionOptions(RunOptions):
     scales: Sequence[float] = (1.0, 1.25, 1.5)
     reduce: Reduction = "max_logits"
     probabilities: bool = False
-    max_size: int | None = 1024
+    max_size: int | None = USUAL_SIZE
+    tile: int | None = None
+    tile_overlap: int | None = None
     orient: bool = True
     background: str = "white"
     max_pixels: int | None = None
@@ -62,6 +73,11 @@ class PredictionOptions(RunOptions):
         super().__post_init__()
         check_choice("reduce", self.reduce, REDUCTIONS)
         check_scales("scales", self.scales)
+        if check_tiles(self.tile, self.tile_overlap) and self.max_size not in (None, USUAL_SIZE):
+            raise ValueError(
+                f"max_size: expected None with tile, got {self.max_size}: tiles are seen at the "
+                "image's own size; scales=(0.5,) makes it smaller"
+            )
         self.reading()  # checks its fields
 
     def reading(self) -> Reading:
@@ -83,3 +99,5 @@ class PredictionChanges(RunChanges, ReadingChanges, total=False):
     reduce: Reduction
     probabilities: bool
     max_size: int | None
+    tile: int | None
+    tile_overlap: int | None

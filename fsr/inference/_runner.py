@@ -64,14 +64,14 @@ class SegmenterRunner:
 
         Args:
             images: RGB ``(3, height, width)`` each, uint8, or floating point between 0 and 1, of
-                at least one patch.
+                at least one patch; for a network of other bands, these as they are.
             scales: factors of the image size.
             reduce: how scales and flips are merged.
 
         Returns:
             Probabilities ``(C + 1, height, width)`` of each image, on the network's device.
         """
-        _check_images(images)
+        _check_images(images, self.network.backbone.in_chans)
         if len(images) == 0:
             return []
         patch = self.network.backbone.patch_size
@@ -93,7 +93,7 @@ class SegmenterRunner:
         Returns:
             Both CAMs of each image, ``(C, height, width)`` between 0 and 1.
         """
-        _check_images(images)
+        _check_images(images, self.network.backbone.in_chans)
         if len(images) == 0:
             return []
         patch = self.network.backbone.patch_size
@@ -122,7 +122,7 @@ class SegmenterRunner:
         mean, std = list(backbone.mean), list(backbone.std)
         batches = []
         for image in images:
-            pixels = TF.to_dtype(image.to(like.device), torch.float32, scale=True)
+            pixels = TF.to_dtype(image.to(like.device), torch.float32, scale=len(mean) == 3)
             batches.append(TF.normalize(pixels, mean, std)[None].to(like.dtype))
         return batches
 
@@ -132,12 +132,12 @@ class SegmenterRunner:
         return output
 
 
-def _check_images(images: Sequence[Tensor]) -> None:
-    """Raise unless each image is one, ``(3, height, width)``, that can be read here."""
+def _check_images(images: Sequence[Tensor], bands: int) -> None:
+    """Raise unless each image is one, ``(bands, height, width)``, that can be read here."""
     check_sequence("images", images, "tensors")
     for index, image in enumerate(images):
         name = f"images[{index}]"
-        check_shape(name, image, "channels height width", channels=3)
+        check_shape(name, image, "channels height width", channels=bands)
         if image.is_floating_point():
             check_floating(name, image)
         if image.is_meta:

@@ -1,7 +1,9 @@
 """The network, its checkpoints, and its maps at several scales."""
 
 from fsr.segmenter import heads  # noqa: F401 - registers the kinds
+from fsr.segmenter._card import ModelCard
 from fsr.segmenter._checkpoint import read_checkpoint
+from fsr.segmenter._hub import WEIGHTS, hub_file, is_hub_id
 from fsr.segmenter._method_head import HEAD_KINDS, HeadInput, HeadSpec, MethodHead, encoder_names
 from fsr.segmenter._multiscale import (
     REDUCTIONS,
@@ -27,6 +29,7 @@ __all__ = [
     "HEADS",
     "HEAD_KINDS",
     "REDUCTIONS",
+    "WEIGHTS",
     "Aggregator",
     "Decoder",
     "Head",
@@ -34,6 +37,7 @@ __all__ = [
     "HeadSpec",
     "MethodHead",
     "MethodOutput",
+    "ModelCard",
     "Reduction",
     "SegmenterOutput",
     "SingleStageSegmenter",
@@ -42,6 +46,8 @@ __all__ = [
     "check_multi_scale",
     "check_scales",
     "encoder_names",
+    "hub_file",
+    "is_hub_id",
     "maps_at",
     "multi_scale_cams",
     "multi_scale_probabilities",

@@ -33,7 +33,7 @@ def heads_of(
         mask: ``(B, H, W)`` boolean, True = masked; None masks nothing.
         wanted: slice of the batch by head.
     """
-    check_shape("images", images, "B channels H W", channels=3)
+    check_shape("images", images, "B channels H W", channels=network.backbone.in_chans)
     check_floating("images", images, finite=False)
     images = like_weights("images", images, network.classifier.weight)
     # Name by name: torch 2.6 compiles no difference of sets and keys.

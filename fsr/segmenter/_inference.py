@@ -27,7 +27,7 @@ def cams_of(
 ) -> tuple[Tensor, Tensor]:
     """Final and auxiliary CAM of images; the network's mode is restored."""
     patch = network.backbone.patch_size
-    scales = check_multi_scale(images, patch, scales)
+    scales = check_multi_scale(images, patch, scales, network.backbone.in_chans)
     check_some("images", images)
     images = like_weights("images", images, network.classifier.weight)
     with torch.no_grad(), eval_mode(network):
@@ -51,7 +51,7 @@ def probabilities_of(
             "export its CAMs as labels and train a segmenter on them"
         )
     patch = network.backbone.patch_size
-    scales = check_multi_scale(images, patch, scales)
+    scales = check_multi_scale(images, patch, scales, network.backbone.in_chans)
     check_some("images", images)
     images = like_weights("images", images, network.classifier.weight)
     with torch.no_grad(), eval_mode(network):

@@ -17,6 +17,7 @@ from fsr._core.checks import (
     check_dense,
     check_floating,
     check_grid,
+    check_positive_int,
     check_shape,
 )
 from fsr._core.numerics import at_least_float32
@@ -170,11 +171,12 @@ def multi_scale_probabilities(
 
 
 def check_multi_scale(
-    images: Tensor, patch: tuple[int, int], scales: Sequence[float]
+    images: Tensor, patch: tuple[int, int], scales: Sequence[float], channels: int = 3
 ) -> tuple[float, ...]:
     """Check images and scales of multi-scale inference; return the scales as a tuple."""
     check_grid("patch", patch)
-    _, _, height, width = check_shape("images", images, "B channels H W", channels=3)
+    check_positive_int("channels", channels)
+    _, _, height, width = check_shape("images", images, "B channels H W", channels=channels)
     check_floating("images", images)
     if height < patch[0] or width < patch[1]:
         raise ValueError(

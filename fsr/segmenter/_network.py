@@ -26,9 +26,10 @@ from fsr.segmenter._parts import (
     build_projector,
     recorded,
 )
+from fsr.segmenter._pretrained import HubMethods
 
 
-class SingleStageSegmenter(TypedModule):
+class SingleStageSegmenter(HubMethods, TypedModule):
     """The network of the framework: one ViT, read by all the heads of Eq. 10.
 
     Args:
@@ -44,7 +45,8 @@ class SingleStageSegmenter(TypedModule):
             on tokens ``(B, 1 + N, D)``.
         decoder: ``"largefov"`` or a module from ``(B, D, H, W)`` to ``(B, C + 1, H, W)``.
         projection_dim: width K of the projections.
-        backbone_options: options of ``timm.create_model``, for example ``class_token=False``.
+        backbone_options: options of ``timm.create_model``, for example ``class_token=False``; of
+            other bands than red, green and blue ``in_chans``, and ``mean`` and ``std`` of each.
         aggregator_options: options of ``"mca"``, for example ``num_heads=8``.
         projector_options: options of the default projector, for example ``hidden_dim=256``.
         decoder_options: options of a decoder given by name, for example ``hidden_dim=128``.
@@ -105,7 +107,8 @@ class SingleStageSegmenter(TypedModule):
         self._arguments = recorded(
             num_classes=num_classes,
             backbone=backbone,
-            pretrained=pretrained,
+            # The name of a file: whoever gets the network needs no folders of this machine.
+            pretrained=Path(pretrained).name if isinstance(pretrained, (str, Path)) else pretrained,
             image_size=image_size,
             aux_block=aux_block,
             aggregator=aggregator,
@@ -147,7 +150,8 @@ class SingleStageSegmenter(TypedModule):
         """Compute the heads.
 
         Args:
-            images: ``(B, 3, height, width)``, normalised as the backbone's pretraining was.
+            images: ``(B, 3, height, width)``, normalised as the backbone's pretraining was; of
+                other bands, ``in_chans`` of them.
             mask: ``(B, H, W)`` boolean, True = masked; None masks nothing.
             outputs: names of the heads to compute, or a mapping from names to slices of the batch
                 to compute them for; None computes all.

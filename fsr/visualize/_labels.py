@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.arguments import check_picture, check_sequence
+from fsr._core.arguments import check_int, check_picture, check_sequence
 from fsr._core.checks import check_between, check_integer, check_positive_int, check_shape
 from fsr._core.palette import voc_palette
 from fsr.cam import BACKGROUND, IGNORE
@@ -85,6 +85,7 @@ def legend(
     class_names: Sequence[str],
     *,
     width: int = 4 * CELL[0],
+    labels: Sequence[int] | None = None,
     extra: Sequence[tuple[str, Sequence[int]]] = (),
 ) -> Image.Image:
     """Colours of the labels with their names, background first and ignored last.
@@ -92,6 +93,7 @@ def legend(
     Args:
         class_names: names of the C classes.
         width: width of the picture in pixels; as many columns as fit.
+        labels: labels to name; None names all, 255 (ignored) too.
         extra: further names and colours ``(red, green, blue)``.
 
     Returns:
@@ -102,13 +104,21 @@ def legend(
         (260, 44)
     """
     check_sequence("class_names", class_names, "names")
+    if labels is not None:
+        check_sequence("labels", labels, "integers")
+        for label in labels:
+            check_int("labels", label)
+            if not (0 <= label <= len(class_names) or label == IGNORE):
+                raise ValueError(f"labels: expected 0..{len(class_names)} or 255, got {label}")
     for name in class_names:
         if not isinstance(name, str):
             raise TypeError(f"class_names: expected strings, got {name!r}")
     check_positive_int("width", width)
     palette = voc_palette()
-    entries = [(name, palette[label]) for label, name in enumerate(["background", *class_names])]
-    entries += [("ignored", palette[IGNORE]), *((name, np.array(rgb)) for name, rgb in extra)]
+    named = {**dict(enumerate(["background", *class_names])), IGNORE: "ignored"}
+    shown = named if labels is None else labels
+    entries = [(named[label], palette[label]) for label in shown]
+    entries += [(name, np.array(rgb)) for name, rgb in extra]
     columns = max(1, width // CELL[0])
     picture = Image.new("RGB", (width, -(-len(entries) // columns) * CELL[1]), "white")
     draw = ImageDraw.Draw(picture)

@@ -12,6 +12,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from fsr._core.reachable import connection_fault
 from fsr.backbone import ViTBackbone, _hub
 
 NAME = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -88,14 +89,14 @@ def test_a_server_or_the_proxy_before_it_is_what_must_answer(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         open_port, closed = server.getsockname()[1], _closed_port()
-        assert _hub.connection_fault(f"http://127.0.0.1:{open_port}") == ""
-        assert "refused" in _hub.connection_fault(f"http://127.0.0.1:{closed}")
+        assert connection_fault(f"http://127.0.0.1:{open_port}") == ""
+        assert "refused" in connection_fault(f"http://127.0.0.1:{closed}")
         monkeypatch.setenv("http_proxy", f"127.0.0.1:{open_port}")
         monkeypatch.delenv("no_proxy", raising=False)
-        assert _hub.connection_fault(f"http://127.0.0.1:{closed}") == ""
+        assert connection_fault(f"http://127.0.0.1:{closed}") == ""
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert "refused" in _hub.connection_fault(f"http://127.0.0.1:{closed}")
-    assert _hub.connection_fault("https://no-such-host.invalid") != ""
+        assert "refused" in connection_fault(f"http://127.0.0.1:{closed}")
+    assert connection_fault("https://no-such-host.invalid") != ""
 
 
 def test_a_file_that_the_options_name_needs_no_hub(

@@ -89,7 +89,7 @@ def test_it_tells_broken_files_at_the_end_and_goes_on_later(
         (["{checkpoint}", "{folder}/none"], 1, "none: no such file or folder"),
         (["{checkpoint}", "{folder}/empty"], 1, "expected image files"),
         (["{folder}/labels.csv", "{folder}"], 1, "is no safetensors file"),
-        (["{folder}/no.safetensors", "{folder}"], 1, "no file"),
+        (["{folder}/no.safetensors", "{folder}"], 1, "no such file or folder"),
         (
             ["{checkpoint}", "{folder}", "--labels", "{folder}/labels.csv"],
             1,

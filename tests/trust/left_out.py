@@ -16,7 +16,8 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "cli": ("a command: its options are tested in tests/cli", "main"),
     "data": (
         _READERS,
-        "COCO2014 FolderDataset Reading ReadingChanges VOC2012 build_train_aug check_class_list "
+        "COCO2014 FolderDataset Reading ReadingChanges VOC2012 array_of bands_of build_train_aug "
+        "check_class_list picture_of read_bands "
         "check_masks compare_masks shows_its_pixels uneven_classes coco_splits download_archives "
         "download_coco find_coco_root image_size label_table labels_from_coco "
         "labels_from_folders labels_from_masks labels_from_voc missing_images read_image "
@@ -26,7 +27,8 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "inference": (
         _READERS,
         "EvaluationOptions ExportOptions LabelSource PredictionOptions PredictionWriter "
-        "RunOptions PredictionFolder check_apart check_own search_images describe "
+        "RunOptions PredictionFolder Predictor Segmentation check_apart check_own search_images "
+        "describe find_network load made_by_file predict_folder run_card "
         "evaluate export_pseudo_labels file_hash find_images predict_paths "
         "record_settings result_table result_to_dict versions",
     ),
@@ -58,7 +60,7 @@ _GROUPS: dict[str, tuple[str, str]] = {
         "AFA BECO CAMSource MCTformerPlus Method OneStage Preset RRM ReCAM SEAM Supervised ToCo "
         "URN ViTPCM register_method",
     ),
-    "segmenter": (_READERS, "MethodHead read_checkpoint"),
+    "segmenter": (_READERS, "MethodHead ModelCard hub_file is_hub_id read_checkpoint"),
     "segmenter.heads": (
         _HEADS,
         "AverageLogits ClassTokenMeans FirstSegmenter Foreground ForegroundMasks "
