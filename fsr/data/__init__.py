@@ -10,11 +10,14 @@ from fsr.data._coco_prepare import (
     write_masks,
 )
 from fsr.data._contradictions import check_masks, compare_masks
+from fsr.data._cvat_labels import labels_from_cvat
 from fsr.data._files import read_label_map, write_label_map
 from fsr.data._folder import FolderDataset
+from fsr.data._huggingface import HuggingFaceDataset
 from fsr.data._label_builders import labels_from_folders, labels_from_masks
 from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
+from fsr.data._labelstudio_labels import labels_from_labelstudio
 from fsr.data._noisy_labels import NoisyLabels
 from fsr.data._photographs import (
     IMAGE_SUFFIXES,
@@ -34,6 +37,7 @@ from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
 from fsr.data._voc_classes import check_class_list
 from fsr.data._voc_download import download_archives
+from fsr.data._yolo_labels import labels_from_yolo
 
 __all__ = [
     "COCO2014",
@@ -45,6 +49,7 @@ __all__ = [
     "VOC_IMAGES",
     "CropDraw",
     "FolderDataset",
+    "HuggingFaceDataset",
     "LabelTable",
     "NoisyLabels",
     "PaddedCrop",
@@ -70,9 +75,12 @@ __all__ = [
     "image_size",
     "label_table",
     "labels_from_coco",
+    "labels_from_cvat",
     "labels_from_folders",
+    "labels_from_labelstudio",
     "labels_from_masks",
     "labels_from_voc",
+    "labels_from_yolo",
     "missing_images",
     "padded_crop",
     "read_image",
