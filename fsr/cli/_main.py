@@ -32,6 +32,10 @@ COMMANDS = {
     "export pt2": Command(
         "fsr.cli._export_pt2", "Write a network as a program of torch.export, loaded and compared."
     ),
+    "convert": Command(
+        "fsr.cli._convert",
+        "Write masks as files of annotation tools: COCO, CVAT, Label Studio, YOLO.",
+    ),
     "prepare folder": Command(
         "fsr.cli._prepare_folder", "Make the table of labels for a folder of your own images."
     ),

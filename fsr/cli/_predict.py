@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fsr._core.outputs import FullDisk, check_output, is_full
 from fsr.cli._crf import add_crf_arguments, build_crf
+from fsr.cli._formats import (
+    add_format_arguments,
+    check_formats,
+    image_of,
+    require_formats,
+    write_formats,
+)
 from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
 from fsr.cli._parser import Parser
 from fsr.cli._photographs import add_photograph_arguments, reading_of
 from fsr.cli._progress import Progress
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
 from fsr.cli._types import count, positive_float
-from fsr.data import Reading, read_labels
+from fsr.data import Reading, read_label_map, read_labels
 from fsr.errors import DataError
+from fsr.formats import LabelledImage
 from fsr.inference import (
+    ImageFile,
     Prediction,
     PredictionFolder,
     check_apart,
@@ -36,10 +46,12 @@ SUMMARY = "Segment image files and folders of them."
 NOTES = """
   fsr predict runs/scenes/teacher.safetensors photographs --output masks --overlay
   fsr predict model.safetensors a.jpg b.png --output masks --labels labels.csv
+  fsr predict model.safetensors photographs --output masks --format cvat --polygons --simplify 1
 
 The output folder gets masks/NAME.png (label indices in VOC's colours) and classes.txt (label n in
 line n + 1); with --overlay also overlays/NAME.jpg, with --probabilities also
-probabilities/NAME.npz. NAME is the path inside the folder given, less the suffix. Photographs are
+probabilities/NAME.npz, with --format coco cvat labelstudio yolo also files for annotation tools in
+annotations. NAME is the path inside the folder given, less the suffix. Photographs are
 turned upright as their EXIF data say, what is transparent is white, and of an animation the first
 image is taken. Results of this command are never taken for images. Files of an earlier run with the
 same settings are replaced, or kept with --resume where they are whole and of the same image, so
@@ -85,6 +97,7 @@ def build_parser(prog: str) -> Parser:
         help="longer side that larger images are shrunk to for the network, 0 for never "
         "(default: 1024); masks have the image's own size all the same",
     )
+    add_format_arguments(parser)
     add_photograph_arguments(parser, usual="they are")
     add_crf_arguments(parser)
     add_running_arguments(parser)
@@ -93,9 +106,12 @@ def build_parser(prog: str) -> Parser:
 
 def main(argv: Sequence[str], prog: str) -> int:
     """Segment files; return the exit status."""
-    options = build_parser(prog).parse(argv)
+    parser = build_parser(prog)
+    options = parser.parse(argv)
+    check_formats(options, parser)
 
     def work() -> int:
+        require_formats(options)
         check_output(options.output)
         with ExitStack() as stack:
             failed = _predict(options, stack)
@@ -135,26 +151,38 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
     todo = folder.missing(files, anew=not options.resume)
     print(f"{len(files)} images, {len(files) - len(todo)} of them done before")
     failed = list(found.failed)
-    if not todo:
-        return failed
-    results = predict_paths(
-        model,
-        todo,
-        labels=labels,
-        class_names=names,
-        crf=crf,
-        probabilities=options.probabilities,
-        batch_size=options.batch_size,
-        num_workers=options.workers,
-        device=device_of(options),
-        autocast=AUTOCAST[options.autocast],
-        **_arguments(options),
-        **reading_of(options),
-    )
-    wrong = _write(folder, results, len(todo))
-    print(f"{len(todo) - len(wrong)} images segmented into {options.output}")
-    failed += wrong
-    return failed
+    if todo:
+        results = predict_paths(
+            model,
+            todo,
+            labels=labels,
+            class_names=names,
+            crf=crf,
+            probabilities=options.probabilities,
+            batch_size=options.batch_size,
+            num_workers=options.workers,
+            device=device_of(options),
+            autocast=AUTOCAST[options.autocast],
+            **_arguments(options),
+            **reading_of(options),
+        )
+        wrong = _write(folder, results, len(todo))
+        print(f"{len(todo) - len(wrong)} images segmented into {options.output}")
+        failed += wrong
+    masks = partial(_masks, options.output / "masks", files, len(names))
+    return failed + write_formats(options, options.output / "annotations", masks, names)
+
+
+def _masks(
+    folder: Path, files: Sequence[ImageFile], num_classes: int
+) -> Iterator[LabelledImage]:
+    """Yield the images that have a mask, those of earlier runs included."""
+    for path, name in files:
+        mask = folder / f"{name}.png"
+        if mask.is_file():
+            # Predictions have the size of their images, which were read.
+            labels = read_label_map(mask, num_classes, max_pixels=1 << 62)
+            yield LabelledImage(image_of(name, path.suffix), labels)
 
 
 def _write(folder: PredictionFolder, results: Iterable[Prediction], total: int) -> list[str]:

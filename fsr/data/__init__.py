@@ -35,7 +35,7 @@ from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
 from fsr.data._uneven_classes import uneven_classes
 from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
-from fsr.data._voc_classes import check_class_list
+from fsr.data._voc_classes import VocClasses, check_class_list, read_class_list
 from fsr.data._voc_download import download_archives
 from fsr.data._yolo_labels import labels_from_yolo
 
@@ -63,6 +63,7 @@ __all__ = [
     "TwoViews",
     "View",
     "ViewStream",
+    "VocClasses",
     "build_train_aug",
     "check_class_list",
     "check_masks",
@@ -83,6 +84,7 @@ __all__ = [
     "labels_from_yolo",
     "missing_images",
     "padded_crop",
+    "read_class_list",
     "read_image",
     "read_label_map",
     "read_labels",
