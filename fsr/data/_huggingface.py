@@ -108,12 +108,6 @@ class HuggingFaceDataset:
         target = None if self._masks is None else self._target(where, row[self._masks], rgb)
         return Sample(rgb, self._multi_hot(where, row[self._labels]), target, name)
 
-    def load_labels(self, index: int) -> Tensor:
-        """Return the image-level labels of one row, ``(C,)``, without decoding its image."""
-        name = self.names[index]
-        rows = self.table.select_columns([self._labels])
-        return self._multi_hot(f"row {name}", rows[range(len(self))[index]][self._labels])
-
     def _multi_hot(self, where: str, value: Any) -> Tensor:
         """Return labels as ``(C,)``."""
         count = len(self.class_names)
