@@ -68,7 +68,7 @@ def labels_from_yolo(root: str | Path, class_names: Sequence[str] | None = None)
             found[images.get(image, image)] = [names[n] for n in _numbers(file, len(names))]
     if not texts:
         raise MissingDataError(f"{root}: expected texts in a folder {_LABELS!r}, found none")
-    return found_table(root, found, names if class_names is None else class_names)
+    return found_table(path, found, names if class_names is None else class_names)
 
 
 def _read_yaml(path: Path) -> Any:

@@ -237,13 +237,14 @@ def test_texts_of_yolo_name_the_classes(tmp_path: Path, names: str) -> None:
         ("names: [[a]]", "0 0 0 1 1", "data.yaml: expected the names of the classes in 'names'"),
         ("names: {1: a, 2: b}", "1 0 0 1 1", "data.yaml: expected classes numbered 0 to 1"),
         ("names: [a, a]", "0 0 0 1 1", "data.yaml: expected each class once in 'names', got 'a'"),
-        ("names: [a, A]", "0 0 0 1 1", "'a' and 'A' look alike"),
+        ("names: [a, A]", "0 0 0 1 1", "data.yaml: 'a' and 'A' look alike"),
         ("names: [a]", "1 0 0 1 1", "t.txt: line 1: expected a class from 0 to 0, got '1'"),
         ("names: [a]", "0 0 0 1 1\na 0 0 1 1", "t.txt: line 2: expected a class from 0 to 0"),
         ("names: [a]", "9" * 5000 + " 0 0 1 1", "t.txt: line 1: expected a class from 0 to 0"),
         ("names: [a]", "0 0 0 1", "t.txt: line 1: expected a class and at least 4 numbers"),
         ("names: [a]", "0 0 0 1 nan", "t.txt: line 1: expected a class and at least 4 numbers"),
-        ("names: [a]", "", "expected objects in some of 1 images, found none"),
+        ("names: [a]", "", "data.yaml: expected objects in some of 1 images"),
+        ("names: ['', b]", "0 0 0 1 1", "data.yaml: '' cannot name a class"),
     ],
 )
 def test_a_folder_of_yolo_that_cannot_be_used_is_named(
