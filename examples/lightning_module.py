@@ -1,8 +1,8 @@
 """Training as a Lightning module: the objective is the loss, the teacher is updated after a step.
 
 pip install lightning
-python examples/lightning_module.py                   # on the built-in scenes
-python examples/lightning_module.py --devices 4       # any strategy, precision and logger of Lightning
+python examples/lightning_module.py                # on the built-in scenes
+python examples/lightning_module.py --devices 4    # with any logger and strategy of Lightning
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ NOTES = """
   fsr convert pseudo/SegmentationClass --images photos --format cvat --polygons --output annotations
 
 Masks are PNGs of class indices, as fsr predict and fsr export write them, or as people draw them.
-The classes are those of --classes, or of a classes.txt or class_names.txt beside the masks or above.
-What is 255 in a mask is left out. Needs the extra formats for COCO and for polygons.
+The classes are those of --classes, or of a classes.txt or class_names.txt beside the masks or
+above. What is 255 in a mask is left out. Needs the extra formats for COCO and for polygons.
 """
 
 

@@ -173,9 +173,7 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
     return failed + write_formats(options, options.output / "annotations", masks, names)
 
 
-def _masks(
-    folder: Path, files: Sequence[ImageFile], num_classes: int
-) -> Iterator[LabelledImage]:
+def _masks(folder: Path, files: Sequence[ImageFile], num_classes: int) -> Iterator[LabelledImage]:
     """Yield the images that have a mask, those of earlier runs included."""
     for path, name in files:
         mask = folder / f"{name}.png"

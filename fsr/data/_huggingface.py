@@ -130,8 +130,8 @@ class HuggingFaceDataset:
         count = len(self.class_names)
         if len(picture.getbands()) != 1 or picture.size != image.size:
             raise DataError(
-                f"{where}: expected a mask of one channel and of its image's size {image.size}, got "
-                f"mode {picture.mode}, {picture.size}"
+                f"{where}: expected a mask of one channel and of its image's size {image.size}, "
+                f"got mode {picture.mode}, {picture.size}"
             )
         target = np.asarray(picture).astype(np.int64)
         wrong = sorted(set(np.unique(target).tolist()) - {*range(count + 1), IGNORE})

@@ -42,9 +42,7 @@ class DeployedSegmenter(nn.Module):
         [(1, 3, 24, 32), (1, 2, 24, 32)]
     """
 
-    def __init__(
-        self, model: SingleStageSegmenter, outputs: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, model: SingleStageSegmenter, outputs: Sequence[str] | None = None) -> None:
         super().__init__()
         check_module("model", model, SingleStageSegmenter)
         decodes = "segmentation" in model.head_names

@@ -36,7 +36,7 @@ def write_cvat(
         images: paths and label maps; they may come from a generator.
         class_names: C names.
         polygons: write polygons instead of masks.
-        simplify: pixels that polygons may leave the edges of the mask by, for fewer points; 0 leaves
+        simplify: pixels that polygons may leave the mask's edges by, for fewer points; 0 leaves
             them exact.
 
     Raises:

@@ -39,7 +39,7 @@ def write_labelstudio(
         images: paths and label maps; they may come from a generator.
         class_names: C names.
         polygons: write polygons instead of brushed masks.
-        simplify: pixels that polygons may leave the edges of the mask by, for fewer points; 0 leaves
+        simplify: pixels that polygons may leave the mask's edges by, for fewer points; 0 leaves
             them exact.
         images_at: address of the folder of images, to which their paths are added; by default that
             of Label Studio's local storage.

@@ -30,7 +30,7 @@ def write_yolo(
         folder: where to write; made if it does not exist. Every file appears whole or not at all.
         images: paths and label maps; they may come from a generator.
         class_names: C names.
-        simplify: pixels that polygons may leave the edges of the mask by, for fewer points; 0 leaves
+        simplify: pixels that polygons may leave the mask's edges by, for fewer points; 0 leaves
             them exact.
 
     Raises:

@@ -170,5 +170,7 @@ def test_a_package_that_is_not_there_is_told_before_work_begins(
     import sys
 
     monkeypatch.setitem(sys.modules, package, None)
-    assert main(["predict", "none", "none", "--output", str(tmp_path / "o"), "--format", *form]) == 1
+    assert (
+        main(["predict", "none", "none", "--output", str(tmp_path / "o"), "--format", *form]) == 1
+    )
     assert "pip install 'fsr-wsss[formats]'" in capsys.readouterr().err

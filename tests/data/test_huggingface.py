@@ -100,7 +100,7 @@ def test_rows_that_cannot_be_used_are_named(rows: list[dict[str, Any]], message:
 
 
 def test_tables_that_cannot_be_used_are_told() -> None:
-    with pytest.raises(TypeError, match="table: expected a datasets.Dataset, one split of a data"):
+    with pytest.raises(TypeError, match=r"table: expected a datasets.Dataset, one split of a data"):
         HuggingFaceDataset({"train": Table([])})
     table = Table([], image=None, labels=None)
     for column in ("image", "labels", "masks"):

@@ -60,7 +60,9 @@ def test_what_was_written_for_a_tool_is_read_as_labels(form: str, tmp_path: Path
     assert table.class_names == names
     found = by_image(table)
     if form == "yolo":
-        images = [image._replace(file=f"images/{Path(image.file).with_suffix('')}") for image in images]
+        images = [
+            image._replace(file=f"images/{Path(image.file).with_suffix('')}") for image in images
+        ]
     assert found == {
         images[0].file: names,
         images[1].file: names[1:],
@@ -161,8 +163,11 @@ def test_choices_count_and_cancelled_ones_and_predictions_do_not(tmp_path: Path)
     path = write(tmp_path / "project.json", json.dumps(tasks))
     table = labels_from_labelstudio(path)
     assert by_image(table) == {
-        **{"a.jpg": ("cat", "dog"), "b.jpg": ("cat",), "c.jpg": ("cat",)},
-        **{"e.jpg": ("dog",), "f.jpg": ()},
+        "a.jpg": ("cat", "dog"),
+        "b.jpg": ("cat",),
+        "c.jpg": ("cat",),
+        "e.jpg": ("dog",),
+        "f.jpg": (),
     }
     assert table.notes == (f"{path}: left out 1 of 6 images, which nobody annotated",)
 
@@ -257,7 +262,7 @@ def test_a_folder_of_yolo_that_cannot_be_used_is_named(
 
 
 def test_a_folder_of_yolo_without_its_files_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="data.yaml: no such file"):
+    with pytest.raises(MissingDataError, match=r"data.yaml: no such file"):
         labels_from_yolo(tmp_path)
     write(tmp_path / "data.yaml", "names: [a]")
     with pytest.raises(MissingDataError, match="expected texts in a folder 'labels', found none"):

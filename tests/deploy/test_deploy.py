@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,14 @@ from PIL import Image
 
 from fsr import SingleStageSegmenter
 from fsr.cli import main
-from fsr.deploy import METADATA, OUTPUTS, DeployedSegmenter, export_onnx, export_program, metadata_of
+from fsr.deploy import (
+    METADATA,
+    OUTPUTS,
+    DeployedSegmenter,
+    export_onnx,
+    export_program,
+    metadata_of,
+)
 from fsr.deploy._traced import compare
 from fsr.errors import ExportError
 from tests.helpers import code_that_hides
@@ -47,7 +53,7 @@ def model() -> SingleStageSegmenter:
 
 
 @pytest.fixture(scope="module")
-def onnx(model: SingleStageSegmenter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def onnx(model: SingleStageSegmenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network in ONNX, written by the command."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
@@ -55,7 +61,7 @@ def onnx(model: SingleStageSegmenter, tmp_path_factory: pytest.TempPathFactory) 
     model.save(folder / "model.safetensors")
     argv = ["export", "onnx", str(folder / "model.safetensors"), "--outputs", *OUTPUTS]
     assert main(argv) == 0
-    yield folder / "model.onnx"
+    return folder / "model.onnx"
 
 
 # -- the maps -------------------------------------------------------------------------------------
@@ -79,7 +85,7 @@ def test_the_maps_are_those_of_one_scale_and_the_network_stays(model: SingleStag
 def test_a_network_without_a_decoder_gives_its_cam() -> None:
     bare = network(heads={"segmentation": None})
     assert DeployedSegmenter(bare).outputs == ("cam",)
-    with pytest.raises(ValueError, match="outputs: expected 'cam' alone, .* without a decoder"):
+    with pytest.raises(ValueError, match=r"outputs: expected 'cam' alone, .* without a decoder"):
         DeployedSegmenter(bare, ["probabilities"])
 
 
@@ -189,7 +195,9 @@ def test_a_file_that_differs_is_refused(model: SingleStageSegmenter) -> None:
     deployed = DeployedSegmenter(model)
 
     def run(change: Any) -> Any:
-        return compare(deployed, lambda images: [change(each) for each in deployed(images)], "f", 1e-4)
+        return compare(
+            deployed, lambda images: [change(each) for each in deployed(images)], "f", 1e-4
+        )
 
     assert run(lambda maps: maps + 1e-5)[0] == pytest.approx(1e-5, rel=0.1)
     for change in (lambda maps: maps + 1e-3, lambda maps: maps * torch.nan, lambda maps: maps[:0]):

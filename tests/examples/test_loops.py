@@ -1,4 +1,4 @@
-"""Training in loops of other packages: Lightning's module and Accelerate's loop, ten small steps."""
+"""Training in loops of other packages, ten small steps each: Lightning's module, Accelerate."""
 
 from __future__ import annotations
 

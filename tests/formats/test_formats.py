@@ -209,7 +209,9 @@ def read_yolo(folder: Path) -> Read:
             number, *rest = line.split()
             numbers = [float(value) for value in rest]
             assert all(0 <= value <= 1 for value in numbers)
-            points = [(x * width, y * height) for x, y in zip(numbers[::2], numbers[1::2])]
+            points = [
+                (x * width, y * height) for x, y in zip(numbers[::2], numbers[1::2], strict=True)
+            ]
             result[filled(points, height, width)] = int(number) + 1
         found[file] = result
     return found
@@ -362,7 +364,7 @@ def test_images_of_one_name_cannot_share_yolos_text(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="form: expected one of 'coco', .*, got 'voc'"):
+    with pytest.raises(ValueError, match=r"form: expected one of 'coco', .*, got 'voc'"):
         write_annotations(tmp_path, "voc", [], NAMES)
     with pytest.raises(ValueError, match="simplify: expected a number in"):
         outlines(np.ones((2, 2), dtype=bool), simplify=-1)
@@ -372,7 +374,7 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
     for function in (run_lengths, brush_runs):
         with pytest.raises(TypeError, match="pixels: expected a boolean array, got list"):
             function([[True]])
-    with pytest.raises(ValueError, match="pixels: expected 1 to .* pixels, got 0"):
+    with pytest.raises(ValueError, match=r"pixels: expected 1 to .* pixels, got 0"):
         brush_runs(np.zeros((0, 2), dtype=bool))
     with pytest.raises(ValueError, match="path: expected a JSON file, got"):
         write_labelstudio(tmp_path / "a.xml", [], NAMES)

@@ -76,7 +76,10 @@ def _cvat(path: Path) -> None:
 
 
 def _labelstudio(path: Path) -> None:
-    regions = [{"type": "choices", "value": {"choices": ["cat"]}}, {"value": {"brushlabels": ["d"]}}]
+    regions = [
+        {"type": "choices", "value": {"choices": ["cat"]}},
+        {"value": {"brushlabels": ["d"]}},
+    ]
     image = "/data/local-files/?d=a/b.jpg"
     annotations = [{"was_cancelled": False, "ground_truth": False, "result": regions}]
     path.write_text(json.dumps([{"id": 1, "data": {"image": image}, "annotations": annotations}]))
@@ -149,7 +152,10 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], Reader, int]] = {
     "Label Studio": ("tasks.json", _labelstudio, labels_from_labelstudio, 1000),
     "YOLO data": ("yolo/data.yaml", _yolo, lambda path: labels_from_yolo(path.parent), 1000),
     "YOLO text": (
-        "labels/a.txt", _yolo_text, lambda path: labels_from_yolo(path.parent.parent), 1000
+        "labels/a.txt",
+        _yolo_text,
+        lambda path: labels_from_yolo(path.parent.parent),
+        1000,
     ),
     "VOC list": ("val.txt", _list, _read_list, 1000),
     "configuration": ("own.yaml", _yaml, lambda path: load_config(str(path)), 1000),
