@@ -36,7 +36,7 @@ def add_format_arguments(parser: argparse.ArgumentParser, *, required: bool = Fa
     group.add_argument(
         "--simplify",
         type=positive_float,
-        default=0.0,
+        default=0,
         metavar="PIXELS",
         help="how far polygons may leave the edges of the pixels, for fewer points "
         "(default: 0, exact)",

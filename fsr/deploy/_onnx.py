@@ -36,10 +36,10 @@ def export_onnx(
 ) -> Exported:
     """Write a network as ONNX, for any number of images of any size that the patch divides.
 
-    Images have at least two patches along each side. The input is ``images`` ``(batch, 3, height,
-    width)``, normalised, the outputs are named as ``outputs`` are. What to know besides stands in the file's metadata as JSON, under ``fsr``: see
-    :func:`metadata_of`. The file is run by onnxruntime on images of three sizes and compared with
-    the network before it takes its place.
+    Images have at least two patches along each side. The input is ``images``, ``(batch, 3, height,
+    width)``, normalised; the outputs are named as ``outputs`` are. What to know besides stands in
+    the file's metadata as JSON, under ``fsr``: see :func:`metadata_of`. The file is run by
+    onnxruntime on images of three sizes and compared with the network before it takes its place.
 
     Args:
         model: the segmenter; it is left as it was.

@@ -109,8 +109,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     [
         (
             ["evalute", "model"],
-            "fsr: error: expected a command (train, evaluate, predict, export, prepare, "
-            "methods, info), "
+            "fsr: error: expected a command (train, evaluate, predict, export, convert, "
+            "prepare, methods, info), "
             "got 'evalute' (did you mean evaluate?)",
         ),
         (

@@ -16,7 +16,7 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "cli": ("a command: its options are tested in tests/cli", "main"),
     "data": (
         _READERS,
-        "COCO2014 FolderDataset HuggingFaceDataset VocClasses labels_from_cvat "
+        "COCO2014 FolderDataset HuggingFaceDataset labels_from_cvat "
         "labels_from_labelstudio labels_from_yolo read_class_list "
         "Reading ReadingChanges VOC2012 build_train_aug check_class_list "
         "check_masks compare_masks shows_its_pixels uneven_classes coco_splits download_archives "
@@ -27,11 +27,11 @@ _GROUPS: dict[str, tuple[str, str]] = {
     ),
     "deploy": (
         "records a network, which takes seconds; its arguments are tested in tests/deploy",
-        "DeployedSegmenter Exported export_onnx export_program metadata_of",
+        "DeployedSegmenter export_onnx export_program metadata_of",
     ),
     "formats": (
         _READERS,
-        "LabelledImage Outline write_annotations write_coco write_cvat write_labelstudio "
+        "write_annotations write_coco write_cvat write_labelstudio "
         "write_yolo brush_runs outlines run_lengths without_holes",
     ),
     "inference": (
