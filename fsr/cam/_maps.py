@@ -64,7 +64,8 @@ def class_activation_maps(tokens: Tensor, weight: Tensor, grid: tuple[int, int])
         exact = at_least_float32(torch.empty(0, dtype=dtype)).dtype
         scores = F.relu(F.linear(tokens.to(exact), weight.to(exact)))
     # Not by einops, whose first releases take no sizes that torch.export leaves open.
-    return scores.transpose(1, 2).unflatten(2, (height, columns)).to(dtype)
+    maps: Tensor = scores.transpose(1, 2).unflatten(2, (height, columns))
+    return maps.to(dtype)
 
 
 def normalize_cam(cam: Tensor, eps: float = EPS) -> Tensor:

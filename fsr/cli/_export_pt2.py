@@ -16,7 +16,7 @@ NOTES = """
   fsr export pt2 teacher.safetensors --output model.pt2 --outputs probabilities cam
 
 torch.export.load(FILE).module() takes any number of images of any height and width that the patch
-divides, two patches at least, without this package; the extra file fsr.json holds the classes, how
+divides, two patches at least, without this package; the extra file fsr, JSON, holds the classes, how
 images are normalised, the patch and the colours. The file is loaded and compared with the network
 before it appears.
 """

@@ -26,7 +26,7 @@ def export_program(
 
     ``torch.export.load(path).module()`` takes images ``(batch, 3, height, width)``, normalised, in
     any number and of any size of at least two by two patches that the patch divides, and returns a
-    tuple of maps. What to know besides is the extra file ``fsr.json``: see :func:`metadata_of`. The
+    tuple of maps. What to know besides is the extra file ``fsr``, JSON: see :func:`metadata_of`. The
     file is loaded and compared with the network before it takes its place.
 
     Args:
@@ -46,7 +46,7 @@ def export_program(
     path = Path(path).expanduser()
     network = DeployedSegmenter(model, outputs)
     recorded = record(network)
-    told = {f"{METADATA}.json": json.dumps({**metadata_of(model), "outputs": network.outputs})}
+    told = {METADATA: json.dumps({**metadata_of(model), "outputs": network.outputs})}
     with whole_file(path) as draft:
         # The name of a draft has no ending, of which torch would remark.
         with draft.open("wb") as file:

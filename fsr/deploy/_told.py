@@ -9,7 +9,7 @@ from fsr._core.palette import voc_palette
 from fsr._core.version import __version__
 from fsr.segmenter import SingleStageSegmenter
 
-# Under this name it stands in ONNX's metadata, and in an exported program as a file of JSON.
+# Under this name it stands in ONNX's metadata, and among the extra files of a program.
 METADATA = "fsr"
 
 

@@ -65,7 +65,7 @@ def write_coco(
             shapes = _polygons(mask, simplify) if polygons else [_runs(mask)]
             for shape in shapes:
                 at = {"id": len(annotations) + 1, "image_id": number}
-                kind = {"category_id": mask.index + 1, "iscrowd": 0}
+                kind = {"category_id": mask.number + 1, "iscrowd": 0}
                 annotations.append({**at, **kind, **shape})
     content = {
         "info": {"description": f"written by fsr-wsss {__version__}"},

@@ -40,12 +40,12 @@ class ClassMask(NamedTuple):
     """The pixels of one class.
 
     Attributes:
-        index: the class, from 0.
+        number: of the class, from 0.
         name: its name.
         pixels: ``(height, width)`` boolean, at least one of them True.
     """
 
-    index: int
+    number: int
     name: str
     pixels: NDArray[np.bool_]
 

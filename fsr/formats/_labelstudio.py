@@ -68,7 +68,7 @@ def write_labelstudio(
     kind = "polygonlabels" if polygons else "brushlabels"
     tasks = []
     for file, labels in checked(images, len(names)):
-        result = []
+        result: list[dict[str, Any]] = []
         for mask in class_masks(labels, names):
             values = _polygons(mask, simplify) if polygons else [_brushed(mask)]
             for value in values:

@@ -73,5 +73,5 @@ def _lines(mask: ClassMask, simplify: float) -> list[str]:
     for pieces in without_holes(mask.pixels, simplify=simplify):
         for piece in pieces:
             points = (f"{x / width:.8g} {y / height:.8g}" for x, y in piece.outer)
-            lines.append(f"{mask.index} {' '.join(points)}\n")
+            lines.append(f"{mask.number} {' '.join(points)}\n")
     return lines

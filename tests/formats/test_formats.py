@@ -368,10 +368,12 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
         write_annotations(tmp_path, "voc", [], NAMES)
     with pytest.raises(ValueError, match="simplify: expected a number in"):
         outlines(np.ones((2, 2), dtype=bool), simplify=-1)
-    for function in (outlines, without_holes):
+    functions: tuple[Any, ...] = (outlines, without_holes)
+    for function in functions:
         with pytest.raises(TypeError, match=r"pixels: expected a boolean array .* got uint8"):
             function(np.ones((2, 2), dtype=np.uint8))
-    for function in (run_lengths, brush_runs):
+    functions = (run_lengths, brush_runs)
+    for function in functions:
         with pytest.raises(TypeError, match="pixels: expected a boolean array, got list"):
             function([[True]])
     with pytest.raises(ValueError, match=r"pixels: expected 1 to .* pixels, got 0"):
