@@ -16,9 +16,9 @@ NOTES = """
   fsr export pt2 teacher.safetensors --output model.pt2 --outputs probabilities cam
 
 torch.export.load(FILE).module() takes any number of images of any height and width that the patch
-divides, two patches at least, without this package; the extra file fsr, JSON, holds the classes, how
-images are normalised, the patch and the colours. The file is loaded and compared with the network
-before it appears.
+divides, two patches at least, without this package; the extra file fsr, JSON, holds the classes,
+how images are normalised, the patch and the colours. The file is loaded and compared with the
+network before it appears.
 """
 SUFFIX = ".pt2"
 

@@ -26,8 +26,8 @@ def export_program(
 
     ``torch.export.load(path).module()`` takes images ``(batch, 3, height, width)``, normalised, in
     any number and of any size of at least two by two patches that the patch divides, and returns a
-    tuple of maps. What to know besides is the extra file ``fsr``, JSON: see :func:`metadata_of`. The
-    file is loaded and compared with the network before it takes its place.
+    tuple of maps. What to know besides is the extra file ``fsr``, JSON: see :func:`metadata_of`.
+    The file is loaded and compared with the network before it takes its place.
 
     Args:
         model: the segmenter; it is left as it was.

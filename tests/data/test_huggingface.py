@@ -12,7 +12,8 @@ from PIL import Image
 
 from fsr.data import HuggingFaceDataset
 from fsr.errors import DataError
-from tests.cli.helpers import noise
+from fsr.inference import evaluate
+from tests.cli.helpers import noise, tiny_network
 
 
 class Names:
@@ -76,6 +77,14 @@ def test_images_of_any_mode_and_masks_are_read_under_other_names() -> None:
     assert [each.name for each in data] == list(data.names)
     with pytest.raises(IndexError):
         data[11]
+
+
+def test_a_table_is_scored_as_any_data_set_is() -> None:
+    masks = [Image.fromarray(np.full((16, 24), value, dtype=np.uint8)) for value in (0, 1)]
+    rows = [row([0], noise(16, 24, number), mask=masks[number]) for number in range(2)]
+    data = HuggingFaceDataset(Table(rows, image=None, labels=Listed, mask=None), masks="mask")
+    result = evaluate(tiny_network(data.class_names), data, scales=(1.0,), flip=False)
+    assert 0 < result.prediction_miou < 1
 
 
 @pytest.mark.parametrize(
