@@ -12,6 +12,7 @@ __all__ = [
     "BusyError",
     "ConfigError",
     "DataError",
+    "ExportError",
     "InputError",
     "MissingDataError",
     "NotFiniteError",
@@ -74,3 +75,7 @@ class NotFiniteError(ValueError, ArithmeticError):
 
 class ResourceError(ValueError, RuntimeError):
     """A training run lacks disk, memory or a process; the message is one line with the way out."""
+
+
+class ExportError(ValueError, RuntimeError):
+    """A network cannot be written for use elsewhere, or what was written differs from it."""

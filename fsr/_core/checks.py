@@ -206,7 +206,9 @@ def check_positive_int(name: str, value: Any) -> None:
 def check_grid(name: str, value: Any) -> tuple[int, int]:
     """Return a height and a width, or raise unless ``value`` is two positive integers."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) for v in pair):
+    # Symbols are the sizes that torch.export leaves open.
+    whole = (int, torch.SymInt)
+    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, whole) for v in pair):
         raise TypeError(f"{name}: expected two integers (height, width), got {value!r}")
     if min(pair) < 1:
         raise ValueError(f"{name}: expected two positive integers (height, width), got {pair}")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,7 +63,9 @@ def class_activation_maps(tokens: Tensor, weight: Tensor, grid: tuple[int, int])
     with no_autocast(tokens):
         exact = at_least_float32(torch.empty(0, dtype=dtype)).dtype
         scores = F.relu(F.linear(tokens.to(exact), weight.to(exact)))
-    return rearrange(scores, "b (h w) c -> b c h w", h=height).to(dtype)
+    # Not by einops, whose first releases take no sizes that torch.export leaves open.
+    maps: Tensor = scores.transpose(1, 2).unflatten(2, (height, columns))
+    return maps.to(dtype)
 
 
 def normalize_cam(cam: Tensor, eps: float = EPS) -> Tensor:

@@ -31,6 +31,8 @@ SegmentationClass/NAME.png with 255 where the label is uncertain, JPEGImages,
 ImageSets/Segmentation/train.txt; settings.json holds all that changes a label. The same command
 goes on after an interruption, and makes anew what is not whole or whose image or labels changed;
 other settings need another folder.
+
+`fsr export onnx` and `fsr export pt2` write the network itself, for use without this package.
 """
 
 

@@ -22,6 +22,8 @@ EXTRAS = {
     "coco": Extra(("pycocotools",), "fsr prepare coco, --dataset coco, data.name=coco"),
     "viz": Extra(("matplotlib",), "the plot of fsr evaluate --sweep, figures of fsr.visualize"),
     "heic": Extra(("pillow_heif",), "photographs of telephones that end in .heic"),
+    "onnx": Extra(("onnx", "onnxruntime", "onnxscript"), "fsr export onnx"),
+    "formats": Extra(("pycocotools", "shapely"), "fsr predict and convert --format, fsr.formats"),
     "edge": Extra(("skimage",), "preset.mask_strategy=edge, UncertainMasker(strategy='edge')"),
 }
 

@@ -26,6 +26,16 @@ COMMANDS = {
     "evaluate": Command("fsr.cli._evaluate", "Score a trained network on a data set."),
     "predict": Command("fsr.cli._predict", "Segment image files and folders of them."),
     "export": Command("fsr.cli._export", "Turn image-level labels into label maps."),
+    "export onnx": Command(
+        "fsr.cli._export_onnx", "Write a network as ONNX, compared with PyTorch."
+    ),
+    "export pt2": Command(
+        "fsr.cli._export_pt2", "Write a network as a program of torch.export, loaded and compared."
+    ),
+    "convert": Command(
+        "fsr.cli._convert",
+        "Write masks as files of annotation tools: COCO, CVAT, Label Studio, YOLO.",
+    ),
     "prepare folder": Command(
         "fsr.cli._prepare_folder", "Make the table of labels for a folder of your own images."
     ),
@@ -88,7 +98,9 @@ def _run(command: Command, argv: Sequence[str], prog: str) -> int:
 def _find_command(words: list[str]) -> tuple[str, list[str]]:
     """Return the command's name and its options; a name of several words may lack the last."""
     name, rest = "", words
-    while rest and name not in COMMANDS and rest[0] not in ("-h", "--help"):
+    while rest and rest[0] not in ("-h", "--help"):
+        if name in COMMANDS and rest[0] not in _following(name):
+            break
         known = _following(name)
         word, rest = rest[0], rest[1:]
         if word not in known:
@@ -101,7 +113,7 @@ def _following(name: str) -> list[str]:
     """Return the words that may follow the beginning of a command's name."""
     begun = name.split()
     ways = [command.split() for command in COMMANDS]
-    words = [way[len(begun)] for way in ways if way[: len(begun)] == begun]
+    words = [way[len(begun)] for way in ways if way[: len(begun)] == begun != way]
     return list(dict.fromkeys(words))
 
 

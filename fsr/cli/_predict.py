@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fsr._core.outputs import check_output
 from fsr.cli._crf import add_crf_arguments, build_crf
+from fsr.cli._formats import (
+    add_format_arguments,
+    check_formats,
+    image_of,
+    require_formats,
+    write_formats,
+)
 from fsr.cli._outcome import BAD_INPUT, DONE, complain, guarded
 from fsr.cli._parser import Parser
 from fsr.cli._photographs import add_photograph_arguments, reading_of
 from fsr.cli._progress import Progress
 from fsr.cli._running import AUTOCAST, add_running_arguments, device_of
 from fsr.cli._types import count, positive_float, positive_int
-from fsr.data import read_labels
+from fsr.data import read_label_map, read_labels
+from fsr.formats import LabelledImage
 from fsr.inference import (
     Found,
+    ImageFile,
     PredictionOptions,
     check_decoder,
     check_own,
@@ -32,10 +42,12 @@ SUMMARY = "Segment image files and folders of them."
 NOTES = """
   fsr predict runs/scenes/teacher.safetensors photographs --output masks --overlay
   fsr predict model.safetensors a.jpg b.png --output masks --labels labels.csv
+  fsr predict model.safetensors photographs --output masks --format cvat --polygons --simplify 1
 
 The output folder gets masks/NAME.png (label indices in VOC's colours) and classes.txt (label n in
 line n + 1); with --overlay also overlays/NAME.jpg, with --probabilities also
-probabilities/NAME.npz. NAME is the path inside the folder given, less the suffix. Photographs are
+probabilities/NAME.npz, with --format coco cvat labelstudio yolo also files for annotation tools in
+annotations. NAME is the path inside the folder given, less the suffix. Photographs are
 turned upright as their EXIF data say, what is transparent is white, and of an animation the first
 image is taken. Results of this command are never taken for images. Files of an earlier run with the
 same settings are replaced, or kept with --resume where they are whole and of the same image, so
@@ -100,6 +112,7 @@ def build_parser(prog: str) -> Parser:
         help="what neighbouring tiles share at least; their probabilities are averaged there "
         "(default: a quarter of the tile)",
     )
+    add_format_arguments(parser)
     add_photograph_arguments(parser, usual="they are")
     add_crf_arguments(parser)
     add_running_arguments(parser)
@@ -111,8 +124,10 @@ def main(argv: Sequence[str], prog: str) -> int:
     parser = build_parser(prog)
     options = parser.parse(argv)
     _check_size(parser, options)
+    check_formats(options, parser)
 
     def work() -> int:
+        require_formats(options)
         check_output(options.output)
         with ExitStack() as stack:
             failed = _predict(options, stack)
@@ -164,7 +179,18 @@ def _predict(options: argparse.Namespace, stack: ExitStack) -> list[str]:
     )
     if screen.progress is not None:
         print(f"{run.done} images segmented into {options.output}")
-    return run.failed
+    masks = partial(_masks, options.output / "masks", screen.files, len(names))
+    return run.failed + write_formats(options, options.output / "annotations", masks, names)
+
+
+def _masks(folder: Path, files: Sequence[ImageFile], num_classes: int) -> Iterator[LabelledImage]:
+    """Yield the images that have a mask, those of earlier runs included."""
+    for path, name in files:
+        mask = folder / f"{name}.png"
+        if mask.is_file():
+            # Predictions have the size of their images, which were read.
+            labels = read_label_map(mask, num_classes, max_pixels=1 << 62)
+            yield LabelledImage(image_of(name, path.suffix), labels)
 
 
 class _Screen:
@@ -177,12 +203,13 @@ class _Screen:
     def __init__(self, stack: ExitStack) -> None:
         self.stack = stack
         self.progress: Progress | None = None
+        self.files: list[ImageFile] = []
 
     def begin(self, found: Found, todo: int) -> None:
         """Tell what was found, and how much of it is to be done."""
         for line in found.left_out:
             print(f"left out: {line}")
-        total = len(found.files)
+        self.files, total = found.files, len(found.files)
         print(f"{total} images, {total - todo} of them done before")
         if todo:
             self.progress = self.stack.enter_context(Progress(todo))

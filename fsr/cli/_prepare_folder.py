@@ -1,4 +1,4 @@
-"""``fsr prepare folder``: the table of labels, from folders, boxes, COCO's annotations or masks."""
+"""``fsr prepare folder``: the table of labels, from folders, masks or files of annotation tools."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from fsr.data import (
     FORMS,
     LabelTable,
     labels_from_coco,
+    labels_from_cvat,
     labels_from_folders,
+    labels_from_labelstudio,
     labels_from_masks,
     labels_from_voc,
+    labels_from_yolo,
     split_table,
     uneven_classes,
     write_labels,
@@ -30,12 +33,21 @@ NOTES = """
   fsr prepare folder folders IMAGES --output labels.csv        # a folder per class
   fsr prepare folder voc-xml ANNOTATIONS --output labels.csv   # VOC's boxes
   fsr prepare folder coco-json FILE --output labels.csv        # COCO's annotations
+  fsr prepare folder cvat-xml FILE --output labels.csv         # "CVAT for images 1.1"
+  fsr prepare folder labelstudio-json FILE --output labels.csv # Label Studio's "JSON"
+  fsr prepare folder yolo FOLDER --output labels.csv           # data.yaml and labels/*.txt
   fsr prepare folder masks MASKS --classes cat dog --output labels.csv
 
 With --val 0.2 a fifth of the images, drawn with --seed, goes to a second table beside the first,
 labels-val.csv.
 """
-SOURCES = ("folders", "voc-xml", "coco-json", "masks")
+SOURCES = ("folders", "voc-xml", "coco-json", "cvat-xml", "labelstudio-json", "yolo", "masks")
+# Sources that have no options of their own.
+PLAIN = {
+    "cvat-xml": labels_from_cvat,
+    "labelstudio-json": labels_from_labelstudio,
+    "yolo": labels_from_yolo,
+}
 # Options that one source alone has.
 ONLY = {"filename": "voc-xml", "merge": "coco-json", "strip_folders": "coco-json"}
 
@@ -44,7 +56,7 @@ def build_parser(prog: str) -> Parser:
     """Return the parser of this command."""
     parser = Parser(prog, SUMMARY, NOTES)
     parser.add_argument("source", choices=SOURCES, help="what the labels are made from")
-    parser.add_argument("path", type=Path, help="folder, or the JSON file")
+    parser.add_argument("path", type=Path, help="folder, or the JSON or XML file")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="CSV", help="table to write (required)"
     )
@@ -52,7 +64,7 @@ def build_parser(prog: str) -> Parser:
         "--classes",
         nargs="+",
         metavar="NAME",
-        help="masks: names of labels 1, 2, ...; voc-xml and coco-json: classes to keep, in order "
+        help="masks: names of labels 1, 2, ...; other annotations: classes to keep, in order "
         "(default: all)",
     )
     parser.add_argument(
@@ -136,6 +148,8 @@ def _build(options: argparse.Namespace) -> LabelTable:
     path, classes = options.path.expanduser(), options.classes
     if options.source == "folders":
         return labels_from_folders(path)
+    if options.source in PLAIN:
+        return PLAIN[options.source](path, classes)
     if options.source == "coco-json":
         return labels_from_coco(
             path, classes, merge=options.merge, strip_folders=options.strip_folders

@@ -11,11 +11,14 @@ from fsr.data._coco_prepare import (
     write_masks,
 )
 from fsr.data._contradictions import check_masks, compare_masks
+from fsr.data._cvat_labels import labels_from_cvat
 from fsr.data._files import read_label_map, write_label_map
 from fsr.data._folder import FolderDataset
+from fsr.data._huggingface import HuggingFaceDataset
 from fsr.data._label_builders import labels_from_folders, labels_from_masks
 from fsr.data._label_split import split_table
 from fsr.data._label_table import FORMS, LabelTable, read_labels, write_labels
+from fsr.data._labelstudio_labels import labels_from_labelstudio
 from fsr.data._noisy_labels import NoisyLabels
 from fsr.data._photographs import (
     IMAGE_SUFFIXES,
@@ -34,8 +37,9 @@ from fsr.data._stream import SampleSource, StepBatches, ViewStream, derive_seed
 from fsr.data._uneven_classes import uneven_classes
 from fsr.data._views import TwoViews, View
 from fsr.data._voc import VOC2012
-from fsr.data._voc_classes import check_class_list
+from fsr.data._voc_classes import VocClasses, check_class_list, read_class_list
 from fsr.data._voc_download import download_archives
+from fsr.data._yolo_labels import labels_from_yolo
 
 __all__ = [
     "BAND_SUFFIXES",
@@ -48,6 +52,7 @@ __all__ = [
     "VOC_IMAGES",
     "CropDraw",
     "FolderDataset",
+    "HuggingFaceDataset",
     "LabelTable",
     "NoisyLabels",
     "PaddedCrop",
@@ -61,6 +66,7 @@ __all__ = [
     "TwoViews",
     "View",
     "ViewStream",
+    "VocClasses",
     "array_of",
     "bands_of",
     "build_train_aug",
@@ -75,13 +81,17 @@ __all__ = [
     "image_size",
     "label_table",
     "labels_from_coco",
+    "labels_from_cvat",
     "labels_from_folders",
+    "labels_from_labelstudio",
     "labels_from_masks",
     "labels_from_voc",
+    "labels_from_yolo",
     "missing_images",
     "padded_crop",
     "picture_of",
     "read_bands",
+    "read_class_list",
     "read_image",
     "read_label_map",
     "read_labels",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from fsr.data._background import is_background
-from fsr.data._class_names import check_alike, check_class_names
 from fsr.data._coco_json import CocoJson, read_coco_json
 from fsr.data._folders import existing_folder, files_below
-from fsr.data._label_table import LabelRow, LabelTable
+from fsr.data._found_classes import found_table
+from fsr.data._label_table import LabelTable
 from fsr.data._relative import check_inside, turned
 from fsr.data._voc_xml import names_image, read_voc_xml
 from fsr.errors import DataError, MissingDataError
@@ -61,7 +60,7 @@ def labels_from_voc(
         found[image], sources[image] = list(boxes.classes), path
     if not found:
         raise MissingDataError(f"{annotations}: expected XML files, found none")
-    table = _table(annotations, found, class_names)
+    table = found_table(annotations, found, class_names)
     if not differing:
         return table
     taken = "<filename> was taken" if filename else "the XML's name was taken"
@@ -121,7 +120,7 @@ def labels_from_coco(
     if shared and not merge and class_names is None:
         raise DataError(f"{coco.path}: {shared}; --merge (merge=True) takes them for one class")
     every = list(dict.fromkeys(coco.categories.values()))
-    table = _table(coco.path, found, every if class_names is None else class_names)
+    table = found_table(coco.path, found, every if class_names is None else class_names)
     notes = [f"{shared} and were taken for one class"] if shared else []
     if class_names is None and coco.unused:
         notes.append(
@@ -171,31 +170,3 @@ def _sharing_names(coco: CocoJson) -> str:
         if first.setdefault(name, number) != number
     ]
     return "; ".join(pairs)
-
-
-def _table(
-    source: Path, found: dict[str, list[str]], class_names: Sequence[str] | None
-) -> LabelTable:
-    """Make a table of the classes found per image; each class once and in order."""
-    used = {name for names in found.values() for name in names}
-    if not used:
-        raise DataError(f"{source}: expected objects in some of {len(found)} images, found none")
-    names = sorted(used) if class_names is None else class_names
-    background = next((name for name in names if is_background(name)), None)
-    if background is not None:
-        raise DataError(
-            f"{source}: {background!r} is no class: it is what no class covers; name the classes "
-            "to keep without it: --classes NAME ... (class_names=)"
-        )
-    check_alike(source, [*sorted(used), *(class_names or ())])
-    kept = check_class_names(source, names)
-    if not used.intersection(kept):
-        raise DataError(
-            f"{source}: no object is of a class to keep ({', '.join(kept)}); there are "
-            f"{', '.join(sorted(used))}"
-        )
-    rows = (
-        LabelRow(image, tuple(name for name in kept if name in names))
-        for image, names in found.items()
-    )
-    return LabelTable(kept, tuple(rows))

@@ -6,11 +6,10 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
-from xml.parsers import expat
 
-from fsr._core.regular import check_regular
 from fsr.data._relative import image_stem, turned
-from fsr.errors import DataError, MissingDataError
+from fsr.data._xml import local_name, read_xml
+from fsr.errors import DataError
 
 ROOT, OBJECT = "annotation", "object"
 
@@ -47,12 +46,12 @@ def read_voc_xml(path: Path) -> VocBoxes:
         >>> read_voc_xml(path)
         VocBoxes(filename=None, classes=('dog',))
     """
-    root = _parse(path)
+    root = read_xml(path, "VOC's")
     objects = _children(root, OBJECT)
-    if _local(root) != ROOT and not objects:
+    if local_name(root) != ROOT and not objects:
         raise DataError(
             f"{path}: expected VOC's XML, one <{ROOT}> with an <{OBJECT}> per box, got "
-            f"<{_local(root)}>"
+            f"<{local_name(root)}>"
         )
     classes = tuple(_text(item, "name") for item in objects)
     if "" in classes:
@@ -76,37 +75,8 @@ def names_image(filename: str, name: str) -> bool:
     return wanted in (last, image_stem(last))
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    """Parse a file, once to look for entities and once to read it."""
-
-    def refuse(name: str, *_: object) -> None:
-        raise DataError(
-            f"{path}: declares the entity {name!r}, which VOC's XML has no need of; take it out"
-        )
-
-    check_regular(path)
-    try:
-        if not path.is_file():
-            raise MissingDataError(f"{path}: no such file")
-        content = path.read_bytes()
-        check = expat.ParserCreate()
-        check.EntityDeclHandler = refuse
-        check.Parse(content, True)
-        return ElementTree.fromstring(content)
-    except DataError:
-        raise
-    # An unknown encoding is a LookupError or ValueError.
-    except (expat.ExpatError, SyntaxError, ValueError, LookupError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as XML ({error})") from error
-
-
-def _local(item: ElementTree.Element) -> str:
-    """Return the name of an element without its namespace."""
-    return item.tag.rpartition("}")[2]
-
-
 def _children(item: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    return [child for child in item if _local(child) == name]
+    return [child for child in item if local_name(child) == name]
 
 
 def _text(item: ElementTree.Element, name: str) -> str:

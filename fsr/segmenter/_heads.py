@@ -153,6 +153,7 @@ def class_logits(classifier: nn.Conv2d, tokens: Tensor) -> Tensor:
 
 def segmentation(network: Any, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """Decode final tokens ``(B, N, D)`` into logits ``(B, C + 1, H, W)``."""
-    logits: Tensor = network.decoder(rearrange(tokens, "b (h w) d -> b d h w", h=grid[0]))
+    # Not by einops, whose first releases take no sizes that torch.export leaves open.
+    logits: Tensor = network.decoder(tokens.transpose(1, 2).unflatten(2, grid))
     check_shape("the decoder's output", logits, "B C H W", C=network.num_classes + 1)
     return logits

@@ -37,7 +37,23 @@ def photos(tmp_path: Path) -> Path:
         "annotations": annotations,
     }
     (tmp_path / "instances.json").write_text(json.dumps(content))
+    write_tools(tmp_path)
     return tmp_path
+
+
+def write_tools(folder: Path) -> None:
+    """The same ten as files of annotation tools."""
+    named = [("cat" if n < 7 else "dog", f"{'cat' if n < 7 else 'dog'}/{n}") for n in range(10)]
+    images = [f'<image name="{path}.jpg"><tag label="{name}"/></image>' for name, path in named]
+    (folder / "cvat.xml").write_text(f"<annotations>{''.join(images)}</annotations>")
+    tasks = [
+        {
+            "data": {"image": f"/data/local-files/?d={path}.jpg"},
+            "annotations": [{"result": [{"value": {"choices": [name]}}]}],
+        }
+        for name, path in named
+    ]
+    (folder / "tasks.json").write_text(json.dumps(tasks))
 
 
 COMMAND = ("prepare", "folder")
@@ -46,6 +62,8 @@ SOURCES = {
     "voc-xml": ["boxes"],
     "coco-json": ["instances.json"],
     "masks": ["masks", "--classes", "cat", "dog"],
+    "cvat-xml": ["cvat.xml"],
+    "labelstudio-json": ["tasks.json"],
 }
 
 
@@ -220,3 +238,13 @@ def test_palettes_that_were_not_made_for_labels_need_an_option(
     assert "--allow-contradictions uses them all the same" in error
     assert main([*COMMAND, *arguments, "--allow-contradictions"]) == 0
     assert "note: " in capsys.readouterr().err
+
+
+def test_a_folder_of_yolo_makes_a_table(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "data.yaml").write_text("names: [cat, dog, cow]")
+    (tmp_path / "labels" / "a.txt").write_text("1 0.5 0.5 0.2 0.2\n0 0 0 1 0 1 1\n")
+    table = tmp_path / "labels.csv"
+    given = ["yolo", str(tmp_path), "--output", str(table), "--classes", "dog", "cow"]
+    assert main([*COMMAND, *given]) == 0
+    assert table.read_text().splitlines() == ["image,dog,cow", "images/a,1,0"]

@@ -16,13 +16,24 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "cli": ("a command: its options are tested in tests/cli", "main"),
     "data": (
         _READERS,
-        "COCO2014 FolderDataset Reading ReadingChanges VOC2012 array_of bands_of build_train_aug "
-        "check_class_list picture_of read_bands "
+        "COCO2014 FolderDataset HuggingFaceDataset labels_from_cvat "
+        "labels_from_labelstudio labels_from_yolo read_class_list "
+        "Reading ReadingChanges VOC2012 array_of bands_of build_train_aug check_class_list "
+        "picture_of read_bands "
         "check_masks compare_masks shows_its_pixels uneven_classes coco_splits download_archives "
         "download_coco find_coco_root image_size label_table labels_from_coco "
         "labels_from_folders labels_from_masks labels_from_voc missing_images read_image "
         "read_label_map read_labels read_photograph split_table write_label_map write_labels "
         "write_masks",
+    ),
+    "deploy": (
+        "records a network, which takes seconds; its arguments are tested in tests/deploy",
+        "DeployedSegmenter export_onnx export_program metadata_of",
+    ),
+    "formats": (
+        _READERS,
+        "write_annotations write_coco write_cvat write_labelstudio "
+        "write_yolo brush_runs outlines run_lengths without_holes",
     ),
     "inference": (
         _READERS,

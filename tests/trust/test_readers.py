@@ -22,7 +22,10 @@ from PIL import Image
 from fsr.data import (
     VOC2012,
     labels_from_coco,
+    labels_from_cvat,
+    labels_from_labelstudio,
     labels_from_voc,
+    labels_from_yolo,
     read_image,
     read_label_map,
     read_labels,
@@ -64,6 +67,33 @@ def _xml(path: Path) -> None:
     box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox>"
     thing = f"<object><name>cat</name><difficult>0</difficult>{box}</object>"
     path.write_text(f"<annotation><filename>{path.stem}.jpg</filename>{thing}</annotation>")
+
+
+def _cvat(path: Path) -> None:
+    shapes = '<box label="cat" xtl="1" ytl="1" xbr="4" ybr="4"/><tag label="dog"/>'
+    image = f'<image id="0" name="a/b.jpg" width="8" height="6">{shapes}</image>'
+    path.write_text(f"<annotations><version>1.1</version>{image}</annotations>")
+
+
+def _labelstudio(path: Path) -> None:
+    regions = [
+        {"type": "choices", "value": {"choices": ["cat"]}},
+        {"value": {"brushlabels": ["d"]}},
+    ]
+    image = "/data/local-files/?d=a/b.jpg"
+    annotations = [{"was_cancelled": False, "ground_truth": False, "result": regions}]
+    path.write_text(json.dumps([{"id": 1, "data": {"image": image}, "annotations": annotations}]))
+
+
+def _yolo(path: Path) -> None:
+    (path.parent / "labels").mkdir(exist_ok=True)
+    (path.parent / "labels" / "a.txt").write_text("1 0.5 0.5 0.25 0.25\n")
+    path.write_text("path: .\ntrain: images/train\nnames:\n  0: cat\n  1: dog\n")
+
+
+def _yolo_text(path: Path) -> None:
+    (path.parent.parent / "data.yaml").write_text("names: [cat, dog]\n")
+    path.write_text("1 0.5 0.5 0.25 0.25\n0 0 0 1 0 1 1 0 1\n")
 
 
 def _list(path: Path) -> None:
@@ -118,6 +148,15 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], Reader, int]] = {
     "table of columns": ("labels.csv", _columns, read_labels, 1000),
     "COCO": ("instances.json", _coco, labels_from_coco, 1000),
     "VOC XML": ("xml/a.xml", _xml, lambda path: labels_from_voc(path.parent), 1000),
+    "CVAT XML": ("cvat.xml", _cvat, labels_from_cvat, 1000),
+    "Label Studio": ("tasks.json", _labelstudio, labels_from_labelstudio, 1000),
+    "YOLO data": ("yolo/data.yaml", _yolo, lambda path: labels_from_yolo(path.parent), 1000),
+    "YOLO text": (
+        "labels/a.txt",
+        _yolo_text,
+        lambda path: labels_from_yolo(path.parent.parent),
+        1000,
+    ),
     "VOC list": ("val.txt", _list, _read_list, 1000),
     "configuration": ("own.yaml", _yaml, lambda path: load_config(str(path)), 1000),
     "PNG photograph": ("a.png", _photograph, read_photograph, 1000),
