@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "mathml",
+    "reference",
     "tables",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}

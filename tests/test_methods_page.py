@@ -40,13 +40,10 @@ def test_all_that_the_paper_compares_stands_there_with_its_figures(page: ModuleT
     assert {m.name for m in page.METHODS if m.stages == page.SINGLE} == SINGLE
 
 
-def test_every_part_is_public_and_documented(page: ModuleType) -> None:
-    documented = set()
-    for file in (DOCS / "api").glob("*.rst"):
-        documented |= set(re.findall(r"^\.\. automodule:: ([\w.]+)", file.read_text(), re.M))
+def test_every_part_is_public(page: ModuleType) -> None:
+    # What is public is in the reference: tests/test_reference.py.
     for name in sorted({part for method in page.METHODS for part in method.parts}):
         module, _, attribute = name.rpartition(".")
-        assert module in documented, name
         assert attribute in getattr(locate(module), "__all__", [attribute]), name
         assert callable(locate(name)), name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 import re
 import subprocess
 from dataclasses import fields
@@ -158,24 +157,6 @@ def test_the_table_of_presets_has_every_setting_and_every_value(
             r"^\| `(\w+)` \| (?:the text|the released|the losses)", page.read_text(), re.M
         )
         assert named == list(PRESETS)
-
-
-def test_every_public_module_has_its_place_in_the_documentation() -> None:
-    documented = set()
-    for page in (DOCS / "api").glob("*.rst"):
-        documented |= set(
-            re.findall(r"^\.\. automodule:: ([\w.]+)", page.read_text(), re.MULTILINE)
-        )
-    for found in pkgutil.walk_packages(fsr.__path__, prefix="fsr."):
-        package = found.name.rpartition(".")[0]
-        if "._" in found.name or found.name in documented:
-            continue
-        if found.ispkg:
-            children = pkgutil.iter_modules(importlib.import_module(found.name).__path__)
-            assert any(not child.name.startswith("_") for child in children), found.name
-        else:
-            # A package that lists its public names stands for its modules.
-            assert package in documented, found.name
 
 
 def test_every_exported_component_is_in_the_readmes_table() -> None:
