@@ -210,6 +210,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", resolve, priority=600)  # after other projects
     app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-skip-member", skipped)
+    app.add_css_file("reference.css")
     app.add_directive("public", Public)
     app.add_directive("public-index", PublicIndex)
     return {"parallel_read_safe": True}

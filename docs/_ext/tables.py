@@ -2,10 +2,11 @@
 
 ``preset-table`` shows the presets; ``benchmark-table:: NAME`` a table of ``benchmark_rows``;
 ``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``, ``photograph-table:: NAME
-ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: FILE`` a picture of ``_static``. The text
-inside a directive stands above its table or picture, and is left out with it where nothing was run.
-``method-table`` shows the methods, ``method-scores`` and ``method-costs`` what ours scored and
-cost. Numbers of pages are put right while they are read, see ``prose_numbers``.
+ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: NAME`` a figure of ``evidence_figures``,
+which is drawn then. The text inside a directive stands above its table, or below its figure, and is
+left out with it where nothing was run. ``method-table`` shows the methods, ``method-scores`` and
+``method-costs`` what ours scored and cost. Numbers of pages are put right while they are read, see
+``prose_numbers``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ablation_rows
 import methods
@@ -22,12 +23,17 @@ import photograph_rows
 from _methods_tables import finished, table_rows
 from benchmark_rows import TABLES
 from docutils import nodes
+from docutils.parsers.rst import directives
+from evidence_figures import FIGURES
 from method_rows import method_rows
 from preset_rows import preset_rows
 from prose_numbers import renewed
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import OptionSpec
+
+DRAWN = "_drawn"  # beside the pages, not in the repository
 
 
 class Table(SphinxDirective):
@@ -104,19 +110,27 @@ class PhotographTable(RunsTable):
 
 
 class DrawnFigure(SphinxDirective):
-    """A picture that there may not be yet."""
+    """A figure of ``benchmarks/evidence_figures.py``, drawn while its page is read."""
 
     required_arguments = 1
     has_content = True
+    option_spec: ClassVar[OptionSpec] = {"alt": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
-        """Return the text and the picture, or nothing where it was not drawn."""
-        path = Path("_static") / self.arguments[0]
-        if not (Path(self.env.srcdir) / path).exists():
+        """Return the figure with the text as its caption, or nothing where nothing was run."""
+        name = self.arguments[0]
+        if name not in FIGURES or "alt" not in self.options:
+            expected = f"one of {sorted(FIGURES)}, with :alt:"
+            raise self.error(f"drawn-figure: expected {expected}, got {name!r}")
+        folder = Path(self.env.srcdir) / DRAWN
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.png").unlink(missing_ok=True)
+        FIGURES[name](folder)
+        if not (folder / f"{name}.png").exists():
             return []
-        text = _inside(self)
-        called = " ".join(node.astext() for node in text)
-        return [*text, nodes.image("", uri=f"/{path.as_posix()}", alt=called)]
+        figure = nodes.figure("", nodes.image("", uri=f"/{DRAWN}/{name}.png", **self.options))
+        figure += [nodes.caption("", "", *text.children) for text in _inside(self)[:1]]
+        return [figure]
 
 
 def _inside(directive: SphinxDirective) -> list[nodes.Node]:
