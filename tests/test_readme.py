@@ -114,6 +114,18 @@ def equation_rows() -> list[tuple[str, str, str]]:
 
 def test_the_page_of_equations_holds_every_equation_of_the_paper() -> None:
     assert [int(number) for number, _, _ in equation_rows()] == list(range(1, 11))
+    text = (DOCS / "equations.md").read_text()
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        assert re.search(r"^\$\$.*\$\$$", section, re.MULTILINE), section
+        assert re.findall(r"^- (\w+)", section, re.MULTILINE)[0] == "Function", section
+        assert re.search(r"^- Tests?: `tests/", section, re.MULTILINE), section
+        assert re.search(r"^- Released code: ", section, re.MULTILINE), section
+
+
+def test_the_table_of_equations_agrees_with_the_sections_below() -> None:
+    text = (DOCS / "equations.md").read_text().partition("## Eq. 1")[0]
+    rows = re.findall(r"^\| \[(\d+)\]\(#eq-\d+\) \|.*\{\w+\}`([\w.]+)`", text, re.MULTILINE)
+    assert rows == [(number, function) for number, function, _ in equation_rows()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
