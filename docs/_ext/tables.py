@@ -4,7 +4,7 @@
 ``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``, ``photograph-table:: NAME
 ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: NAME`` a figure of ``evidence_figures``,
 which is drawn then. The text inside a directive stands above its table, or below its figure, and is
-left out with it where nothing was run. ``method-table`` shows the methods, ``method-scores`` and
+left out with it where nothing was run. ``method-table`` and ``method-parts`` show the methods, ``method-scores`` and
 ``method-costs`` what ours scored and cost. Numbers of pages are put right while they are read, see
 ``prose_numbers``.
 """
@@ -25,7 +25,7 @@ from benchmark_rows import TABLES
 from docutils import nodes
 from docutils.parsers.rst import directives
 from evidence_figures import FIGURES
-from method_rows import method_rows
+from method_rows import METHODS, method_rows, page_of
 from preset_rows import preset_rows
 from prose_numbers import renewed
 from sphinx.addnodes import pending_xref
@@ -152,17 +152,46 @@ class MethodTable(Table):
         """Return the rows, the heading first."""
         return method_rows()
 
+
+class MethodParts(SphinxDirective):
+    """What each method's idea is, and which parts of it are here."""
+
     def run(self) -> list[nodes.Node]:
-        """Return the table, each public name in it a link to its documentation."""
-        (table,) = super().run()
-        for code in list(table.findall(nodes.literal)):
-            name = code.astext()
-            link = pending_xref(
-                "", refdomain="py", reftype="obj", reftarget=name, refexplicit=True, refwarn=True
-            )
-            link += nodes.literal(name, name.rpartition(".")[2])
-            code.replace_self(link)
-        return [table]
+        """Return a list of definitions, each public name in it a link to its documentation."""
+        found = nodes.definition_list()
+        for method in METHODS:
+            text = nodes.paragraph("", method.idea)
+            if method.parts:
+                text += nodes.Text(" Here: ")
+                for number, name in enumerate(method.parts):
+                    text += [nodes.Text(", " if number else ""), _named(name)]
+                text += nodes.Text(".")
+            if method.missing:
+                text += nodes.Text(f" Missing: {method.missing}.")
+            page = page_of(method)
+            term = nodes.term("", "", nodes.strong("", method.name))
+            if page:
+                term += [nodes.Text(" "), _to_page(f"methods/{page}", "its page")]
+            found += nodes.definition_list_item("", term, nodes.definition("", text))
+        return [found]
+
+
+def _named(name: str) -> pending_xref:
+    """Return a link to a public name, shown without its room."""
+    link = pending_xref(
+        "", refdomain="py", reftype="obj", reftarget=name, refexplicit=True, refwarn=True
+    )
+    link += nodes.literal(name, name.rpartition(".")[2])
+    return link
+
+
+def _to_page(page: str, text: str) -> pending_xref:
+    """Return a link to a page."""
+    link = pending_xref(
+        "", refdomain="std", reftype="doc", reftarget=page, refexplicit=True, refwarn=True
+    )
+    link += nodes.inline("", text)
+    return link
 
 
 class MethodScores(Table):
@@ -209,6 +238,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("drawn-figure", DrawnFigure)
     app.connect("source-read", _put_numbers_right)
     app.add_directive("method-table", MethodTable)
+    app.add_directive("method-parts", MethodParts)
     app.add_directive("method-scores", MethodScores)
     app.add_directive("method-costs", MethodCosts)
     return {"parallel_read_safe": True}
