@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -23,6 +23,7 @@ from public_names import Entry, all_entries, read_lines, read_page, shown_value
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.domains.python import PythonDomain
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode, nested_parse_with_titles
@@ -167,7 +168,7 @@ def resolve(
         return None
     names = public_names()
     target = node["reftarget"]
-    objects = env.domains.python_domain.objects
+    objects = cast("PythonDomain", env.get_domain("py")).objects
     for found in names.find(target, node.get("py:module"), node.get("py:class")):
         if found in objects:
             at = objects[found]
@@ -188,8 +189,9 @@ def public_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: list[Any
 
 
 def skipped(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what every module of torch has and no user calls."""
-    return True if name == "extra_repr" else None
+    """Leave out what no user calls, and what only says that a field is one."""
+    said = getattr(obj, "__doc__", None) or ""
+    return True if name == "extra_repr" or said.startswith("Alias for field number") else None
 
 
 def _configure(app: Sphinx, config: Config) -> None:

@@ -4,9 +4,9 @@
 ``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``, ``photograph-table:: NAME
 ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: NAME`` a figure of ``evidence_figures``,
 which is drawn then. The text inside a directive stands above its table, or below its figure, and is
-left out with it where nothing was run. ``method-table`` and ``method-parts`` show the methods, ``method-scores`` and
-``method-costs`` what ours scored and cost. Numbers of pages are put right while they are read, see
-``prose_numbers``.
+left out with it where nothing was run. ``method-table`` and ``method-parts`` show the methods,
+``method-scores`` and ``method-costs`` what ours scored and cost. Numbers of pages are put right
+while they are read, see ``prose_numbers``.
 """
 
 from __future__ import annotations
