@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import posixpath
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,55 @@ def test_a_kind_that_sphinx_does_not_know_is_refused(
     (tmp_path / "torch.txt").write_text("torch.Tensor klass tensors.html#$\n")
     with pytest.raises(ValueError, match=r"torch.txt: torch.Tensor: expected one of .*, got klass"):
         inventories.read_known("torch")
+
+
+# -- pages ----------------------------------------------------------------------------------------
+
+PAGE = """
+Errors
+======
+
+.. public::
+
+   fsr.errors.ShapeError
+   fsr.errors.DataError
+   fsr.metrics.SegmentationScores
+   fsr.pooling.BACKGROUND_LOGIT: A number.
+
+See :class:`fsr.errors.ShapeError`, :exc:`ShapeError`, :mod:`fsr.errors`, :class:`torch.Tensor`,
+:attr:`SegmentationScores.miou` and :class:`fsr.errors.Nothing`.
+
+.. public::
+
+   fsr.errors.Nothing
+"""
+
+
+def test_a_page_shows_names_once_and_links_them_in_every_form(
+    extension: Any, tmp_path: Path
+) -> None:
+    application = pytest.importorskip("sphinx.application")
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "errors.rst").write_text(PAGE)
+    (tmp_path / "conf.py").write_text(
+        "extensions = ['sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'reference']\n"
+        "root_doc = 'api/errors'\nautodoc_default_options = {'members': True}\n"
+    )
+    extension("reference")
+    out, warnings = tmp_path / "out", io.StringIO()
+    application.Sphinx(
+        tmp_path, tmp_path, out, out / "trees", "html", status=None, warning=warnings
+    ).build()
+    html = (out / "api" / "errors.html").read_text()
+    assert html.count('id="fsr.errors.ShapeError"') == 1
+    # The table, both forms in the text, and the scores' own field, told of where they are.
+    assert html.count('href="#fsr.errors.ShapeError"') >= 3
+    assert html.count('href="#fsr.metrics.SegmentationScores" title=') >= 1
+    assert 'href="https://docs.pytorch.org/docs/stable/tensors.html#torch.Tensor"' in html
+    assert "Alias for field number" not in html
+    assert "fsr.pooling.BACKGROUND_LOGIT = 1.0" in " ".join(re.sub("<[^>]+>", "", html).split())
+    assert "constants and types" in html
+    told = warnings.getvalue()
+    assert "public: fsr.errors.Nothing: there is no fsr.errors.Nothing" in told
+    assert "py:class reference target not found: fsr.errors.Nothing" in told
+    assert told.count("WARNING") + told.count("ERROR") == 2, told

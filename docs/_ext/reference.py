@@ -19,7 +19,7 @@ from typing import Any, cast
 from docutils import nodes
 from docutils.statemachine import StringList
 from inventories import MAPPED, write_inventories
-from public_names import Entry, all_entries, read_lines, read_page, shown_value
+from public_names import Entry, all_entries, locate, read_lines, read_page, shown_value
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -170,13 +170,24 @@ def resolve(
     target = node["reftarget"]
     objects = cast("PythonDomain", env.get_domain("py")).objects
     for found in names.find(target, node.get("py:module"), node.get("py:class")):
-        if found in objects:
-            at = objects[found]
+        owner, _, field = found.rpartition(".")
+        # A field of a named tuple is told of where the tuple is.
+        place = found if found in objects or not hasattr(_value(owner), field) else owner
+        if place in objects:
+            at = objects[place]
             return make_refnode(app.builder, node["refdoc"], at.docname, at.node_id, content, found)
     if target in names.by_module:
         page = f"api/{names.by_module[target]}"
         return make_refnode(app.builder, node["refdoc"], page, "", content, target)
     return None
+
+
+def _value(dotted: str) -> Any:
+    """Return what a documented name stands for; None if there is no such name."""
+    try:
+        return locate(dotted)
+    except (AttributeError, ImportError, ValueError):
+        return None
 
 
 def public_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: list[Any]) -> None:
