@@ -154,11 +154,12 @@ Errors
 
    fsr.errors.ShapeError
    fsr.errors.DataError
+   fsr.metrics.SegmentationMetrics
    fsr.metrics.SegmentationScores
    fsr.pooling.BACKGROUND_LOGIT: A number.
 
 See :class:`fsr.errors.ShapeError`, :exc:`ShapeError`, :mod:`fsr.errors`, :class:`torch.Tensor`,
-:attr:`SegmentationScores.miou` and :class:`fsr.errors.Nothing`.
+:attr:`fsr.metrics.SegmentationScores.miou` and :class:`fsr.errors.Nothing`.
 
 .. public::
 

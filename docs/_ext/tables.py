@@ -122,13 +122,15 @@ class DrawnFigure(SphinxDirective):
         if name not in FIGURES or "alt" not in self.options:
             expected = f"one of {sorted(FIGURES)}, with :alt:"
             raise self.error(f"drawn-figure: expected {expected}, got {name!r}")
-        folder = Path(self.env.srcdir) / DRAWN
-        folder.mkdir(exist_ok=True)
+        # A folder for each page: pages may be read side by side.
+        place = f"{DRAWN}/{self.env.docname}"
+        folder = Path(self.env.srcdir) / place
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").unlink(missing_ok=True)
         FIGURES[name](folder)
         if not (folder / f"{name}.png").exists():
             return []
-        figure = nodes.figure("", nodes.image("", uri=f"/{DRAWN}/{name}.png", **self.options))
+        figure = nodes.figure("", nodes.image("", uri=f"/{place}/{name}.png", **self.options))
         figure += [nodes.caption("", "", *text.children) for text in _inside(self)[:1]]
         return [figure]
 
