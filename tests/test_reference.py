@@ -157,8 +157,11 @@ Errors
    fsr.metrics.SegmentationMetrics
    fsr.metrics.SegmentationScores
    fsr.pooling.BACKGROUND_LOGIT: A number.
+   fsr.PTCLoss
+   fsr.losses.patch_token_contrast
 
-See :class:`fsr.errors.ShapeError`, :exc:`ShapeError`, :mod:`fsr.errors`, :class:`torch.Tensor`,
+:class:`fsr.losses.PTCLoss` is one name of two. See
+:class:`fsr.errors.ShapeError`, :exc:`ShapeError`, :mod:`fsr.errors`, :class:`torch.Tensor`,
 :attr:`fsr.metrics.SegmentationScores.miou` and :class:`fsr.errors.Nothing`.
 
 .. public::
@@ -189,6 +192,9 @@ def test_a_page_shows_names_once_and_links_them_in_every_form(
     assert html.count('href="#fsr.metrics.SegmentationScores" title=') >= 1
     assert 'href="https://docs.pytorch.org/docs/stable/tensors.html#torch.Tensor"' in html
     assert "Alias for field number" not in html
+    # A link says what a user imports, whatever the page says.
+    assert "fsr.losses.PTCLoss" not in re.sub("<[^>]+>", "", html)
+    assert html.count('href="#fsr.PTCLoss"') >= 2
     assert "fsr.pooling.BACKGROUND_LOGIT = 1.0" in " ".join(re.sub("<[^>]+>", "", html).split())
     assert "constants and types" in html
     told = warnings.getvalue()

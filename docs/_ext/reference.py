@@ -175,11 +175,22 @@ def resolve(
         place = found if found in objects or not hasattr(_value(owner), field) else owner
         if place in objects:
             at = objects[place]
-            return make_refnode(app.builder, node["refdoc"], at.docname, at.node_id, content, found)
+            shown = _as_imported(content, target, found)
+            return make_refnode(app.builder, node["refdoc"], at.docname, at.node_id, shown, found)
     if target in names.by_module:
         page = f"api/{names.by_module[target]}"
         return make_refnode(app.builder, node["refdoc"], page, "", content, target)
     return None
+
+
+def _as_imported(content: nodes.TextElement, target: str, documented: str) -> nodes.TextElement:
+    """Return what a link shows: where it spells a name out, the name as users import it."""
+    text = content.astext()
+    if not target.startswith("fsr.") or text.removesuffix("()") != target:
+        return content
+    shown = content.copy()
+    shown += nodes.Text(text.replace(target, documented))
+    return shown
 
 
 def _value(dotted: str) -> Any:
