@@ -1,13 +1,13 @@
 """The figures of the page "Evidence", from the lines that the runs wrote; nothing is trained here.
 
-    python benchmarks/evidence_figures.py        # into docs/_static/evidence
+    python benchmarks/evidence_figures.py --output figures
 
 One for each of its claims: `gain.png` (FSR with the paper's targets, and what these say),
 `targets.png` (with standardised ones), `choices.png` (masks, pooling, presets), `thresholds.png`
 (CAMs by threshold) and `bound.png` (beside training with full masks). Beside them `nats.png`, what
 both kinds of targets say in the course of a run, `photographs.png`, and `methods.png`, all methods
 side by side. One whose runs have not
-been made is not drawn.
+been made is not drawn. The documentation draws them while it is built, see `docs/_ext/tables.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,6 @@ from methods import ROWS as METHODS
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "ablation"
-OUTPUT = HERE.parent / "docs" / "_static" / "evidence"
 PROTOTYPES = 256
 OF_PAPER = {"uncertain": "L_u alone", "confident-mca": "L_c alone", FULL: "FSR: both"}
 BOUND = "full-masks"
@@ -228,15 +228,27 @@ def bound(output: Path) -> None:
     save(figure, output / "bound.png")
 
 
+FIGURES: dict[str, Callable[[Path], None]] = {
+    "gain": small_gain,
+    "targets": informative,
+    "thresholds": thresholds,
+    "bound": bound,
+    "nats": nats,
+    "photographs": photographs,
+    "choices": lambda output: choices(rows("final"), rows("targets"), output),
+    "methods": lambda output: side_by_side(
+        methods_run(METHODS_RUN), list(METHODS), output / "methods.png"
+    ),
+}
+
+
 def main(argv: list[str] | None = None) -> None:
     """Draw all figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--output", type=Path, required=True, help="folder to draw into")
     output = parser.parse_args(argv).output
-    for draw in (small_gain, informative, thresholds, bound, nats, photographs):
+    for draw in FIGURES.values():
         draw(output)
-    choices(rows("final"), rows("targets"), output)
-    side_by_side(methods_run(METHODS_RUN), list(METHODS), output / "methods.png")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ extensions = [
     "sphinx_design",
     "mathml",
     "notebooks",
+    "reference",
     "tables",
     "gallery",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 import re
 import subprocess
 from collections.abc import Callable
@@ -155,6 +154,18 @@ def equation_rows() -> list[tuple[str, str, str]]:
 
 def test_the_page_of_equations_holds_every_equation_of_the_paper() -> None:
     assert [int(number) for number, _, _ in equation_rows()] == list(range(1, 11))
+    text = (DOCS / "equations.md").read_text()
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        assert re.search(r"^\$\$.*\$\$$", section, re.MULTILINE), section
+        assert re.findall(r"^- (\w+)", section, re.MULTILINE)[0] == "Function", section
+        assert re.search(r"^- Tests?: `tests/", section, re.MULTILINE), section
+        assert re.search(r"^- Released code: ", section, re.MULTILINE), section
+
+
+def test_the_table_of_equations_agrees_with_the_sections_below() -> None:
+    text = (DOCS / "equations.md").read_text().partition("## Eq. 1")[0]
+    rows = re.findall(r"^\| \[(\d+)\]\(#eq-\d+\) \|.*\{\w+\}`([\w.]+)`", text, re.MULTILINE)
+    assert rows == [(number, function) for number, function, _ in equation_rows()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -198,24 +209,6 @@ def test_the_table_of_presets_has_every_setting_and_every_value(
             r"^\| `(\w+)` \| (?:the text|the released|the losses)", page.read_text(), re.M
         )
         assert named == list(PRESETS)
-
-
-def test_every_public_module_has_its_place_in_the_documentation() -> None:
-    documented = set()
-    for page in (DOCS / "api").glob("*.rst"):
-        documented |= set(
-            re.findall(r"^\.\. automodule:: ([\w.]+)", page.read_text(), re.MULTILINE)
-        )
-    for found in pkgutil.walk_packages(fsr.__path__, prefix="fsr."):
-        package = found.name.rpartition(".")[0]
-        if "._" in found.name or found.name in documented:
-            continue
-        if found.ispkg:
-            children = pkgutil.iter_modules(importlib.import_module(found.name).__path__)
-            assert any(not child.name.startswith("_") for child in children), found.name
-        else:
-            # A package that lists its public names stands for its modules.
-            assert package in documented, found.name
 
 
 def test_every_exported_component_is_in_the_readmes_table() -> None:

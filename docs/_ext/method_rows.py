@@ -1,4 +1,4 @@
-"""The methods of the paper's comparison as the rows of a table; without Sphinx, so tests run it."""
+"""The methods of the paper's comparison: rows of a table, ideas, parts; without Sphinx."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import NamedTuple
 STATUSES = ("works", "parts only", "not yet")
 SINGLE, MULTI = "one", "several"
 IMAGES, SALIENCY = "I", "I + S"
-HEADING = (
-    "method", "stages", "labels", "network", "VOC val", "COCO val", "idea", "parts here",
-    "missing here", "status",
-)  # fmt: skip
+HEADING = ("method", "stages", "labels", "network", "VOC val", "COCO val", "status")
+# The page of a method that works, where it is not called as the method is, in small letters.
+PAGES = {"1Stage": "one_stage", "ViT-PCM": "vit_pcm", "MCTformer+": "mctformer"}
 
 
 class Method(NamedTuple):
@@ -288,16 +287,20 @@ METHODS = (
 
 
 def method_rows() -> list[list[str]]:
-    """Return the table row by row, the heading first; public names stand between backticks."""
+    """Return the table row by row, the heading first."""
     rows = [
         [
             f"{method.name} ({method.source})",
             *(method.stages, method.labels, method.network, method.voc, method.coco or "-"),
-            method.idea,
-            " ".join(f"`{name}`" for name in method.parts) or "-",
-            method.missing or "-",
             method.status,
         ]
         for method in METHODS
     ]
     return [list(HEADING), *rows]
+
+
+def page_of(method: Method) -> str:
+    """Return the name of the page below ``methods`` that a method has; empty if it has none."""
+    if method.status != "works" or method.name == "FSR":
+        return ""
+    return PAGES.get(method.name, method.name.lower())

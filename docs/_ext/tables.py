@@ -2,10 +2,11 @@
 
 ``preset-table`` shows the presets; ``benchmark-table:: NAME`` a table of ``benchmark_rows``;
 ``ablation-table:: NAME ARGUMENT...`` one of ``ablation_rows``, ``photograph-table:: NAME
-ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: FILE`` a picture of ``_static``. The text
-inside a directive stands above its table or picture, and is left out with it where nothing was run.
-``method-table`` shows the methods, ``method-scores`` and ``method-costs`` what ours scored and
-cost. Numbers of pages are put right while they are read, see ``prose_numbers``.
+ARGUMENT...`` one of ``photograph_rows``; ``drawn-figure:: NAME`` a figure of ``evidence_figures``,
+which is drawn then. The text inside a directive stands above its table, or below its figure, and is
+left out with it where nothing was run. ``method-table`` and ``method-parts`` show the methods,
+``method-scores`` and ``method-costs`` what ours scored and cost. Numbers of pages are put right
+while they are read, see ``prose_numbers``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ablation_rows
 import methods
@@ -22,12 +23,17 @@ import photograph_rows
 from _methods_tables import finished, table_rows
 from benchmark_rows import TABLES
 from docutils import nodes
-from method_rows import method_rows
+from docutils.parsers.rst import directives
+from evidence_figures import FIGURES
+from method_rows import METHODS, method_rows, page_of
 from preset_rows import preset_rows
 from prose_numbers import renewed
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import OptionSpec
+
+DRAWN = "_drawn"  # beside the pages, not in the repository
 
 
 class Table(SphinxDirective):
@@ -104,19 +110,29 @@ class PhotographTable(RunsTable):
 
 
 class DrawnFigure(SphinxDirective):
-    """A picture that there may not be yet."""
+    """A figure of ``benchmarks/evidence_figures.py``, drawn while its page is read."""
 
     required_arguments = 1
     has_content = True
+    option_spec: ClassVar[OptionSpec] = {"alt": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
-        """Return the text and the picture, or nothing where it was not drawn."""
-        path = Path("_static") / self.arguments[0]
-        if not (Path(self.env.srcdir) / path).exists():
+        """Return the figure with the text as its caption, or nothing where nothing was run."""
+        name = self.arguments[0]
+        if name not in FIGURES or "alt" not in self.options:
+            expected = f"one of {sorted(FIGURES)}, with :alt:"
+            raise self.error(f"drawn-figure: expected {expected}, got {name!r}")
+        # A folder for each page: pages may be read side by side.
+        place = f"{DRAWN}/{self.env.docname}"
+        folder = Path(self.env.srcdir) / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.png").unlink(missing_ok=True)
+        FIGURES[name](folder)
+        if not (folder / f"{name}.png").exists():
             return []
-        text = _inside(self)
-        called = " ".join(node.astext() for node in text)
-        return [*text, nodes.image("", uri=f"/{path.as_posix()}", alt=called)]
+        figure = nodes.figure("", nodes.image("", uri=f"/{place}/{name}.png", **self.options))
+        figure += [nodes.caption("", "", *text.children) for text in _inside(self)[:1]]
+        return [figure]
 
 
 def _inside(directive: SphinxDirective) -> list[nodes.Node]:
@@ -138,17 +154,46 @@ class MethodTable(Table):
         """Return the rows, the heading first."""
         return method_rows()
 
+
+class MethodParts(SphinxDirective):
+    """What each method's idea is, and which parts of it are here."""
+
     def run(self) -> list[nodes.Node]:
-        """Return the table, each public name in it a link to its documentation."""
-        (table,) = super().run()
-        for code in list(table.findall(nodes.literal)):
-            name = code.astext()
-            link = pending_xref(
-                "", refdomain="py", reftype="obj", reftarget=name, refexplicit=True, refwarn=True
-            )
-            link += nodes.literal(name, name.rpartition(".")[2])
-            code.replace_self(link)
-        return [table]
+        """Return a list of definitions, each public name in it a link to its documentation."""
+        found = nodes.definition_list()
+        for method in METHODS:
+            text = nodes.paragraph("", method.idea)
+            if method.parts:
+                text += nodes.Text(" Here: ")
+                for number, name in enumerate(method.parts):
+                    text += [nodes.Text(", " if number else ""), _named(name)]
+                text += nodes.Text(".")
+            if method.missing:
+                text += nodes.Text(f" Missing: {method.missing}.")
+            page = page_of(method)
+            term = nodes.term("", "", nodes.strong("", method.name))
+            if page:
+                term += [nodes.Text(" "), _to_page(f"methods/{page}", "its page")]
+            found += nodes.definition_list_item("", term, nodes.definition("", text))
+        return [found]
+
+
+def _named(name: str) -> pending_xref:
+    """Return a link to a public name, shown without its room."""
+    link = pending_xref(
+        "", refdomain="py", reftype="obj", reftarget=name, refexplicit=True, refwarn=True
+    )
+    link += nodes.literal(name, name.rpartition(".")[2])
+    return link
+
+
+def _to_page(page: str, text: str) -> pending_xref:
+    """Return a link to a page."""
+    link = pending_xref(
+        "", refdomain="std", reftype="doc", reftarget=page, refexplicit=True, refwarn=True
+    )
+    link += nodes.inline("", text)
+    return link
 
 
 class MethodScores(Table):
@@ -195,6 +240,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("drawn-figure", DrawnFigure)
     app.connect("source-read", _put_numbers_right)
     app.add_directive("method-table", MethodTable)
+    app.add_directive("method-parts", MethodParts)
     app.add_directive("method-scores", MethodScores)
     app.add_directive("method-costs", MethodCosts)
     return {"parallel_read_safe": True}

@@ -119,7 +119,7 @@ class ViTBackbone(TypedModule):
 
     @property
     def description(self) -> str:
-        """What the encoder is called in messages: timm's class."""
+        """Name of the encoder in messages, that of its class in timm."""
         return type(self.model).__name__
 
     def width(self, block: int) -> int:

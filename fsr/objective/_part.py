@@ -48,7 +48,7 @@ class Part(TypedModule):
 class Term(Part):
     """A term of the training objective: a scalar made of what a step has at hand.
 
-    A term names what it reads in :meth:`needs` and knows no other term. The objective forwards
+    A term names what it reads in :meth:`Part.needs` and knows no other term. The objective forwards
     each network once, on the union of what the terms with a weight read.
 
     Attributes:

@@ -56,7 +56,7 @@ class Parts:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """What a checkpoint holds: the networks, and the state of the objective's terms."""
+        """The networks and the state of the objective's terms, as a checkpoint holds them."""
         student = unwrap(self.objective.student)
         teacher = {} if self.teacher is None else {"teacher": self.teacher.module}
         return {"student": student, **teacher, "objective": self.objective}

@@ -32,7 +32,7 @@ def documented(source: type) -> dict[str, str]:
     return {name: re.split(r"(?<!Eq)\. |\.$", meaning)[0] for name, meaning in plain.items()}
 
 
-def _optional_fields(sources: Iterable[type], name: str) -> type:
+def _optional_fields(sources: Iterable[type], name: str, about: str) -> type:
     """Make a dataclass with the fields of others, all optional: None keeps what the method has.
 
     A field that several have is one option; it has one type in all of them.
@@ -53,7 +53,7 @@ def _optional_fields(sources: Iterable[type], name: str) -> type:
                 entry = (field.name, kept | None, dataclasses.field(default=None, metadata=told))
             if made.setdefault(field.name, entry)[1] != entry[1]:
                 raise TypeError(f"{source.__name__}.{field.name}: other methods have another type")
-    return dataclasses.make_dataclass(name, made.values())
+    return dataclasses.make_dataclass(name, made.values(), namespace={"__doc__": about})
 
 
 def _plain(kind: Any) -> Any:
@@ -64,8 +64,16 @@ def _plain(kind: Any) -> Any:
     return simpler.get(typing.get_origin(kind), kind)
 
 
-CAMConfig = _optional_fields([CAMSource], "CAMConfig")
-_PresetFields = _optional_fields(dict.fromkeys(map(type, METHODS.values())), "PresetFields")
+CAMConfig = _optional_fields(
+    [CAMSource],
+    "CAMConfig",
+    "Fields of :class:`fsr.presets.CAMSource` to change; null keeps what the method has.",
+)
+_PresetFields = _optional_fields(
+    dict.fromkeys(map(type, METHODS.values())),
+    "PresetFields",
+    "Fields of the settings of all methods; null keeps what the method has.",
+)
 
 
 @dataclasses.dataclass

@@ -195,15 +195,17 @@ def test_the_numbers_of_a_page_are_those_of_the_lines(extension: Any, page: Path
     assert renewed == text, f"{page.name}: run python docs/_ext/prose_numbers.py"
 
 
-def test_the_page_for_a_reader_is_short_and_has_a_figure_for_each_claim() -> None:
+def test_the_page_for_a_reader_is_short_and_has_a_figure_for_each_claim(extension: Any) -> None:
+    pytest.importorskip("matplotlib")
+    figures = extension("evidence_figures")
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150
     claims = re.split(r"^## ", text, flags=re.MULTILINE)
     claims = [claim for claim in claims if re.match(r"\d\. ", claim)]
     assert len(claims) == 5
     for claim in claims:
-        (picture,) = re.findall(r"!\[.+\]\((.+)\)", claim)
-        assert (ROOT / "docs" / picture).is_file()
+        (picture,) = re.findall(r"^```{drawn-figure} (\w+)\n:alt: .+$", claim, re.MULTILINE)
+        assert picture in figures.FIGURES
 
 
 # -- directives -----------------------------------------------------------------------------------
@@ -227,26 +229,32 @@ Left out with its table.
 ```{photograph-table} summary
 ```
 
-```{drawn-figure} drawn.png
-Above the picture:
+```{drawn-figure} photographs
+:alt: What the picture shows
+
+Below the *picture*.
 ```
 
-```{drawn-figure} none.png
+```{drawn-figure} nats
+:alt: Left out
+
 Left out with its picture.
 ```
 """
 
 
 def test_what_was_not_run_is_left_out_of_a_page(
-    extension: Any, results: Path, photographs: Path, tmp_path: Path
+    extension: Any,
+    results: Path,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     application = pytest.importorskip("sphinx.application")
     pytest.importorskip("myst_parser")
-    from PIL import Image
-
     source = tmp_path / "source"
-    (source / "_static").mkdir(parents=True)
-    Image.new("RGB", (2, 2)).save(source / "_static" / "drawn.png")
+    source.mkdir()
+    monkeypatch.setattr(extension("evidence_figures"), "RESULTS", tmp_path / "none")
     (source / "conf.py").write_text("extensions = ['myst_parser', 'tables']\n")
     (source / "index.md").write_text(PAGE)
     out = tmp_path / "out"
@@ -261,7 +269,9 @@ def test_what_was_not_run_is_left_out_of_a_page(
     assert html.count("<table") == 2
     assert html.count("+1.0 (+1.0\u00a0to\u00a0+1.0)") == 1
     assert html.count("<img") == 1
-    assert 'alt="Above the picture:"' in html
+    assert 'alt="What the picture shows"' in html
+    assert "Below the <em>picture</em>." in html.partition("<figcaption>")[2]
+    assert (out / "_images" / "photographs.png").is_file()
 
 
 # -- figures --------------------------------------------------------------------------------------
