@@ -59,6 +59,7 @@ _ROOMS = (
     "presets",
     "projection",
     "refine",
+    "report",
     "schedules",
     "segmenter",
     "teacher",

@@ -23,13 +23,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
+from fsr._core.records import write_atomically
 from fsr.cli import _train as command
 from fsr.objective import TrainingObjective
 from fsr.presets import LOSS_TERMS
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train import _loop, _state, build_student, load_config, read_log, upper_bound
 from fsr.train._checkpoints import list_checkpoints
-from fsr.train._log import JsonLog, write_atomically
+from fsr.train._log import JsonLog
 from fsr.train._state import read_state, run_folder
 from fsr.train._table import results_rows, results_table
 from tests.processes import FORKED, run_script
