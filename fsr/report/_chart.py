@@ -9,7 +9,7 @@ from typing import Any
 from fsr.report._numbers import known, smooth, spell, thin, ticks
 
 WIDTH, HEIGHT = 380, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
+LEFT, RIGHT, TOP, BOTTOM = 50, 10, 10, 26
 # From so many points on a curve is drawn smoothed, with its points faint behind it.
 NOISY = 60
 SHARE = 0.03  # half the width of a mean, of a curve
@@ -87,7 +87,7 @@ def draw(chart: Chart) -> Drawing | None:
     Example:
         >>> drawing = draw(Chart("loss", [Series("run", [1, 2], [3.0, 1.0])]))
         >>> drawing.curves[0]["path"], drawing.curves[0]["last"]
-        ('M46.0 10.0L370.0 184.0', '1')
+        ('M50.0 10.0L370.0 184.0', '1')
     """
     series = [_cleaned(each, chart.scale) for each in chart.series]
     series = [each for each in series if each.xs]
@@ -121,7 +121,7 @@ def draw(chart: Chart) -> Drawing | None:
                 "path": path(each.xs, means),
                 "behind": path(each.xs, each.ys) if noisy else "",
                 "dots": [] if len(each.xs) > 12 else [(across(x), up(y)) for x, y in _pairs(each)],
-                "last": spell(each.ys[-1]),
+                "last": _value(each.ys[-1], chart.unit),
             }
         )
     return Drawing(
@@ -129,7 +129,7 @@ def draw(chart: Chart) -> Drawing | None:
         curves,
         [(across(x), spell(x)) for x in ticks(x_low, x_high, 4)],
         [(up(y), spell(y)) for y in ticks(y_low, y_high, 4)],
-        [(name, spell(round(height, 4)), up(height)) for name, height in levels],
+        [(name, _value(height, chart.unit), up(height)) for name, height in levels],
         _summary(chart, series),
         {
             "x": [x_low, x_high],
@@ -159,14 +159,19 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+def _value(value: float, unit: str) -> str:
+    """Spell a value: per cent with one digit behind the point."""
+    return f"{value:.1f}" if unit == "%" else spell(value)
+
+
 def _rounded(values: Sequence[float]) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
 def _summary(chart: Chart, series: Sequence[Series]) -> str:
     told = [
-        f"{each.name} from {spell(round(each.ys[0], 4))} at step {spell(round(each.xs[0]))} to "
-        f"{spell(round(each.ys[-1], 4))} at step {spell(round(each.xs[-1]))}"
+        f"{each.name} from {_value(each.ys[0], chart.unit)} at step {each.xs[0]:.0f} to "
+        f"{_value(each.ys[-1], chart.unit)} at step {each.xs[-1]:.0f}"
         for each in series
     ]
     return f"{chart.title}{f' in {chart.unit}' if chart.unit else ''}: {'; '.join(told)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fsr.report._numbers import known, percent
+from fsr.report._numbers import known, percent, thin
 from fsr.report._run import Run
 
 MAPS = {"segmentation_iou": "prediction", "cam_iou": "CAM"}
@@ -64,10 +64,11 @@ def _spark(run: Run, label: int) -> str:
     points = [(step, value) for step, value in points if known(value)]
     if len(points) < 3:
         return ""
-    (first, *_), (last, *_) = points[0], points[-1]
+    steps, values = thin([step for step, _ in points], [value for _, value in points], most=40)
+    first, last = steps[0], steps[-1]
     width, height = SPARK
-    across = [(step - first) / max(1, last - first) * (width - 4) + 2 for step, _ in points]
-    up = [height - 2 - value * (height - 4) for _, value in points]
+    across = [(step - first) / max(1, last - first) * (width - 4) + 2 for step in steps]
+    up = [height - 2 - value * (height - 4) for value in values]
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(across, up, strict=True))
 
 

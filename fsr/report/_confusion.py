@@ -12,8 +12,11 @@ from fsr.report._numbers import percent
 ROOMY = 25
 SHADES = 10
 LEAST = 0.005  # share from which a cell is drawn
-LABEL = 118  # width of the names
+LONGEST, LETTER = 18, 6.2  # letters of a name that are shown, and their width
 MOST = 12  # pairs that are listed
+
+# Shares of each true label; None where the truth has none of it.
+Rows = Sequence[list[float] | None]
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def lay_out(detail: dict[str, Any], names: Sequence[str]) -> Confusion | None:
     if not any(map(any, matrix)) or len(matrix) != len(names):
         return None
     count, rows = len(matrix), shares(matrix)
+    left = round(12 + LETTER * min(LONGEST, max(map(len, names))))
     cell = 30 if count <= 12 else 26 if count <= ROOMY else 12
     pairs = [
         {
@@ -93,18 +97,18 @@ def lay_out(detail: dict[str, Any], names: Sequence[str]) -> Confusion | None:
         for row, column, share, pixels in largest_errors(matrix, MOST)
     ]
     data = {
-        "left": LABEL,
+        "left": left,
         "cell": cell,
         "rows": [None if line is None else [round(share, 4) for share in line] for line in rows],
         "pixels": [sum(row) for row in matrix],
     }
-    width = LABEL + count * cell + 1
+    width = left + count * cell + 1
     of = str(detail.get("of", "prediction"))
-    texts = _texts(rows, cell) if count <= ROOMY else []
-    return Confusion(of, cell, LABEL, width, _shades(rows, cell), texts, pairs, data)
+    texts = _texts(rows, cell, left) if count <= ROOMY else []
+    return Confusion(of, cell, left, width, _shades(rows, cell, left), texts, pairs, data)
 
 
-def _shown(rows: Sequence[list[float] | None]) -> Iterator[tuple[int, int, float]]:
+def _shown(rows: Rows) -> Iterator[tuple[int, int, float]]:
     """Yield row, column and share of the cells that are not left blank."""
     for row, line in enumerate(rows):
         for column, share in enumerate(line or ()):
@@ -112,23 +116,23 @@ def _shown(rows: Sequence[list[float] | None]) -> Iterator[tuple[int, int, float
                 yield row, column, share
 
 
-def _shades(rows: Sequence[list[float] | None], cell: int) -> list[tuple[float, str, str]]:
+def _shades(rows: Rows, cell: int, left: int) -> list[tuple[float, str, str]]:
     """Return the cells of a shade as one path each, right ones and wrong ones."""
     right, wrong = ([""] * SHADES for _ in range(2))
     for row, column, share in _shown(rows):
-        x, y = LABEL + column * cell, LABEL + row * cell
+        x, y = left + column * cell, left + row * cell
         path = f"M{x} {y}h{cell}v{cell}h{-cell}z"
         (right if row == column else wrong)[min(SHADES - 1, int(share * SHADES))] += path
     opacities = [0.12 + 0.88 * (shade + 1) / SHADES for shade in range(SHADES)]
     return list(zip(opacities, right, wrong, strict=True))
 
 
-def _texts(rows: Sequence[list[float] | None], cell: int) -> list[tuple[float, float, str, bool]]:
+def _texts(rows: Rows, cell: int, left: int) -> list[tuple[float, float, str, bool]]:
     """Return the numbers in the cells: place, per cent, and whether the cell is dark."""
     return [
         (
-            LABEL + (column + 0.5) * cell,
-            LABEL + (row + 0.5) * cell + 3.5,
+            left + (column + 0.5) * cell,
+            left + (row + 0.5) * cell + 3.5,
             f"{100 * share:.0f}",
             share >= 0.55,
         )

@@ -25,6 +25,12 @@ def status(run: Run) -> dict[str, str]:
     return {"kind": "open", "text": text}
 
 
+def command(run: Run) -> str:
+    """Return the command that ended the run, empty where it is not known."""
+    words = [str(word) for word in run.results.get("command", [])]
+    return " ".join("fsr" if word == "__main__.py" else word for word in words)
+
+
 def score_rows(run: Run) -> dict[str, Any]:
     """Return the table of the run's scores; without rows where nothing was evaluated."""
     rows = run.results.get("table")
@@ -55,7 +61,7 @@ def headline(run: Run) -> list[dict[str, str]]:
     for key, title in SCORES.items():
         found = [(s[key], name) for name, s in run.last.items() if known(s.get(key))]
         if found:
-            value, network = max(found)
+            value, network = max(found, key=lambda each: each[0])
             cards.append({"title": title, "value": f"{percent(value)} %", "note": network})
     cards.append({"title": "steps", "value": str(run.done), "note": f"of {run.steps or run.done}"})
     cards.append({"title": "time", "value": duration(seconds(run)), "note": ""})

@@ -19,6 +19,7 @@ from fsr.report._curves import (
     target_charts,
 )
 from fsr.report._facts import (
+    command,
     data_rows,
     headline,
     notes,
@@ -141,7 +142,7 @@ def _report(run: Run, images: int | None) -> str:
         pace=pace_rows(run),
         options=option_rows(run),
         versions=run.results.get("versions", run.about.get("versions", {})),
-        command=" ".join(map(str, run.results.get("command", []))),
+        command=command(run),
     )
 
 

@@ -36,7 +36,10 @@
       cursor.setAttribute("d", `M${across} ${plot.top}V${plot.bottom}`);
       cursor.removeAttribute("hidden");
       at.textContent = `step ${Math.round(x)}`;
-      chart.series.forEach(([xs, ys], i) => { values[i].textContent = spell(ys[nearest(xs, x)]); });
+      chart.series.forEach(([xs, ys], i) => { 
+        const y = ys[nearest(xs, x)];
+        values[i].textContent = chart.unit === "%" ? y.toFixed(1) : spell(y);
+      });
     };
     const leave = () => {
       cursor.setAttribute("hidden", "");
