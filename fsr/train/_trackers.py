@@ -66,6 +66,8 @@ class Tracker:
             before = _begun(folder, self._name)
             kind = getattr(tracking, TRACKERS[self._name])
             tracker = kind(PROJECT, **_options(self._name, folder, before))
+            # Since some release of Accelerate a tracker begins nothing before it is told to.
+            getattr(tracker, "start", lambda: None)()
             if before is None:
                 tracker.store_init_configuration(dict(values))
                 _remember(folder, self._name, tracker)

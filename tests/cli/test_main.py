@@ -43,7 +43,7 @@ def test_it_lists_the_commands_and_the_exit_statuses(
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert list(COMMANDS) == [
-        *("train", "evaluate", "predict", "export"),
+        *("train", "evaluate", "report", "predict", "export"),
         *("prepare folder", "prepare voc", "prepare coco", "methods", "info"),
     ]
     for name, command in COMMANDS.items():
@@ -109,7 +109,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     [
         (
             ["evalute", "model"],
-            "fsr: error: expected a command (train, evaluate, predict, export, prepare, "
+            "fsr: error: expected a command (train, evaluate, report, predict, export, prepare, "
             "methods, info), "
             "got 'evalute' (did you mean evaluate?)",
         ),

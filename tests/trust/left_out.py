@@ -58,6 +58,7 @@ _GROUPS: dict[str, tuple[str, str]] = {
         "AFA BECO CAMSource MCTformerPlus Method OneStage Preset RRM ReCAM SEAM Supervised ToCo "
         "URN ViTPCM register_method",
     ),
+    "report": (_READERS, "compare_runs write_report"),
     "segmenter": (_READERS, "MethodHead read_checkpoint"),
     "segmenter.heads": (
         _HEADS,
