@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,20 @@ def test_the_number_of_pictures_can_be_told(finished: Path, tmp_path: Path) -> N
 def test_long_runs_and_many_classes_make_no_long_page(tmp_path: Path) -> None:
     folder = made_run(tmp_path / "run", classes=80, steps=1500)
     assert write_report(folder).stat().st_size < 1_000_000
+
+
+def test_writing_one_loads_neither_torch_nor_an_extra(finished: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from fsr.report import write_report
+write_report({str(finished)!r}, output={str(tmp_path / "report.html")!r})
+print([name for name in ("torch", "timm", "accelerate", "matplotlib") if name in sys.modules])
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 # -- runs that did not come to their end ----------------------------------------------------------
