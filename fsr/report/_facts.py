@@ -176,7 +176,7 @@ def notes(run: Run) -> list[str]:
         )
     if not run.about:
         told.append(
-            "The run is of an earlier release, which kept less: class names, confusion and single "
-            "images are not known."
+            "The run is of an earlier release, which kept less: confusion and single images are "
+            "not known."
         )
     return told

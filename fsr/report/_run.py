@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from fsr._core.records import read_log
 from fsr._core.regular import check_regular
@@ -14,6 +17,7 @@ from fsr.errors import DataError, InputError
 
 LOG, RESULTS, ABOUT = "log.jsonl", "results.json", "about.json"
 SCORES, PICTURES = "scores.json", "pictures.json"
+NETWORK = "student.safetensors"
 
 Record = dict[str, Any]
 
@@ -71,8 +75,8 @@ class Run:
     @property
     def class_names(self) -> list[str]:
         """Names of the labels, background first; numbers where the run told no names."""
-        names = self.about.get("class_names")
-        if names is None:
+        names = self.about.get("class_names") or saved_class_names(self.folder / NETWORK)
+        if not names:
             counts = [len(values.get("cam_iou") or ()) for values in self.last.values()]
             names = [f"class {number}" for number in range(1, max(counts, default=0))]
         return ["background", *map(str, names)]
@@ -118,6 +122,21 @@ def read_run(folder: str | Path) -> Run:
         scores if scores.get("step") in evaluations else {},
         _mapping(folder / PICTURES),
     )
+
+
+def saved_class_names(path: Path) -> list[str]:
+    """Return the class names that a network file tells, none where it tells none.
+
+    Args:
+        path: the file; nothing of it but its header is read, and torch is not needed.
+    """
+    try:
+        check_regular(path)
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("fsr_wsss", "{}"))
+        return [str(name) for name in header.get("class_names") or ()]
+    except (OSError, SafetensorError, ValueError, AttributeError, TypeError):
+        return []
 
 
 def _records(path: Path) -> list[Record]:

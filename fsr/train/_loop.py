@@ -88,9 +88,8 @@ class Run:
         except KeyboardInterrupt:
             self.save()
             recorder.ended(self.step, "interrupted")
-            recorder.say(
-                f"interrupted after step {self.step}; the same command with --resume goes on"
-            )
+            again = "the same command with --resume goes on"
+            recorder.say(f"interrupted after step {self.step}; {again}")
             raise
         except (InputError, NotFiniteError, ResourceError) as error:
             recorder.ended(self.step, str(error))

@@ -10,7 +10,9 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from fsr.errors import DataError, InputError
 from fsr.report import compare_runs, write_report
@@ -137,6 +139,16 @@ def test_long_runs_and_many_classes_make_no_long_page(tmp_path: Path) -> None:
     assert write_report(folder).stat().st_size < 1_000_000
 
 
+def test_the_example_of_the_documentation_is_what_its_page_says(tmp_path: Path) -> None:
+    runs = Path(__file__).parents[2] / "docs" / "_runs"
+    example = write_report(runs / "scenes", output=tmp_path / "example.html")
+    found = example.read_text(encoding="utf-8")
+    assert "Finished: 150 steps." in found
+    assert found.count('class="picture"') == 12
+    assert "kingfisher" in found
+    assert example.stat().st_size < 1_000_000
+
+
 def test_writing_one_loads_neither_torch_nor_an_extra(finished: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
@@ -217,6 +229,12 @@ def test_a_run_of_an_earlier_release_is_told_with_what_it_kept(tmp_path: Path) -
     assert "The run is of an earlier release, which kept less" in told
     assert "class 3" in told
     assert "All options (2)" in told
+    # Its network knows the names.
+    header = {"fsr_wsss": json.dumps({"class_names": ["cat", "dog", "owl"]})}
+    save_file({"weight": np.zeros(1)}, folder / "student.safetensors", header)
+    assert "classes 3: cat, dog, owl" in text(folder)
+    (folder / "student.safetensors").write_bytes(b"no network")
+    assert "classes 3: class 1" in text(folder)
 
 
 # -- folders that hold no run ---------------------------------------------------------------------
