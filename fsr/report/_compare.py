@@ -26,7 +26,7 @@ def differing_options(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def compared_scores(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the last scores of every run and network, the best of each column marked."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "run": run.name,
             "network": network,
