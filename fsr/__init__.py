@@ -64,6 +64,7 @@ _ROOMS = (
     "presets",
     "projection",
     "refine",
+    "report",
     "schedules",
     "segmenter",
     "teacher",

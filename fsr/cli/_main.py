@@ -24,6 +24,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("fsr.cli._train", "Train a segmenter from image-level labels."),
     "evaluate": Command("fsr.cli._evaluate", "Score a trained network on a data set."),
+    "report": Command(
+        "fsr.cli._report",
+        "Write the report of a training run, or compare several, as one HTML file.",
+    ),
     "predict": Command("fsr.cli._predict", "Segment image files and folders of them."),
     "export": Command("fsr.cli._export", "Turn image-level labels into label maps."),
     "export onnx": Command(

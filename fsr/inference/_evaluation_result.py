@@ -5,6 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
+from torch import Tensor
+
+from fsr.inference._image_scores import column
 from fsr.inference._provenance import fingerprint
 from fsr.inference._scoring import Scoring
 from fsr.metrics import LabelScores, SegmentationScores
@@ -36,6 +39,12 @@ class EvaluationResult(NamedTuple):
         failed: what went wrong, one message per skipped sample, which names it.
         data_sha256: digest of the images, labels and masks that were scored, as they were read:
             another one means other data.
+        confusion: pixels by true and predicted label, ``(C + 1, C + 1)``; of the CAM for a network
+            without a decoder.
+        image_iou: per image the mean IoU over the classes in its truth, ``(images,)`` by index, of
+            the same map; NaN without a mask. Their mean is no mIoU.
+        image_certainty: per image how far the most doubtful of its label decisions is from even
+            chances, 0 to 1.
     """
 
     cam_miou: float
@@ -56,6 +65,9 @@ class EvaluationResult(NamedTuple):
     skipped: tuple[int, ...] = ()
     failed: tuple[str, ...] = ()
     data_sha256: str = ""
+    confusion: Tensor | None = None
+    image_iou: Tensor | None = None
+    image_certainty: Tensor | None = None
 
     @property
     def segmentation_miou(self) -> float:
@@ -73,6 +85,7 @@ def result_of(scoring: Scoring, thresholds: tuple[float, ...]) -> EvaluationResu
     segmentation, labels = metrics["segmentation"].compute(), metrics["labels"].compute()
     by_threshold, aux_by_threshold = final.miou(), auxiliary.miou()
     extra = {name: metrics[name].compute() for name in scoring.extra}
+    decoded = bool(metrics["segmentation"].counts.any())
     return EvaluationResult(
         cam_miou=cam.miou,
         aux_cam_miou=aux_cam.miou,
@@ -92,4 +105,9 @@ def result_of(scoring: Scoring, thresholds: tuple[float, ...]) -> EvaluationResu
         skipped=summed["skipped"],
         failed=summed["failed"],
         data_sha256=fingerprint(summed["content"]),
+        confusion=(
+            metrics["segmentation"].counts if decoded else final.confusion(thresholds[0])
+        ).cpu(),
+        image_iou=column(summed["each"], "iou"),
+        image_certainty=column(summed["each"], "certainty"),
     )

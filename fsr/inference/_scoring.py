@@ -12,6 +12,7 @@ from torch import Tensor
 from fsr._core.distributed import all_reduce_sum, gather_objects
 from fsr.cam import IGNORE
 from fsr.inference._evaluation_options import EvaluationOptions
+from fsr.inference._image_scores import ImageScores
 from fsr.inference._item import Item
 from fsr.metrics import LabelF1, SegmentationMetrics, ThresholdSweep, TrimapMetrics
 
@@ -58,6 +59,7 @@ class Scoring:
         # Images, images without a mask, pixels with a pseudo label, pixels that count.
         self.seen = torch.zeros(4, dtype=torch.int64)
         self.skipped = torch.zeros(total, dtype=torch.int64)
+        self.images = ImageScores(total, num_classes, options.thresholds)
         # The sum of what the images were, word by word: it tells other data from the same.
         self.content = torch.zeros(WORDS, dtype=torch.int64)
         # Why, by index, of this process's share.
@@ -79,11 +81,13 @@ class Scoring:
             metric.to(device)
         self.seen, self.skipped = self.seen.to(device), self.skipped.to(device)
         self.content = self.content.to(device)
+        self.images.values = self.images.values.to(device)
 
     def state(self) -> dict[str, Tensor]:
         """Return all counts by name."""
         counts = {name: metric.counts for name, metric in self.metrics().items()}
-        return {**counts, "seen": self.seen, "skipped": self.skipped, "content": self.content}
+        own = {"seen": self.seen, "skipped": self.skipped, "content": self.content}
+        return {**counts, **own, "images": self.images.values}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from counts that :meth:`state` gave."""
@@ -92,6 +96,8 @@ class Scoring:
         self.seen = state["seen"].to(self.seen.device)
         self.skipped = state["skipped"].to(self.skipped.device)
         self.content = state["content"].to(self.content.device)
+        if "images" in state:  # counts that an earlier version kept have none
+            self.images.values = state["images"].to(self.images.values.device)
 
     def count(self, item: Item) -> None:
         """Count one image, all its scores at once."""
@@ -103,9 +109,13 @@ class Scoring:
         if item.made is not None:
             self.content += digest_words(item.made.digest).to(where)
         self.labels.update(scores.logits, item.labels[None].to(where))
+        self.images.certainty(item.number, scores.logits)
         if item.target is None:
             return
         target = item.target.to(where)[None]
+        shown = "cam.final" if scores.prediction is None else "segmentation"
+        metric = self.metrics()[shown]
+        before = metric.counts.to(where)
         if scores.prediction is not None:
             self._count("segmentation", scores.prediction, target)
         for layer, (score, best) in scores.cams.items():
@@ -114,6 +124,8 @@ class Scoring:
             self._pseudo_label(scores.pseudo_label, target)
         if item.probabilities is not None:
             self._count("segmentation_crf", item.probabilities.argmax(dim=0)[None], target)
+        # What one image adds is its own confusion matrix: nothing is counted twice.
+        self.images.iou(item.number, metric.counts - before)
 
     def skip(self, item: Item) -> None:
         """Leave an image out of all scores, and note why."""
@@ -132,6 +144,7 @@ class Scoring:
                 reasons |= part
         return {
             "metrics": summed,
+            "each": all_reduce_sum(self.images.values).cpu(),
             "content": all_reduce_sum(self.content).tolist(),
             "images": images,
             "without_target": without,

@@ -101,13 +101,27 @@ class ThresholdSweep(Counts):
         Raises:
             ValueError: it is none of them.
         """
+        return SegmentationScores(*scores_of(self.confusion(threshold)))
+
+    def confusion(self, threshold: float) -> Tensor:
+        """Return the pixels by true label and label above a threshold, ``(C + 1, C + 1)``.
+
+        Raises:
+            ValueError: it is none of the thresholds.
+
+        Example:
+            >>> sweep = ThresholdSweep(1, (0.3, 0.6))
+            >>> sweep.update(torch.tensor([0.5, 0.9]), torch.tensor([1, 1]), torch.tensor([0, 1]))
+            >>> sweep.confusion(0.6).tolist()
+            [[1, 0], [0, 1]]
+        """
         if threshold not in self.thresholds:
             raise ValueError(f"threshold: expected one of {self.thresholds}, got {threshold}")
         index = self.thresholds.index(threshold)
         above, below = self.counts[index + 1 :].sum(0), self.counts[: index + 1].sum(0)
         matrix = above.clone()
         matrix[:, 0] += below.sum(dim=1)
-        return SegmentationScores(*scores_of(matrix))
+        return matrix
 
     def miou(self) -> dict[float, float]:
         """Return the mIoU by threshold."""

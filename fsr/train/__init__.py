@@ -5,6 +5,7 @@ data.root=VOCdevkit`` does. Needs the extra ``train``: without it the module imp
 OmegaConf or Accelerate names ``pip install 'fsr-wsss[train]'``.
 """
 
+from fsr._core.records import read_log
 from fsr.train._batch import Batch
 from fsr.train._checks import accumulation, check_same_run
 from fsr.train._config import load_config, nearest_option, print_config, read_config
@@ -14,8 +15,8 @@ from fsr.train._files import CONFIGS, config_names, find_config, moved_config
 from fsr.train._help import Option, list_options, spell_options
 from fsr.train._interrupt import INTERRUPTED
 from fsr.train._loading import Loading, choose_loading, micro_batches
-from fsr.train._log import read_log
 from fsr.train._loop import run
+from fsr.train._maps import SheetOptions
 from fsr.train._optimizer import build_learning_rate, build_optimizer
 from fsr.train._options import (
     Config,
@@ -33,7 +34,7 @@ from fsr.train._preset_options import (
     build_method,
     build_preset,
 )
-from fsr.train._sheet import SheetOptions, picture_sheet
+from fsr.train._sheet import picture_sheet
 from fsr.train._step import train_step
 from fsr.train._table import upper_bound
 

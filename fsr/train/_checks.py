@@ -16,6 +16,7 @@ from fsr.train._options import Config, reading_options
 from fsr.train._preset_options import build_method
 from fsr.train._ranges import check_every_range
 from fsr.train._table import upper_bound
+from fsr.train._trackers import check_tracker
 
 DATASETS = ("scenes", "voc", "coco", "folder")
 # Options that only one data set reads.
@@ -67,6 +68,7 @@ def check_ranges(config: Config) -> None:
         Reading(**reading_options(config.data))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"data.{error}") from None
+    check_tracker(config.run.tracker)
     build_learning_rate(config)
     _check_views(config)
 

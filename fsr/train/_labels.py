@@ -40,6 +40,21 @@ def look_at_labels(config: Config, train: Any, evaluation: Any) -> tuple[str, ..
     return tuple(dict.fromkeys(lines))
 
 
+def class_counts(train: Any) -> list[int] | None:
+    """Return how many images have each class; None where that takes drawing them.
+
+    Args:
+        train: a data set of :mod:`fsr.data`, or one around it.
+    """
+    whole = _whole(train)
+    if not hasattr(whole, "load_labels"):
+        return None
+    counts = [0] * len(whole.class_names)
+    for labels in _labels(whole, len(train)):
+        counts = [count + has for count, has in zip(counts, labels, strict=True)]
+    return counts
+
+
 def _uneven(config: Config, train: Any) -> tuple[str, ...]:
     """Name the classes that all or none of the training images have; scenes are made evenly."""
     whole = _whole(train)

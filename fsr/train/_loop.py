@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsr.data import ViewStream
-from fsr.errors import InputError
+from fsr.errors import InputError, NotFiniteError, ResourceError
 from fsr.teacher import EMATeacher
+from fsr.train._about import about, write_about
 from fsr.train._batch import Batch
 from fsr.train._data import build_datasets
 from fsr.train._drawn import build_drawn
@@ -22,7 +23,7 @@ from fsr.train._finite import check_finite_state
 from fsr.train._inputs import look_over, readable
 from fsr.train._interrupt import Interrupt
 from fsr.train._loading import micro_batches
-from fsr.train._measure import measure
+from fsr.train._measure import evaluation_due, measure
 from fsr.train._memory import enough_memory
 from fsr.train._options import Config
 from fsr.train._parts import (
@@ -73,7 +74,7 @@ class Run:
         config, recorder = self.config, self.recorder
         try:
             while True:
-                if _evaluation_due(config, self.step) and self.step not in recorder.evaluations:
+                if evaluation_due(config, self.step) and self.step not in recorder.evaluations:
                     self._check_finite()
                     self._evaluate()
                 if self.step == config.steps:
@@ -86,9 +87,12 @@ class Run:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             self.save()
-            recorder.say(
-                f"interrupted after step {self.step}; the same command with --resume goes on"
-            )
+            recorder.ended(self.step, "interrupted")
+            again = "the same command with --resume goes on"
+            recorder.say(f"interrupted after step {self.step}; {again}")
+            raise
+        except (InputError, NotFiniteError, ResourceError) as error:
+            recorder.ended(self.step, str(error))
             raise
 
     def _check_finite(self) -> None:
@@ -122,10 +126,10 @@ class Run:
         began = time.monotonic()
         memory = enough_memory(self.config, f"evaluation of step {self.step}", training=False)
         with self.interrupt.leaving_at_once(), memory, readable():
-            scores = measure(
+            scores, details = measure(
                 self.parts, self.config, self.eval_set, self.step, self.recorder.evaluating
             )
-        self.recorder.evaluation(self.step, scores, time.monotonic() - began)
+        self.recorder.evaluation(self.step, scores, time.monotonic() - began, details)
 
     def _advance(self) -> bool:
         """Make a step and record it; return whether some process was asked to stop."""
@@ -199,8 +203,10 @@ def _run(
     main = accelerator.is_main_process
     folder = choose_folder(config, main=main, resume=resume)
     with enough_memory(config, "building the networks", training=True):
-        parts, stream, eval_set, doubts = _build(config, accelerator, make_teacher)
+        parts, stream, eval_set, doubts, told = _build(config, accelerator, make_teacher)
     done = go_on(config, folder, parts) if resume else Resumed()
+    if main:
+        write_about(folder, told)
     accelerator.wait_for_everyone()
     batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=done.step)
     waiting, begun = Waiting(parts.loading), begun - done.seconds
@@ -225,8 +231,8 @@ def _run(
 
 def _build(
     config: Config, accelerator: Accelerator, make_teacher: TeacherFactory
-) -> tuple[Parts, ViewStream, Any, list[str]]:
-    """Return what a step touches, the views and what is evaluated on, and what to warn of."""
+) -> tuple[Parts, ViewStream, Any, list[str], dict[str, Any]]:
+    """Return what a step touches, views, what is evaluated on, what to warn of and to keep."""
     with readable():
         train_set, eval_set = build_datasets(config)
         # One process looks, all raise.
@@ -240,10 +246,5 @@ def _build(
         drawn.check(train_set)
         parts = build_parts(config, student, accelerator, make_teacher)
     views = ViewStream(train_set, drawn, seed=config.seed, whole=True)
-    return parts, views, eval_set, [f"WARNING: {line}" for line in doubts]
-
-
-def _evaluation_due(config: Config, step: int) -> bool:
-    if step == 0:
-        return config.eval.at_start
-    return step == config.steps or step % config.eval.every == 0
+    told = about(config, train_set, eval_set, parts, doubts)
+    return parts, views, eval_set, [f"WARNING: {line}" for line in doubts], told

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from fsr._core.files import file_digest
-from fsr.train._log import to_json, write_atomically
+from fsr._core.records import to_json, write_atomically
 
 MANIFEST = "manifest.json"
 STATE = "state.json"

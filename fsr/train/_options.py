@@ -136,10 +136,15 @@ class RunConfig:
     checkpoint_every: int = option(500, "steps between checkpoints")
     keep_checkpoints: int = option(2, "checkpoints to keep, the newest")
     tensorboard: bool = option(True, "write TensorBoard's files too")
+    tracker: str | None = option(
+        None, "also show the numbers in a tracker: mlflow or wandb; null = none"
+    )
     timeout: float = option(
         120.0, "several processes: seconds after which one that does not answer ends the others"
     )
-    sheet_images: int = option(8, "rows of the picture sheet; 0 = no sheet")
+    sheet_images: int = option(
+        8, "rows of the picture sheet, and as many of the worst images in the report; 0 = none"
+    )
     upper_bound: str | None = option(
         None, "scores of training with full masks: scenes (shipped), a JSON file, or null"
     )

@@ -1,22 +1,29 @@
-"""What a run shows on the way: log.jsonl, a progress bar or lines, TensorBoard."""
+"""What a run shows on the way: log.jsonl, scores.json, a bar or lines, trackers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from fsr.train._log import JsonLog
+from fsr._core.records import to_json, write_atomically
+from fsr.errors import ResourceError
+from fsr.report import write_report
+from fsr.train._log import ENDED, JsonLog
 from fsr.train._options import Config
 from fsr.train._pace import Pace
 from fsr.train._screen import Screen
 from fsr.train._table import SCORES, known
 from fsr.train._teaching import MEASURED, Teaching
+from fsr.train._trackers import Tracker, flat
 from fsr.train._waiting import Waiting
 from fsr.train._writing import writing
 
+# What is too long for a line of the log, of the last evaluation.
+SCORES_FILE = "scores.json"
 SHORT = {
     "total": "loss",
     "classification": "cls",
@@ -30,7 +37,7 @@ SHORT = {
 
 
 class Recorder:
-    """Writes the log, TensorBoard and the terminal; on processes but the main one, nothing.
+    """Writes the log, trackers and the terminal; on processes but the main one, nothing.
 
     Args:
         folder: folder of the run.
@@ -61,6 +68,7 @@ class Recorder:
         self._every = config.run.log_every
         self._total, self._start = config.steps, start
         self._writer: Any = None
+        self._tracker: Tracker | None = None
         if not main:
             return
         with writing(folder / "log.jsonl"):
@@ -68,6 +76,9 @@ class Recorder:
         for record in self._log.kept("evaluation"):
             del record["kind"]
             self.evaluations[record.pop("step")] = record
+        if config.run.tracker is not None:
+            self._tracker = Tracker(folder, config, flat(asdict(config)))
+            self._tell_of_tracker()
         if config.run.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -82,6 +93,8 @@ class Recorder:
         if self._writer is not None:
             with suppress(OSError):  # a full disk was told of when something was drawn
                 self._writer.close()
+        if self._tracker is not None:
+            self._tracker.close()
         if self.main:
             self._log.close()
 
@@ -108,26 +121,43 @@ class Recorder:
         share, line = self._waiting.tell()
         if line is not None:
             self.say(line)
-        if self._writer is not None:
-            self._draw(drawn(values, share), step)
+        self._draw(drawn(values, share), step)
 
     def evaluating(self, done: int, images: int) -> None:
         """Show how far an evaluation is, where there is a bar."""
         self._screen.evaluating(done, images)
 
-    def evaluation(self, step: int, scores: dict[str, dict[str, Any]], seconds: float) -> None:
-        """Record an evaluation and the seconds that it took."""
+    def evaluation(
+        self,
+        step: int,
+        scores: dict[str, dict[str, Any]],
+        seconds: float,
+        details: dict[str, Any],
+    ) -> None:
+        """Record an evaluation, the seconds that it took, and what only the last one leaves."""
         self.evaluations[step] = scores
         if not self.main:
             return
+        # Before the line of the log: an evaluation that stands there is not made again.
+        with writing(self._folder / SCORES_FILE):
+            write_atomically(self._folder / SCORES_FILE, to_json(details) + "\n")
         self._write("evaluation", step, scores)
         self._pace.evaluated(seconds, networks=len(scores))
         for network, values in scores.items():
             given = [name for name in SCORES if known(values[name])]
             listed = "  ".join(f"{name} {100 * values[name]:.1f}" for name in given)
             self.say(f"step {step}  {network:7}  {listed}")
-            if self._writer is not None:
-                self._draw({f"{network}/{name}": values[name] for name in given}, step)
+            self._draw({f"{network}/{name}": values[name] for name in given}, step)
+
+    def ended(self, step: int, why: str) -> None:
+        """Record why the run ends before its last step, and report what there is.
+
+        What the disk does not take is left out: the run ends for a reason of its own.
+        """
+        if self.main:
+            with suppress(ResourceError, OSError, ValueError):
+                self._write(ENDED, step, {"why": why})
+                write_report(self._folder)
 
     def _write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append a record to the log."""
@@ -140,10 +170,20 @@ class Recorder:
         return f"{rate}  {timedelta(seconds=round(self._pace.seconds_left(step)))} left"
 
     def _draw(self, values: Mapping[str, float], step: int) -> None:
-        """Write numbers for TensorBoard."""
-        with writing(self._folder / "tensorboard"):
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
+        """Write numbers for TensorBoard and the tracker."""
+        if self._writer is not None:
+            with writing(self._folder / "tensorboard"):
+                for name, value in values.items():
+                    self._writer.add_scalar(name, value, step)
+        if self._tracker is not None:
+            self._tracker.log(values, step)
+            self._tell_of_tracker()
+
+    def _tell_of_tracker(self) -> None:
+        """Say once that the tracker has failed."""
+        if self._tracker is not None and self._tracker.fault is not None:
+            self.say(self._tracker.fault)
+            self._tracker = None
 
 
 def drawn(values: Mapping[str, Any], share: float | None) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,15 +10,19 @@ from typing import Any
 import torch
 
 from fsr._core.files import whole_file
-from fsr._core.version import __version__
+from fsr._core.records import read_log, to_json, write_atomically
+from fsr._core.text import read_json
 from fsr.data import derive_seed
-from fsr.train._log import read_log, to_json, write_atomically
+from fsr.report import REPORT, write_report
+from fsr.train._about import versions
+from fsr.train._maps import SheetOptions, shown
 from fsr.train._measure import all_background
 from fsr.train._options import Config
 from fsr.train._parts import SHEET, Parts
+from fsr.train._pictures import PICTURES, pictures_of, worst_images
 from fsr.train._preset_options import build_method
-from fsr.train._recorder import Recorder
-from fsr.train._sheet import SheetOptions, picture_sheet
+from fsr.train._recorder import SCORES_FILE, Recorder
+from fsr.train._sheet import first_with_classes, sheet_of
 from fsr.train._table import results_rows, results_table, upper_bound
 from fsr.train._teaching import summary_line, target_summary
 from fsr.train._writing import writing
@@ -46,17 +49,7 @@ def report(
     if (line := summary_line(targets, config.model.projection_dim)) is not None:
         recorder.say(line)
     if config.run.sheet_images:
-        options = SheetOptions(
-            config.run.sheet_images,
-            config.eval.cam_scales,
-            config.eval.scales,
-            config.eval.image_size,
-        )
-        generator = torch.Generator().manual_seed(derive_seed(config.seed, SHEET, 0))
-        sheet = picture_sheet(parts.objective, eval_set, eval_set.class_names, options, generator)
-        path = folder / "sheet.png"
-        with writing(path), whole_file(path) as draft:
-            sheet.save(draft, format="PNG")
+        _draw(parts, config, folder, eval_set)
     networks: dict[str, Any] = parts.modules
     for name in networks.keys() & {"student", "teacher"}:
         path = folder / f"{name}.safetensors"
@@ -71,7 +64,38 @@ def report(
     results = _results(config, found, _circumstances(parts, config, seconds))
     with writing(folder / "results.json"):
         write_atomically(folder / "results.json", to_json(results, indent=2) + "\n")
-    recorder.say(f"{seconds:.0f} s; results.json, sheet.png and the networks are in {folder}")
+    with writing(folder / REPORT):
+        write_report(folder)
+    recorder.say(
+        f"{seconds:.0f} s; report.html, results.json, sheet.png and the networks are in {folder}"
+    )
+
+
+def _draw(parts: Parts, config: Config, folder: Path, eval_set: Any) -> None:
+    """Draw the picture sheet, and the pictures of the report: its images and the worst ones."""
+    options = SheetOptions(
+        config.run.sheet_images,
+        config.eval.cam_scales,
+        config.eval.scales,
+        config.eval.image_size,
+    )
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, SHEET, 0))
+    first = list(first_with_classes(eval_set, options.count))
+    drawn = {index: shown(parts.objective, eval_set[index], options, generator) for index in first}
+    sheet = sheet_of([*drawn.values()], eval_set.class_names, options.tile)
+    path = folder / "sheet.png"
+    with writing(path), whole_file(path) as draft:
+        sheet.save(draft, format="PNG")
+    worst: list[int] = []
+    if (folder / SCORES_FILE).is_file():  # an earlier release left none
+        networks = read_json(folder / SCORES_FILE)["networks"]
+        worst = worst_images(networks["student"], options.count)
+    for index in worst:
+        if index not in drawn:
+            drawn[index] = shown(parts.objective, eval_set[index], options, generator)
+    pictures = pictures_of(drawn, first, worst, "student", config.steps)
+    with writing(folder / PICTURES):
+        write_atomically(folder / PICTURES, to_json(pictures) + "\n")
 
 
 def peak_memory_gib(device: torch.device) -> float | None:
@@ -84,21 +108,6 @@ def peak_memory_gib(device: torch.device) -> float | None:
         return None
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / (2**30 if sys.platform == "darwin" else 2**20)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    import timm
-    import torchvision
-
-    return {
-        "fsr": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "timm": timm.__version__,
-        "platform": platform.platform(),
-    }
 
 
 def _circumstances(parts: Parts, config: Config, seconds: float) -> dict[str, Any]:

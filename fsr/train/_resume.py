@@ -20,7 +20,18 @@ from fsr.train._writing import check_output, writing
 T = TypeVar("T")
 CHECKPOINTS = "checkpoints"
 # Files of a run's folder that a killed process may have left unfinished under a hidden name.
-WRITTEN = ("log.jsonl", "results.json", "sheet.png", "student.safetensors", "teacher.safetensors")
+WRITTEN = (
+    "about.json",
+    "log.jsonl",
+    "pictures.json",
+    "report.html",
+    "results.json",
+    "scores.json",
+    "sheet.png",
+    "student.safetensors",
+    "teacher.safetensors",
+    "tracker.json",
+)
 
 
 class Resumed(NamedTuple):

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fsr._core.files import whole_file
+from fsr._core.records import to_json, write_atomically
 from fsr.errors import ConfigError, InputError
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train._checkpoints import UNFINISHED, list_checkpoints, remove_checkpoint
 from fsr.train._files import brief
 from fsr.train._finite import check_finite_state
-from fsr.train._log import to_json, write_atomically
 from fsr.train._manifest import MANIFEST, MARK, STATE, write_manifest
 from fsr.train._writing import writing
 

@@ -43,7 +43,8 @@ def test_it_lists_the_commands_and_the_exit_statuses(
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert list(COMMANDS) == [
-        *("train", "evaluate", "predict", "export", "export onnx", "export pt2", "convert"),
+        *("train", "evaluate", "report", "predict"),
+        *("export", "export onnx", "export pt2", "convert"),
         *("prepare folder", "prepare voc", "prepare coco", "methods", "info"),
     ]
     for name, command in COMMANDS.items():
@@ -109,7 +110,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     [
         (
             ["evalute", "model"],
-            "fsr: error: expected a command (train, evaluate, predict, export, convert, "
+            "fsr: error: expected a command (train, evaluate, report, predict, export, convert, "
             "prepare, methods, info), "
             "got 'evalute' (did you mean evaluate?)",
         ),

@@ -296,7 +296,9 @@ def _evaluate_in_process(rank: int, folder: str) -> None:
     )
     result = evaluate(build(), samples(), **ONE_PASS)
     only_one = evaluate(build(), samples()[:1], **ONE_PASS)  # nothing for the second process
-    torch.save((named(result), result.images, named(only_one)), f"{folder}/{rank}.pt")
+    each = [v.nan_to_num(-1.0).tolist() for v in (result.image_iou, result.image_certainty)]
+    told = (named(result), result.images, named(only_one), each, result.confusion.tolist())
+    torch.save(told, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -305,7 +307,11 @@ def test_two_processes_count_what_one_counts(tmp_path: Path) -> None:
     run_together(_evaluate_in_process, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first == second
-    scores, images, of_one = first
+    scores, images, of_one, (iou, certainty), confusion = first
     assert images == 3
-    assert scores == pytest.approx(named(evaluate(build(), samples(), **ONE_PASS)))
+    alone = evaluate(build(), samples(), **ONE_PASS)
+    assert scores == pytest.approx(named(alone))
+    assert iou == pytest.approx(alone.image_iou.tolist())
+    assert certainty == pytest.approx(alone.image_certainty.tolist())
+    assert confusion == alone.confusion.tolist()
     assert of_one == pytest.approx(named(evaluate(build(), samples()[:1], **ONE_PASS)))

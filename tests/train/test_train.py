@@ -27,6 +27,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
+from fsr._core.records import write_atomically
 from fsr.cli import _train as command
 from fsr.errors import InputError
 from fsr.objective import TrainingObjective
@@ -34,7 +35,7 @@ from fsr.presets import LOSS_TERMS
 from fsr.segmenter import SingleStageSegmenter
 from fsr.train import _loop, _state, build_student, load_config, read_log, upper_bound
 from fsr.train._checkpoints import list_checkpoints
-from fsr.train._log import JsonLog, write_atomically
+from fsr.train._log import JsonLog
 from fsr.train._resume import check_shared
 from fsr.train._state import read_state, run_folder
 from fsr.train._table import results_rows, results_table
@@ -119,6 +120,7 @@ def test_a_run_leaves_log_checkpoints_results_sheet_and_networks(whole: Path) ->
         "step-00000012",
     ]
     assert list((whole / "tensorboard").iterdir())
+    assert {"about.json", "pictures.json", "report.html"} <= {p.name for p in whole.iterdir()}
     with Image.open(whole / "sheet.png") as sheet:
         assert sheet.size[0] > 6 * 168
     model = SingleStageSegmenter.load(whole / "student.safetensors")
@@ -169,6 +171,32 @@ def test_results_tell_what_they_came_from(whole: Path) -> None:
     assert results["table"][0]["prediction_miou"] > 0.05
 
 
+def test_a_run_leaves_what_its_report_shows(whole: Path) -> None:
+    about = json.loads((whole / "about.json").read_text())
+    assert len(about["class_names"]) == 6
+    assert about["data"]["train"] == {"images": 10, "with_class": None}  # scenes are not drawn
+    changed = {o["name"]: (o["value"], o["default"]) for o in about["options"]}
+    assert changed["eval.every"] == (6, 2000)
+    assert changed["preset.mask_block"][0] == 1
+    assert changed["optim.lr"][0] == changed["optim.lr"][1] == 6e-05
+    scores = json.loads((whole / "scores.json").read_text())
+    assert (scores["step"], len(scores["images"])) == (12, 2)
+    evaluation = [r for r in read_log(whole / "log.jsonl") if r["kind"] == "evaluation"][-1]
+    for network in ("student", "teacher"):
+        matrix = np.array(scores["networks"][network]["confusion"])
+        assert matrix.sum() == 2 * 32 * 32
+        iou = matrix.diagonal() / (matrix.sum(0) + matrix.sum(1) - matrix.diagonal())
+        present = matrix.sum(1) > 0
+        assert iou[present].mean() == pytest.approx(evaluation[network]["prediction_miou"])
+    pictures = json.loads((whole / "pictures.json").read_text())
+    iou = scores["networks"]["student"]["image_iou"]
+    assert pictures["worst"] == sorted((0, 1), key=iou.__getitem__)
+    assert pictures["pictures"]["0"].keys() >= {"image", "cam", "pseudo", "prediction", "truth"}
+    report = (whole / "report.html").read_text()
+    assert "Finished: 12 steps." in report
+    assert report.count('class="picture"') == 4
+
+
 def test_a_killed_run_resumes_with_losses_equal_to_the_last_bit(
     tiny: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -193,6 +221,7 @@ def test_a_killed_run_resumes_with_losses_equal_to_the_last_bit(
 
     assert main([*_arguments(tiny, folder), "--resume"]) == 0
     assert _losses(folder) == _losses(whole)
+    assert (folder / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
     assert not list((folder / "checkpoints").glob(".unfinished-*"))
     for name in ("student", "teacher"):
         ours = SingleStageSegmenter.load(folder / f"{name}.safetensors").state_dict()
@@ -248,10 +277,11 @@ def test_gradient_checkpointing_changes_nothing(
 def test_resuming_a_finished_run_repeats_its_table_only(
     tiny: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = (whole / "log.jsonl").read_text()
-    assert main([*_arguments(tiny, whole), "--resume"]) == 0
+    kept = ("log.jsonl", "scores.json", "pictures.json", "sheet.png")
+    before = [(whole / name).read_bytes() for name in kept]
+    assert main([*_arguments(tiny, whole, "run.sheet_images=2"), "--resume"]) == 0
     assert "this run, student" in capsys.readouterr().out
-    assert (whole / "log.jsonl").read_text() == before
+    assert [(whole / name).read_bytes() for name in kept] == before
 
 
 def test_another_run_takes_another_folder_and_resume_the_last(tmp_path: Path) -> None:
@@ -328,6 +358,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_term_and_keeps_the_checkp
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"step 7: the {term}" in error
+    assert f"Stopped after step 6 of 12: step 7: the {term}" in (folder / "report.html").read_text()
     checkpoint = _newest(folder)
     assert checkpoint.name == "step-00000005"
     assert len(_losses(folder)) == 6

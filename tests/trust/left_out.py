@@ -71,6 +71,7 @@ _GROUPS: dict[str, tuple[str, str]] = {
         "AFA BECO CAMSource MCTformerPlus Method OneStage Preset RRM ReCAM SEAM Supervised ToCo "
         "URN ViTPCM register_method",
     ),
+    "report": (_READERS, "compare_runs write_report"),
     "segmenter": (_READERS, "MethodHead ModelCard hub_file is_hub_id read_checkpoint"),
     "segmenter.heads": (
         _HEADS,

@@ -125,7 +125,8 @@ def test_training(tmp_path: Path) -> None:
         table = json.loads((place / "results.json").read_text())["table"]
         # Nothing unfinished, and no checkpoint but the last two.
         hidden = [path.name for path in place.rglob(".*")]
-        return steps, networks, table, hidden, sorted(os.listdir(place / "checkpoints"))
+        scores = (place / "scores.json").read_bytes()
+        return steps, networks, table, scores, hidden, sorted(os.listdir(place / "checkpoints"))
 
     kill_often(words, equal, tmp_path / "whole", OF_TRAINING, tmp_path)
 
