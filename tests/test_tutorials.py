@@ -1,0 +1,110 @@
+"""The tutorials: every snippet runs, in order, and prints what stands under it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.test_readme import DOCS, fenced
+
+TUTORIALS = DOCS / "tutorials"
+PAGES = [page for page in sorted(TUTORIALS.glob("*.md")) if page.stem != "index"]
+# What a page needs beside the package, by the names of imports.
+NEEDS: dict[str, list[str]] = {}
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
+
+
+class Snippet(NamedTuple):
+    """A block of code and what the page says that it prints."""
+
+    code: str
+    printed: str
+
+
+def snippets(page: Path) -> list[Snippet]:
+    """Python blocks of a page; a block of text right under one is what it prints."""
+    block = r"^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?"
+    return [Snippet(*found) for found in re.findall(block, page.read_text(), re.M | re.S)]
+
+
+def test_a_block_of_text_under_code_is_its_output(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\na\n```\n\n```text\n1\n```\n\n```python\nb\n```\n\nText.\n\n```text\n2\n```\n")
+    assert snippets(page) == [Snippet("a\n", "1\n"), Snippet("b\n", "")]
+
+
+def assert_prints(printed: str, shown: str) -> None:
+    """The words of two outputs agree, whole numbers too; others to a hundredth, or 2 in the end.
+
+    The last digits of a loss after some steps differ between processors and versions of torch.
+    """
+    assert re.sub(NUMBER, "#", printed).split() == re.sub(NUMBER, "#", shown).split(), printed
+    for own, other in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
+        if "." not in other:
+            assert own == other, printed
+        else:
+            last = 10.0 ** -len(other.partition(".")[2])
+            assert float(own) == pytest.approx(float(other), rel=0.01, abs=2.001 * last), printed
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown", "same"),
+    [
+        ("(2, 3) 0.51\n", "(2, 3)  0.52", True),
+        ("(2, 3) 0.51", "(2, 4) 0.51", False),
+        ("loss 0.51", "loss 0.55", False),
+        ("loss 4.5", "gain 4.5", False),
+        ("-0.5", "0.5", False),
+        ("1", "", False),
+    ],
+)
+def test_outputs_are_compared_by_words_and_by_numbers(
+    printed: str, shown: str, same: bool
+) -> None:
+    with contextlib.nullcontext() if same else pytest.raises(AssertionError):
+        assert_prints(printed, shown)
+
+
+@pytest.fixture
+def _fresh_accelerate() -> Iterator[None]:
+    """Forget what training made, which is kept for a process."""
+    yield
+    if importlib.util.find_spec("accelerate"):
+        from accelerate.state import AcceleratorState, GradientState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+
+
+@pytest.mark.usefixtures("_fresh_accelerate")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_snippets_run_in_order_and_print_what_the_page_shows(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in NEEDS.get(page.stem, []):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    found = snippets(page)
+    assert len(found) == len(fenced(page, "python"))
+    for number, snippet in enumerate(found):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(compile(snippet.code, f"{page.name}, snippet {number}", "exec"), names)
+        assert_prints(output.getvalue(), snippet.printed)
+
+
+def test_the_list_of_tutorials_names_each_once() -> None:
+    text = (TUTORIALS / "index.md").read_text()
+    table, _, tree = text.partition("```{toctree}")
+    listed = re.findall(r"\]\((\w+)\.md\)", table)
+    assert sorted(listed) == [page.stem for page in PAGES]
+    own = [line for line in tree.splitlines() if re.fullmatch(r"\w+", line)]
+    assert own == listed
