@@ -1,0 +1,80 @@
+"""What points and boxes beside image-level labels gain on the built-in scenes.
+
+    python benchmarks/points.py            # 9 runs, 12 minutes on one core
+
+The code that trains is that of the page docs/tutorials/points.md, word for word: this script runs
+its blocks and calls ``train``. Kinds are paired by seed: initial weights, order and crops are the
+same. Nothing was tuned; the thresholds of pseudo labels are those of the default run. Scores are of
+test scenes, of predictions at one scale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from _machine import machine, write_json
+from _paired import compare
+
+from fsr.data import SCENE_SEEDS, Scenes
+from fsr.inference import evaluate
+
+PAGE = Path(__file__).parents[1] / "docs" / "tutorials" / "points.md"
+RESULTS = Path(__file__).parent / "results" / "points.json"
+KINDS = ("labels", "points", "boxes")
+STEPS, SEEDS, TRAINING, TEST = 200, 3, 300, 60
+
+
+def code_of_page() -> dict[str, Any]:
+    """Run the blocks of the page up to the one that defines ``train``; return what they define."""
+    names: dict[str, Any] = {"__name__": "points"}
+    for block in re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S):
+        with contextlib.redirect_stdout(io.StringIO()):  # what the page shows
+            exec(compile(block, PAGE.name, "exec"), names)
+        if "train" in names:
+            return names
+    raise ValueError(f"{PAGE}: expected a block that defines train")
+
+
+def run(steps: int, seeds: int, training: int, test: int) -> dict[str, Any]:
+    """Train every kind with every seed; return scores by kind, and differences to labels alone."""
+    train = code_of_page()["train"]
+    scenes = Scenes(training, seed=SCENE_SEEDS.train, image_size=96)
+    tests = Scenes(test, seed=SCENE_SEEDS.test, image_size=96)
+    scores: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
+    for seed in range(seeds):
+        for kind in KINDS:
+            model, _ = train(kind, steps, seed, scenes)
+            result = evaluate(
+                model, tests, scales=(1.0,), cam_scales=(1.0,), flip=False, batch_size=12
+            )
+            scores[kind][seed] = round(100 * result.prediction_miou, 2)
+            print(f"seed {seed} {kind}: {scores[kind][seed]:.1f}", flush=True)
+    table = {}
+    for kind in KINDS:
+        found = {"mean": round(sum(scores[kind].values()) / seeds, 1)}
+        if kind != "labels" and seeds > 1:
+            paired = compare(scores[kind], scores["labels"])
+            low, high = (round(end, 1) for end in paired.student)
+            found |= {"gain": round(paired.difference, 1), "low": low, "high": high}
+        table[kind] = found
+    return {"steps": steps, "seeds": seeds, "scores": scores, "table": table}
+
+
+def main() -> None:
+    """Measure, and write the file that the page's table is held against."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="everything once, in seconds")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    size = (2, 1, 8, 2) if options.quick else (STEPS, SEEDS, TRAINING, TEST)
+    write_json(options.output, run(*size) | {"machine": machine(torch.device("cpu"))})
+
+
+if __name__ == "__main__":
+    main()
