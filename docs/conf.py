@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "mathml",
     "tables",
+    "run_curves",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]

@@ -75,8 +75,11 @@ def test_the_extras_that_the_readme_names_exist() -> None:
 # -- snippets -------------------------------------------------------------------------------------
 
 
+# Tutorials are run by tests/test_tutorials.py, which compares their outputs too.
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if fenced(p, "python")], ids=lambda p: str(p.relative_to(ROOT))
+    "page",
+    [p for p in PAGES if fenced(p, "python") and p.parent.name != "tutorials"],
+    ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_python_snippets_of_a_page_run_in_order_and_without_any_extra(
     page: Path, tmp_path: Path

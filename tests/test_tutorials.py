@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +14,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.test_readme import DOCS, fenced
+from tests.test_readme import DOCS, ROOT, fenced
 
 TUTORIALS = DOCS / "tutorials"
 PAGES = [page for page in sorted(TUTORIALS.glob("*.md")) if page.stem != "index"]
-# What a page needs beside the package, by the names of imports.
-NEEDS: dict[str, list[str]] = {}
+# What pages may use beside the package, and where it is installed.
+OPTIONAL = ("lightning", "segmentation_models_pytorch", "transformers")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 
 
@@ -36,7 +38,9 @@ def snippets(page: Path) -> list[Snippet]:
 
 def test_a_block_of_text_under_code_is_its_output(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("```python\na\n```\n\n```text\n1\n```\n\n```python\nb\n```\n\nText.\n\n```text\n2\n```\n")
+    page.write_text(
+        "```python\na\n```\n\n```text\n1\n```\n\n```python\nb\n```\n\nText.\n\n```text\n2\n```\n"
+    )
     assert snippets(page) == [Snippet("a\n", "1\n"), Snippet("b\n", "")]
 
 
@@ -88,16 +92,19 @@ def _fresh_accelerate() -> Iterator[None]:
 def test_snippets_run_in_order_and_print_what_the_page_shows(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for package in NEEDS.get(page.stem, []):
-        pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
     found = snippets(page)
     assert len(found) == len(fenced(page, "python"))
     for number, snippet in enumerate(found):
         output = io.StringIO()
-        with contextlib.redirect_stdout(output):
-            exec(compile(snippet.code, f"{page.name}, snippet {number}", "exec"), names)
+        try:
+            with contextlib.redirect_stdout(output):
+                exec(compile(snippet.code, f"{page.name}, snippet {number}", "exec"), names)
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
+            pytest.skip(f"the rest of the page needs {error.name}")
         assert_prints(output.getvalue(), snippet.printed)
 
 
@@ -108,3 +115,65 @@ def test_the_list_of_tutorials_names_each_once() -> None:
     assert sorted(listed) == [page.stem for page in PAGES]
     own = [line for line in tree.splitlines() if re.fullmatch(r"\w+", line)]
     assert own == listed
+
+
+# -- recorded runs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def curves(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The extension of the documentation that draws recorded runs."""
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    pytest.importorskip("sphinx")
+    return importlib.import_module("run_curves")
+
+
+def test_a_curve_goes_from_its_first_value_to_its_last(curves: Any) -> None:
+    runs = {
+        "centred": [{"nats": 4.0}, {"nats": 1.0}, {"nats": 0.0}],
+        "standardised": [{"nats": 2.0}] * 3,
+    }
+    drawn = curves.chart("nats", runs)
+    assert "nats: the paper&#x27;s targets from 4.00 to 0.00; standardised" in drawn
+    first, second = re.findall(r'points="([^"]+)"', drawn)
+    assert first == "40.0,22.0 168.0,103.0 296.0,130.0"
+    assert {point.partition(",")[2] for point in second.split()} == {"76.0"}
+
+
+def test_the_recorded_runs_show_what_the_page_says_of_them(curves: Any) -> None:
+    runs = curves.read_runs()
+    for lines in runs.values():
+        assert [line["step"] for line in lines] == list(range(1, 121))
+        begins = next(line["step"] for line in lines if line["segmentation"] > 0)
+        assert begins == 13  # the first of which 12 went before
+        assert lines[-1]["classification"] < 0.7 < lines[0]["classification"]
+    centred, standardised = (runs[name][-1] for name in ("centred", "standardised"))
+    assert centred["patches_nats"] < 0.1 < 1 < standardised["patches_nats"]
+    assert centred["uncertain"] == pytest.approx(math.log(256), abs=0.1)
+    assert standardised["uncertain"] < 5
+    text = (TUTORIALS / "reading_a_run.md").read_text()
+    (keys,) = re.findall(r"^```\{run-curves\} (.*)$", text, re.M)
+    assert curves.figure(keys.split()).count('role="img"') == len(keys.split())
+
+
+def test_the_table_of_points_and_boxes_is_the_recorded_one() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "points.json").read_text())
+    rows = {
+        kind: [f"{row['mean']:.1f}"]
+        + ([f"{row['gain']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"] if "gain" in row else [""])
+        for kind, row in found["table"].items()
+    }
+    text = (TUTORIALS / "points.md").read_text()
+    shown = dict(re.findall(r"^\| .*`(labels|points|boxes)` \| (.*) \|$", text, re.M))
+    assert {kind: [cell.strip() for cell in cells.split("|")] for kind, cells in shown.items()} == rows
+    assert f"{found['steps']} steps" in text
+    assert f"{found['seeds']} seeds" in text
+
+
+def test_the_code_that_was_measured_is_that_of_the_page() -> None:
+    from points import KINDS, code_of_page
+
+    names = code_of_page()
+    assert callable(names["train"])
+    for kind in KINDS:
+        assert names["recipe"](kind, 10).name == kind
