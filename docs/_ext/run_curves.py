@@ -1,7 +1,7 @@
 """Curves of two recorded runs, drawn when the pages are built.
 
-``run-curves:: KEY...`` draws one small chart per key of the log, inline, in the colours of the page;
-the text inside stands below. The logs are ``benchmarks/results/reading/NAME.jsonl``.
+``run-curves:: KEY...`` draws one small chart per key of the log, inline, in the colours of the
+page; the text inside stands below. The logs are ``benchmarks/results/reading/NAME.jsonl``.
 """
 
 from __future__ import annotations
@@ -81,10 +81,7 @@ def figure(keys: Sequence[str], folder: Path = LOGS) -> str:
         for label, colour, dash in LINES.values()
     )
     charts = "".join(chart(key, runs) for key in keys)
-    return (
-        '<div style="display:flex;flex-wrap:wrap;gap:0.5rem 1rem">'
-        f"{charts}</div><p>{named}</p>"
-    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:0.5rem 1rem">{charts}</div><p>{named}</p>'
 
 
 class RunCurves(SphinxDirective):

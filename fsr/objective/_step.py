@@ -37,7 +37,7 @@ class Step:
         made_views: parts that make further views, by number from 2; one that is given is not made.
         given: what belongs to the images of view 1, by name: ``"box"`` ``(B, 4)``, top, bottom,
             left and right of the real pixels of padded crops; ``"masks"`` ``(B, height, width)``,
-            true or pseudo labels; ``"weights"`` ``(B, height, width)``, how far these are trusted; or others.
+            true or pseudo labels; ``"weights"`` ``(B, height, width)``, how sure these are; others.
         pixels: maps normalised images to RGB in [0, 1]; by the student's backbone by default.
         generator: source of the masks' randomness; torch's global state by default.
         place: where the images stand in the batch that a step is split into; None: they are all.
@@ -127,7 +127,7 @@ class Step:
         return images
 
     def image(self, view: int) -> Tensor:
-        """Return the images of a view as RGB in [0, 1], by ``pixels``, ``(B, 3, height, width)``."""
+        """Return a view's images as RGB in [0, 1], by ``pixels``, ``(B, 3, height, width)``."""
         image: Tensor = self._once(("image", view), lambda: self._pixels(self.view(view)))
         return image
 

@@ -746,7 +746,7 @@ def test_two_processes_agree_without_a_search_for_unused_parameters(tmp_path: Pa
             torch.testing.assert_close(value, other_state[name], msg=name)
 
 
-# -- the colours of images --------------------------------------------------------------------------
+# -- the colours of images ------------------------------------------------------------------------
 
 
 class Inverted(nn.Module):
