@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,10 @@ TUTORIALS = DOCS / "tutorials"
 PAGES = [page for page in sorted(TUTORIALS.glob("*.md")) if page.stem != "index"]
 # What pages may use beside the package, and where it is installed.
 OPTIONAL = ("lightning", "segmentation_models_pytorch", "transformers")
+# Outputs are those of these versions: with others networks draw other weights, and words alone can
+# be compared. After an upgrade run the snippets again and put right what they print.
+MADE_WITH = {"timm": "1.0.31", "torch": "2.14"}
+SAME = all(version(name).startswith(made) for name, made in MADE_WITH.items())
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 
 
@@ -44,12 +49,14 @@ def test_a_block_of_text_under_code_is_its_output(tmp_path: Path) -> None:
     assert snippets(page) == [Snippet("a\n", "1\n"), Snippet("b\n", "")]
 
 
-def assert_prints(printed: str, shown: str) -> None:
+def assert_prints(printed: str, shown: str, *, numbers: bool = True) -> None:
     """The words of two outputs agree, whole numbers too; others to a hundredth, or 2 in the end.
 
     The last digits of a loss after some steps differ between processors and versions of torch.
     """
     assert re.sub(NUMBER, "#", printed).split() == re.sub(NUMBER, "#", shown).split(), printed
+    if not numbers:
+        return
     for own, other in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
         if "." not in other:
             assert own == other, printed
@@ -72,6 +79,12 @@ def assert_prints(printed: str, shown: str) -> None:
 def test_outputs_are_compared_by_words_and_by_numbers(printed: str, shown: str, same: bool) -> None:
     with contextlib.nullcontext() if same else pytest.raises(AssertionError):
         assert_prints(printed, shown)
+
+
+def test_of_other_versions_words_alone_are_compared() -> None:
+    assert_prints("loss 0.5", "loss 0.9", numbers=False)
+    with pytest.raises(AssertionError):
+        assert_prints("loss 0.5", "gain 0.5", numbers=False)
 
 
 @pytest.fixture
@@ -103,7 +116,7 @@ def test_snippets_run_in_order_and_print_what_the_page_shows(
             if error.name not in OPTIONAL:
                 raise
             pytest.skip(f"the rest of the page needs {error.name}")
-        assert_prints(output.getvalue(), snippet.printed)
+        assert_prints(output.getvalue(), snippet.printed, numbers=SAME)
 
 
 def test_the_list_of_tutorials_names_each_once() -> None:
