@@ -1,12 +1,16 @@
 """Curves of two recorded runs, drawn when the pages are built.
 
 ``run-curves:: KEY...`` draws one small chart per key of the log, inline, in the colours of the
-page; the text inside stands below. The logs are ``benchmarks/results/reading/NAME.jsonl``.
+page; the text inside stands below. The logs are ``benchmarks/results/reading/NAME.jsonl``, made by
+
+    fsr train steps=100 eval.at_start=false run.output=RUN [preset.target=standardised]
+    python docs/_ext/run_curves.py RUN/log.jsonl NAME
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -23,6 +27,22 @@ LINES = {
     "standardised": ("standardised targets", "currentColor", "4 3"),
 }
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 40, 20, 22
+KEYS = (
+    "total classification auxiliary affinity segmentation energy uncertain confident patches_nats "
+    "patches_information aggregate_nats aggregate_information gradient_norm learning_rate"
+).split()
+
+
+def record(log: Path, name: str, folder: Path = LOGS) -> None:
+    """Keep of a run's log what can be drawn, to four digits."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    kept = [
+        {"step": line["step"], **{key: float(f"{line[key]:.4g}") for key in KEYS}}
+        for line in lines
+        if line["kind"] == "train"
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 
 def read_runs(folder: Path = LOGS) -> dict[str, list[dict[str, Any]]]:
@@ -104,3 +124,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive."""
     app.add_directive("run-curves", RunCurves)
     return {"parallel_read_safe": True}
+
+
+if __name__ == "__main__":
+    record(Path(sys.argv[1]), sys.argv[2])
