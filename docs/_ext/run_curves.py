@@ -27,7 +27,22 @@ LINES = {
     "standardised": ("standardised targets", "currentColor", "4 3"),
 }
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 40, 20, 22
-KEYS = ["total", "classification", "auxiliary", "affinity", "segmentation", "energy", "uncertain", "confident", "patches_nats", "patches_information", "aggregate_nats", "aggregate_information", "gradient_norm", "learning_rate"]
+KEYS = (
+    "total",
+    "classification",
+    "auxiliary",
+    "affinity",
+    "segmentation",
+    "energy",
+    "uncertain",
+    "confident",
+    "patches_nats",
+    "patches_information",
+    "aggregate_nats",
+    "aggregate_information",
+    "gradient_norm",
+    "learning_rate",
+)
 
 
 def record(log: Path, name: str, folder: Path = LOGS) -> None:
