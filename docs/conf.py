@@ -34,6 +34,7 @@ extensions = [
     "reference",
     "tables",
     "gallery",
+    "run_curves",
 ]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]

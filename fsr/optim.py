@@ -71,7 +71,8 @@ def parameter_groups(
     Returns:
         At most six groups, three more where biases have a rate of their own, empty ones left out, each with ``name``, ``params``, ``parameter_names``,
         ``lr``, ``lr_scale`` (see :func:`set_learning_rate`) and ``weight_decay``. Frozen parameters
-        are in none of them; a parameter shared by two modules is in one.
+        are in none of them; a parameter shared by two modules is in one. timm's schedulers multiply
+        by ``lr_scale`` too: for them set every group's ``lr`` to the one of the base.
 
     Raises:
         ValueError: a name in ``base`` or ``classifiers`` is no child of ``model``, or a number is

@@ -59,6 +59,9 @@ class TrainingObjective(TypedModule):
         weights: weight of each term as a function of the step.
         terms: the terms by name.
         masks: the parts that mask a view, by its number as text.
+        bands: number of channels of the images.
+        pixels: module that makes RGB in [0, 1] of normalised images, for what follows their edges.
+            It may be replaced, and must be where a network takes other bands than three.
 
     Raises:
         TypeError: ``teacher`` is no ``EMATeacher``, or ``student`` no segmenter.
@@ -127,8 +130,11 @@ class TrainingObjective(TypedModule):
         for name, needs in needs_of(recipe, self.weights).items():
             check_networks(name, needs, network, teacher=teacher is not None)
         backbone = network.backbone
-        self.pixels = Pixels(
-            backbone.mean if mean is None else mean, backbone.std if std is None else std
+        self.bands = len(backbone.mean)
+        self.pixels: nn.Module = Pixels(
+            backbone.mean if mean is None else mean,
+            backbone.std if std is None else std,
+            self.bands,
         )
         if recipe.masking is not None:
             for each in (network, *(() if teacher is None else (teacher.module,))):
@@ -158,7 +164,7 @@ class TrainingObjective(TypedModule):
         """Compute every term for one batch.
 
         Args:
-            view1: first view, ``(B, 3, height, width)``, normalised as for the backbone.
+            view1: first view, ``(B, bands, height, width)``, normalised as for the backbone.
             view2: second view of the same images, of the same shape; None if no term reads it.
             labels: multi-hot image-level labels, ``(B, C)``. A row without a class is a negative
                 for classification; its pseudo labels and token labels are background.
@@ -178,8 +184,8 @@ class TrainingObjective(TypedModule):
                 0, the preset's ``mask_block`` does not divide the patch grid, or a view is missing
                 that a term reads.
         """
-        check_views(view1, view2, labels, self.num_classes, step)
-        if self.pixels.mean.device != view1.device:
+        check_views(view1, view2, labels, self.num_classes, step, self.bands)
+        if any(own.device != view1.device for own in self.pixels.buffers()):
             self.to(view1.device)  # its own buffers alone; networks move without telling
         weights = {name: float(schedule(step)) for name, schedule in self.weights.items()}
         active = {name: self._term(name) for name, weight in weights.items() if weight != 0}

@@ -26,7 +26,7 @@ class Step:
     the parts need, when the first of them asks.
 
     Args:
-        views: normalised images of the views, ``(B, 3, height, width)`` each, one or more.
+        views: normalised images of the views, ``(B, bands, height, width)`` each, one or more.
         labels: multi-hot image-level labels, ``(B, C)``.
         number: step of the run, counted from 0.
         student: the segmenter, plain or wrapped (DDP, compiled).
@@ -37,7 +37,7 @@ class Step:
         made_views: parts that make further views, by number from 2; one that is given is not made.
         given: what belongs to the images of view 1, by name: ``"box"`` ``(B, 4)``, top, bottom,
             left and right of the real pixels of padded crops; ``"masks"`` ``(B, height, width)``,
-            true or pseudo labels; ``"weights"`` ``(B, height, width)``, how far these are trusted.
+            true or pseudo labels; ``"weights"`` ``(B, height, width)``, how sure these are; others.
         pixels: maps normalised images to RGB in [0, 1]; by the student's backbone by default.
         generator: source of the masks' randomness; torch's global state by default.
         place: where the images stand in the batch that a step is split into; None: they are all.
@@ -86,9 +86,8 @@ class Step:
         self.network = network = plain_segmenter(student)
         self._student, self._teacher = student, teacher
         self.grid: tuple[int, int] = network.backbone.grid(self.views[0])
-        self._pixels = pixels or Pixels(network.backbone.mean, network.backbone.std).to(
-            self.views[0].device
-        )
+        mean, std = network.backbone.mean, network.backbone.std
+        self._pixels = pixels or Pixels(mean, std, len(mean)).to(self.views[0].device)
         needs = Needs()
         for part in parts:
             needs |= part.needs(number)
@@ -122,13 +121,13 @@ class Step:
         return self._given.get(name)
 
     def view(self, number: int) -> Tensor:
-        """Return the normalised images of a view, given or made, ``(B, 3, height, width)``."""
+        """Return the normalised images of a view, given or made, ``(B, bands, height, width)``."""
         part = self._made_views.get(number)
         images: Tensor = self.views[number - 1] if part is None else self.get(part)
         return images
 
     def image(self, view: int) -> Tensor:
-        """Return the images of a view as RGB in [0, 1], ``(B, 3, height, width)``."""
+        """Return a view's images as RGB in [0, 1], by ``pixels``, ``(B, 3, height, width)``."""
         image: Tensor = self._once(("image", view), lambda: self._pixels(self.view(view)))
         return image
 

@@ -25,23 +25,39 @@ from fsr.objective._needs import Needs
 class Pixels(nn.Module):
     """Undo the normalisation of images: RGB in [0, 1], in float32 at least.
 
+    Of other bands than three nobody knows which are colours: they are refused when a term asks.
+
     Args:
         mean: mean per channel.
         std: standard deviation per channel.
+        channels: how many there are.
+
+    Raises:
+        ShapeError: there are others.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], channels: int = 3) -> None:
         super().__init__()
         for name, values in (("mean", mean), ("std", std)):
             numbers = torch.tensor(tuple(values), dtype=torch.float32)
-            check_shape(name, numbers, "channels", channels=3)
-            self.register_buffer(name, numbers.view(1, 3, 1, 1), persistent=False)
+            check_shape(name, numbers, "channels", channels=channels)
+            self.register_buffer(name, numbers.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return normalised images ``(B, 3, height, width)`` as RGB in [0, 1]."""
+        """Return normalised images ``(B, 3, height, width)`` as RGB in [0, 1].
+
+        Raises:
+            ValueError: they have other bands.
+        """
+        if self.mean.shape[1] != 3:
+            raise ValueError(
+                "pixels: a term reads the images' colours, which only three bands have, got "
+                f"{self.mean.shape[1]}; set objective.pixels to a module that makes RGB in [0, 1] "
+                "of normalised images"
+            )
         return (at_least_float32(images) * self.std + self.mean).clamp(0.0, 1.0)
 
 
@@ -76,13 +92,13 @@ def check_needs(needs: Needs, views: Set[int], *, teacher: bool) -> None:
 
 
 def check_views(
-    view1: Tensor, view2: Tensor | None, labels: Tensor, classes: int, step: int
+    view1: Tensor, view2: Tensor | None, labels: Tensor, classes: int, step: int, bands: int = 3
 ) -> None:
     """Check the arguments of one training step: shapes, then all values in one test."""
-    batch, _, height, width = check_shape("view1", view1, "B channels H W", channels=3)
+    batch, _, height, width = check_shape("view1", view1, "B channels H W", channels=bands)
     views = {"view1": view1}
     if view2 is not None:
-        check_shape("view2", view2, "B channels H W", B=batch, channels=3, H=height, W=width)
+        check_shape("view2", view2, "B channels H W", B=batch, channels=bands, H=height, W=width)
         views["view2"] = view2
     check_shape("labels", labels, "B C", B=batch, C=classes)
     check_some("view1", view1)

@@ -25,6 +25,7 @@ from fsr.losses import (
 from fsr.masking import UncertainMasker
 from fsr.objective import ObjectiveOutput, Place, TrainingObjective, total_loss
 from fsr.objective._cams import StepCAMs
+from fsr.objective._views import Pixels
 from fsr.presets import LOSS_TERMS, PRESETS, CAMSource
 from fsr.projection import ProjectionHead
 from fsr.refine import PAR, pseudo_labels
@@ -768,3 +769,33 @@ def test_two_processes_agree_without_a_search_for_unused_parameters(tmp_path: Pa
             for name, value in whole.items():
                 mean = (parts[0][place][name] + parts[1][place][name]) / 2
                 torch.testing.assert_close(mean, value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+# -- the colours of images ------------------------------------------------------------------------
+
+
+class Inverted(nn.Module):
+    """Not the colours that were normalised."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 1 - (images * STD + MEAN).clamp(0, 1)
+
+
+def test_pseudo_labels_follow_the_colours_of_the_module_that_makes_them() -> None:
+    objective = build("paper")
+    objective.pixels = Inverted()
+    asked: list[Tensor] = []
+    par = next(part for part in objective.modules() if isinstance(part, PAR))
+    par.register_forward_pre_hook(lambda _, given: asked.append(given[0]))
+    view1, *others = batch()
+    run(objective, 60, views=(view1, *others))
+    expected = F.interpolate(
+        Inverted()(view1), size=asked[0].shape[2:], mode="bilinear", align_corners=False
+    )
+    torch.testing.assert_close(asked[0], expected)
+
+
+def test_of_other_bands_than_three_nobody_knows_the_colours() -> None:
+    pixels = Pixels((900.0,) * 6, (250.0,) * 6, 6)
+    with pytest.raises(ValueError, match=r"only three bands have, got 6; set objective\.pixels"):
+        pixels(torch.zeros(1, 6, 8, 8))
