@@ -49,6 +49,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+LINK = re.compile(r":(?:doc|ref):`[^`]+`")
 ALT = re.compile(r'^# sphinx_gallery_alt = "(.+)"$', re.MULTILINE)
 
 
@@ -92,9 +93,9 @@ def add_examples(app: Sphinx, _: str, name: str, item: Any, __: Any, lines: list
         return
     for called in (name, f"fsr.{name.rpartition('.')[2]}"):
         path = folder / f"{called}.examples"
-        found = re.findall(r":ref:`(sphx_glr_\S+)`", path.read_text()) if path.exists() else []
+        found = LINK.findall(path.read_text()) if path.exists() else []
         if found:
-            links = ", ".join(f":ref:`{target}`" for target in dict.fromkeys(found[:MOST]))
+            links = " · ".join(list(dict.fromkeys(found))[:MOST])
             lines += ["", f"**In the gallery:** {links}", ""]
             return
 
