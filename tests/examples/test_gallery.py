@@ -139,6 +139,7 @@ def test_an_api_entry_names_the_examples_that_use_it(extension: Any, tmp_path: P
     app = SimpleNamespace(srcdir=tmp_path, config=conf)
     (tmp_path / "used").mkdir()
     links = [f":doc:`/gallery/{number}`" for number in range(6)]
+    links[5] = ":doc:`/gallery/about_ptcloss`"
     text = "\n".join(f"text {link}\n * {link}" for link in links)
     (tmp_path / "used" / "fsr.PTCLoss.examples").write_text(text)
     (tmp_path / "used" / "fsr.PAR.examples").write_text("")
@@ -148,7 +149,7 @@ def test_an_api_entry_names_the_examples_that_use_it(extension: Any, tmp_path: P
         extension.add_examples(app, "class", name, item, None, lines)
         return lines
 
-    named = ["", f"**In the gallery:** {' · '.join(links[: extension.MOST])}", ""]
+    named = ["", f"**In the gallery:** {' · '.join([links[5], *links[: extension.MOST - 1]])}", ""]
     assert below("fsr.PTCLoss", int) == named
     assert below("fsr.losses.PTCLoss", int) == named
     assert below("fsr.PAR", int) == below("fsr.unknown", int) == []
