@@ -49,6 +49,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+LINK = re.compile(r":(?:doc|ref):`[^`]+`")
 ALT = re.compile(r'^# sphinx_gallery_alt = "(.+)"$', re.MULTILINE)
 
 
@@ -90,11 +91,14 @@ def add_examples(app: Sphinx, _: str, name: str, item: Any, __: Any, lines: list
     folder = Path(app.srcdir) / app.config.sphinx_gallery_conf["backreferences_dir"]
     if inspect.ismodule(item):
         return
-    for called in (name, f"fsr.{name.rpartition('.')[2]}"):
+    short = name.rpartition(".")[2]
+    for called in (name, f"fsr.{short}"):
         path = folder / f"{called}.examples"
-        found = re.findall(r":ref:`(sphx_glr_\S+)`", path.read_text()) if path.exists() else []
+        found = LINK.findall(path.read_text()) if path.exists() else []
         if found:
-            links = ", ".join(f":ref:`{target}`" for target in dict.fromkeys(found[:MOST]))
+            # An example about it comes before those that only use it.
+            ranked = sorted(dict.fromkeys(found), key=lambda link: short.lower() not in link)
+            links = " · ".join(ranked[:MOST])
             lines += ["", f"**In the gallery:** {links}", ""]
             return
 

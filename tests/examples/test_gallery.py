@@ -132,3 +132,25 @@ def test_figures_of_the_package_are_shown_with_their_text(extension: Any, tmp_pa
     # Neither a white card on a dark page nor ink that a page of either colour swallows.
     assert to_rgba(figure.get_facecolor())[3] == 0
     assert figure.axes[0].xaxis.label.get_color() == extension.INK
+
+
+def test_an_api_entry_names_the_examples_that_use_it(extension: Any, tmp_path: Path) -> None:
+    conf = SimpleNamespace(sphinx_gallery_conf={"backreferences_dir": "used"})
+    app = SimpleNamespace(srcdir=tmp_path, config=conf)
+    (tmp_path / "used").mkdir()
+    links = [f":doc:`/gallery/{number}`" for number in range(6)]
+    links[5] = ":doc:`/gallery/about_ptcloss`"
+    text = "\n".join(f"text {link}\n * {link}" for link in links)
+    (tmp_path / "used" / "fsr.PTCLoss.examples").write_text(text)
+    (tmp_path / "used" / "fsr.PAR.examples").write_text("")
+
+    def below(name: str, item: object) -> list[str]:
+        lines: list[str] = []
+        extension.add_examples(app, "class", name, item, None, lines)
+        return lines
+
+    named = ["", f"**In the gallery:** {' · '.join([links[5], *links[: extension.MOST - 1]])}", ""]
+    assert below("fsr.PTCLoss", int) == named
+    assert below("fsr.losses.PTCLoss", int) == named
+    assert below("fsr.PAR", int) == below("fsr.unknown", int) == []
+    assert below("fsr.PTCLoss", ast) == []

@@ -25,12 +25,7 @@ from fsr.visualize import heatmap_overlay, overlay
 
 recorded = np.load(Path("../../../benchmarks/results/gallery_maps.npz"))
 methods = [name.removesuffix(" cam") for name in recorded if name.endswith(" cam")]
-print(
-    "steps:",
-    *(f"{name} {recorded[f'{name} steps']}," for name in methods[:-1]),
-    end=" ",
-)
-print(methods[-1], recorded[f"{methods[-1]} steps"])
+print({name: int(recorded[f"{name} steps"]) for name in methods})
 
 # %%
 # One scene
