@@ -113,7 +113,7 @@ def _numbers(file: Path, count: int) -> list[int]:
         number = int(cells[0]) if plain else -1
         if not 0 <= number < count:
             raise DataError(
-                f"{file}: line {line}: expected a class from 0 to {count - 1}, "
+                f"{file}: line {line}: expected a class of {DATA}, 0 to {count - 1}, "
                 f"got {cells[0][:60]!r}"
             )
         if len(cells) < _FEWEST or not all(map(_is_number, cells[1:])):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,16 +71,17 @@ class DeployedSegmenter(nn.Module):
             The maps that :attr:`outputs` names.
         """
         size = (images.shape[2], images.shape[3])
-        head = cam_head(self.network, "final")
+        network: Any = self.network
+        head = cam_head(network, "final")
         wanted = {"probabilities": "segmentation", "cam": head}
         heads = tuple(dict.fromkeys(wanted[name] for name in self.outputs))
-        output = self.network(images, outputs=heads)
+        output = network(images, outputs=heads)
         found = []
         if "probabilities" in self.outputs:
             logits = output.head("segmentation")
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
             found.append(logits.softmax(dim=1))
         if "cam" in self.outputs:
-            cam = cam_of(self.network, output.head(head), "final", output.grid)
+            cam = cam_of(network, output.head(head), "final", output.grid)
             found.append(normalize_cam(resize_cam(cam, size)))
         return tuple(found)
