@@ -30,8 +30,9 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_plain(value), indent=indent, allow_nan=False)
 
 
-def read_log(path: Path) -> Iterator[dict[str, Any]]:
+def read_log(path: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a log up to the first line that is not whole; none if no file."""
+    path = Path(path)
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
