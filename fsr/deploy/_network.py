@@ -68,7 +68,7 @@ class DeployedSegmenter(nn.Module):
             images: ``(B, 3, height, width)``, normalised, a size that the patch divides.
 
         Returns:
-            The maps that :attr:`outputs` names.
+            The maps that ``outputs`` names.
         """
         size = (images.shape[2], images.shape[3])
         network: Any = self.network

@@ -55,7 +55,7 @@ class Segmentation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of every label, background first: ``names[n]`` is that of label n."""
+        """Names of all labels, background first; ``names[n]`` is that of label n."""
         return ("background", *self.class_names)
 
     @property
