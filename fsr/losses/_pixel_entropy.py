@@ -10,10 +10,14 @@ from fsr._core.arguments import check_int
 from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
+from fsr.losses._streamed_entropy import streamed_entropy, streams
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
     r"""Cross entropy of every pixel, :math:`-\log \mathrm{softmax}(z)_y`; 0 without a label.
+
+    Of more than 255 channels no map of all scores at the labels' size is made: memory grows with
+    the logits and not with the image, and the gradient can be taken once.
 
     Args:
         logits: decoder scores, ``(B, C+1, h, w)``, background first; interpolated bilinearly to
@@ -40,6 +44,8 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
     """
     channels = check_logits("logits", logits, labels)
     check_classes(labels, channels, ignore_index)
+    if streams(logits, labels):
+        return streamed_entropy(logits, labels, ignore_index)
     return entropy_of(scores_at(logits, labels), labels, ignore_index)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr._core.distributed import joined_ratio
-from fsr.losses._pixel_entropy import pixel_cross_entropy
+from fsr._core.numerics import at_least_float32
+from fsr.losses._pixel_entropy import check_classes, check_logits, pixel_cross_entropy
+from fsr.losses._streamed_entropy import streamed_weighted_sum, streams
 
 
 def balanced_segmentation_loss(
@@ -46,9 +48,17 @@ def balanced_segmentation_loss(
         >>> balanced_segmentation_loss(logits, torch.tensor([[[0, 1], [2, 255]]]))
         tensor(1.0986)
     """
-    entropy = pixel_cross_entropy(logits, labels, ignore_index)
+    channels = check_logits("logits", logits, labels)
+    check_classes(labels, channels, ignore_index)
     background = labels == 0
     foreground = ~background & (labels != ignore_index)
+    if streams(logits, labels):
+        # What a pixel of either part counts is known before its loss: the gradient comes along.
+        one = at_least_float32(logits.new_ones(()))
+        each = [joined_ratio(one, part.sum(), joined=joined) for part in (background, foreground)]
+        weights = 0.5 * (background * each[0] + foreground * each[1])
+        return streamed_weighted_sum(logits, labels, weights, ignore_index)
+    entropy = pixel_cross_entropy(logits, labels, ignore_index)
     means = [
         joined_ratio((entropy * part).sum(), part.sum(), joined=joined)
         for part in (background, foreground)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fsr._core.labels import IGNORE
 from fsr._core.shown import described
+from fsr.objective._seen import Later
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,7 +28,8 @@ class ObjectiveOutput:
         weights: weight of each term at this step, by the same names.
         seen: what the parts left to be seen, by name: FSR's are ``cam`` ``(B, C, height, width)``,
             ``segmentation_logits`` ``(B, C+1, H, W)``, detached, ``teacher_temperature`` and
-            ``mask_strategy``, beside the next three.
+            ``mask_strategy``, beside the next three. The CAM of all classes is made when it is
+            first looked at, of what the step kept on the patch grid.
         image_size: height and width of the views in pixels.
         grid: their patch grid ``(H, W)``.
         images: number of images B.
@@ -50,6 +52,11 @@ class ObjectiveOutput:
     def terms(self) -> dict[str, Tensor]:
         """Return the terms by name, unweighted."""
         return dict(self.values)
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Return the tensors of one number that parts left to be seen, by name."""
+        left = dict.items(self.seen)  # what is made when it is looked at is no number
+        return {name: v for name, v in left if isinstance(v, Tensor) and v.ndim == 0}
 
     @property
     def mask(self) -> Tensor:
@@ -98,13 +105,15 @@ class ObjectiveOutput:
 
     def __repr__(self) -> str:
         """Show values, and of maps their shape alone."""
-        shown = {"total": self.total, **self.values, **self.seen}
+        shown = {"total": self.total, **self.values, **dict(dict.items(self.seen))}
         spelled = ", ".join(f"{name}={_spell(value)}" for name, value in shown.items())
         return f"{type(self).__name__}({spelled})"
 
 
 def _spell(value: Any) -> str:
     """Spell a scalar as its value, and other tensors by shape and type."""
+    if isinstance(value, Later):
+        return f"Tensor({', '.join(map(str, value.shape))}; not made yet)"
     if isinstance(value, Tensor) and value.ndim == 0:
         value = value.item()
     return f"{value:.4g}" if isinstance(value, float) else described(value)

@@ -20,6 +20,7 @@ from fsr._core.checks import (
     check_unit_interval,
 )
 from fsr._core.numerics import at_least_float32, no_autocast
+from fsr._core.present import labels_of_classes, maps_of_classes, present_classes
 from fsr.cam import BACKGROUND, IGNORE
 
 
@@ -91,9 +92,8 @@ def pseudo_labels(
 
     # Colour differences and thresholds: nothing that half precision should touch.
     with torch.no_grad(), no_autocast(images):
-        shown, present = _present_classes(labels)
-        scores = cams.gather(1, shown[:, :, None, None].expand(-1, -1, *cams.shape[2:]))
-        scores = _resize(at_least_float32(scores), size)
+        shown, present = present_classes(labels)
+        scores = _resize(at_least_float32(maps_of_classes(cams, shown)), size)
         # The refinement works channel by channel, so that both levels can share one call.
         maps = [_with_background(scores, present, level) for level in (high, low)]
         refined = par(_resize(at_least_float32(images), size), torch.cat(maps, dim=1))
@@ -138,20 +138,6 @@ def _small_size(size: tuple[int, int], down_scale: int) -> tuple[int, int]:
     return small
 
 
-def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the classes of each image, ``(B, K)``, and whether the entry is one or filling.
-
-    K is the largest number of classes that an image of the batch shows: refining a few channels
-    instead of all C is most of the saving.
-    """
-    present = labels > 0
-    most = present.shape[1]
-    if not present.is_meta and present.numel() and not torch.compiler.is_compiling():
-        most = max(1, int(present.sum(dim=1).max()))
-    shown = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-    return shown, present.gather(1, shown)
-
-
 def _with_background(scores: Tensor, present: Tensor, level: float) -> Tensor:
     """Put a constant background channel first; softmax over it and the present classes."""
     scores = scores.masked_fill(~present[:, :, None, None], -torch.inf)
@@ -162,9 +148,7 @@ def _with_background(scores: Tensor, present: Tensor, level: float) -> Tensor:
 def _winner(refined: Tensor, shown: Tensor) -> Tensor:
     """Return the label of the strongest channel, ``(B, height, width)``."""
     # Channels that only fill up the batch are 0 everywhere: the background always beats them.
-    label = F.pad(shown + 1, (1, 0), value=BACKGROUND)
-    best = refined.argmax(dim=1)
-    return label.gather(1, best.flatten(1)).view_as(best)
+    return labels_of_classes(refined.argmax(dim=1), shown)
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

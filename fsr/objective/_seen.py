@@ -1,0 +1,51 @@
+"""What the parts of a step left to be seen, some of it made when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, ValuesView
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Later:
+    """A value that is made when it is first looked at, since most steps nobody does.
+
+    Args:
+        make: makes it; what it holds is kept until then.
+        shape: the shape that it will have, to be shown meanwhile.
+    """
+
+    make: Callable[[], Any]
+    shape: tuple[int, ...]
+
+
+class Seen(dict[str, Any]):
+    """Values by name; one of :class:`Later` is made once, when it is asked for.
+
+    Example:
+        >>> seen = Seen(answer=Later(lambda: 42, ()))
+        >>> seen["answer"], seen.get("question"), "answer" in seen
+        (42, None, True)
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if isinstance(value, Later):
+            value = self[name] = value.make()
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value by name, or the default."""
+        return self[name] if name in self else default
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return names and values, all of them made."""
+        return self._made().items()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values, all of them made."""
+        return self._made().values()
+
+    def _made(self) -> dict[str, Any]:
+        return {name: self[name] for name in self}
