@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fsr._core.arguments import check_int
 from fsr._core.checks import check_positive_int
 
 BACKGROUND = 0
@@ -36,6 +37,19 @@ def ignore_label(num_classes: int) -> int:
             f"got {num_classes}"
         )
     return IGNORE if num_classes <= BYTE_CLASSES else WIDE_IGNORE
+
+
+def chosen_ignore(ignore_index: int | None, num_classes: int) -> int:
+    """Return the label to leave out that a caller chose, or that of the number of classes.
+
+    Example:
+        >>> chosen_ignore(None, 20), chosen_ignore(7, 20)
+        (255, 7)
+    """
+    if ignore_index is None:
+        return ignore_label(max(1, num_classes))
+    check_int("ignore_index", ignore_index)
+    return ignore_index
 
 
 def check_byte_classes(what: str, num_classes: int) -> None:

@@ -141,9 +141,9 @@ def at_own_size(item: Item, confidence: float = 0.0) -> Item:
     if item.probabilities is not None:
         labels = labels_at(item.probabilities, item.size, confidence)
     elif labels is not None and tuple(labels.shape) != item.size:
-        # Nearest: nothing else invents no labels.
+        # Nearest: nothing else invents no labels. They are exact as floating-point numbers.
         resized = torch.nn.functional.interpolate(
-            labels[None, None].to(torch.uint8), item.size, mode="nearest-exact"
+            labels[None, None].float(), item.size, mode="nearest-exact"
         )
         labels = resized[0, 0].long()
     return item._replace(label_map=labels)

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from fsr._core.checks import check_positive_int, check_shape
 from fsr._core.numerics import at_least_float32
-from fsr.cam import IGNORE
+from fsr.cam import ignore_label
 
 
 def restrict_to_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def labels_at(probabilities: Tensor, size: tuple[int, int], confidence: float = 
             score = resize_maps(probabilities[index : index + 1], size)[0]
             labels = labels.masked_fill(score > best, index)
             best = torch.maximum(best, score)
-    return labels.masked_fill(best < confidence, IGNORE)
+    return labels.masked_fill(best < confidence, ignore_label(max(1, len(probabilities) - 1)))
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -17,12 +17,11 @@ from fsr._core.checks import (
     check_shape,
     check_some,
 )
+from fsr._core.labels import ignore_label
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, attached_zero
 from fsr.errors import ShapeError
 from fsr.filters import bilateral_filter
-
-UNLABELLED = 255
 
 
 def uncertainty_gate(probabilities: Tensor, unlabelled: Tensor) -> Tensor:
@@ -149,7 +148,8 @@ class DenseEnergyLoss(TypedModule):
         Args:
             images_rgb: RGB images in 0..255 (not normalised), ``(B, 3, H, W)``.
             logits: decoder scores, ``(B, C+1, h, w)``, of any size.
-            labels: pseudo labels, ``(B, H, W)`` integers; 255 where there is none.
+            labels: pseudo labels, ``(B, H, W)`` integers; 255 where there is none, of more than 254
+                classes :func:`fsr.cam.ignore_label`.
             inside: which pixels take part, ``(B, H, W)`` boolean, such as those that are no
                 padding; all if None.
 
@@ -191,7 +191,9 @@ class DenseEnergyLoss(TypedModule):
             scores.softmax(dim=1), size=small, mode="bilinear", align_corners=False
         )
         images = F.interpolate(images_rgb.detach().to(scores.dtype), size=small, mode="nearest")
-        unlabelled = (labels == UNLABELLED).unsqueeze(1).to(scores.dtype)
+        unlabelled = (
+            (labels == ignore_label(max(1, logits.shape[1] - 1))).unsqueeze(1).to(scores.dtype)
+        )
         unlabelled = F.interpolate(unlabelled, size=small, mode="nearest").squeeze(1) > 0
         gate = uncertainty_gate(probabilities, unlabelled)
         if inside is not None:

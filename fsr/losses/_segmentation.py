@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr._core.distributed import joined_ratio
+from fsr._core.labels import chosen_ignore
 from fsr._core.numerics import at_least_float32
 from fsr.losses._pixel_entropy import check_classes, check_logits, pixel_cross_entropy
 from fsr.losses._streamed_entropy import streamed_weighted_sum, streams
 
 
 def balanced_segmentation_loss(
-    logits: Tensor, labels: Tensor, ignore_index: int = 255, *, joined: bool = False
+    logits: Tensor, labels: Tensor, ignore_index: int | None = None, *, joined: bool = False
 ) -> Tensor:
     r"""Segmentation loss :math:`L_{seg}` of Eq. 10, background and foreground weighing the same.
 
@@ -26,7 +27,8 @@ def balanced_segmentation_loss(
             the labels' size.
         labels: pseudo labels, ``(B, H, W)`` integers: 0 background, c+1 foreground class c,
             ``ignore_index`` no label.
-        ignore_index: label of pixels to leave out.
+        ignore_index: label of pixels to leave out; None is that of :func:`fsr.cam.ignore_label`:
+            255 of at most 254 classes.
         joined: bg and fg are those of all processes, each of which must call: the mean of their
             losses is then that of their batches together. False counts this process's alone.
 
@@ -49,6 +51,7 @@ def balanced_segmentation_loss(
         tensor(1.0986)
     """
     channels = check_logits("logits", logits, labels)
+    ignore_index = chosen_ignore(ignore_index, channels - 1)
     check_classes(labels, channels, ignore_index)
     background = labels == 0
     foreground = ~background & (labels != ignore_index)

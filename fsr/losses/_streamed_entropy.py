@@ -72,10 +72,11 @@ class _Map(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         ctx.save_for_backward(scores, labels)
         ctx.ignore_index = ignore_index
-        return _entropy_and_gradient(scores, labels, None, ignore_index)[0]
+        entropy: Tensor = _entropy_and_gradient(scores, labels, None, ignore_index)[0]
+        return entropy
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         scores, labels = ctx.saved_tensors
         return _entropy_and_gradient(scores, labels, grad, ctx.ignore_index)[1], None, None
@@ -91,10 +92,11 @@ class _Sum(torch.autograd.Function):
         wanted = weights if ctx.needs_input_grad[0] else None
         entropy, gradient = _entropy_and_gradient(scores, labels, wanted, ignore_index)
         ctx.save_for_backward(gradient)
-        return (entropy * weights).sum()
+        total: Tensor = (entropy * weights).sum()
+        return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None
@@ -193,7 +195,9 @@ def _tiles(
         for left in range(0, columns, wide):
             right = min(left + wide, columns)
             middle = _between(left, right, width / columns, width)
-            shares = torch.kron(down[top:bottom, upper], across[left:right, middle])
+            vertical, horizontal = down[top:bottom, upper], across[left:right, middle]
+            shares = vertical[:, None, :, None] * horizontal[None, :, None, :]
+            shares = shares.flatten(2).flatten(0, 1)
             for image in range(batch):
                 pixels = (slice(top, bottom), slice(left, right))
                 yield image, pixels, (upper, middle), shares

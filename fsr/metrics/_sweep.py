@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr._core.arguments import check_int, check_sequence
+from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_between, check_floating, check_positive_int, check_same_device
+from fsr._core.labels import chosen_ignore
 from fsr.metrics._counts import Counts, scores_of
 from fsr.metrics._segmentation import SegmentationScores, checked_labels
 
@@ -24,7 +25,8 @@ class ThresholdSweep(Counts):
     Args:
         num_classes: number of foreground classes C.
         thresholds: the thresholds, in any order, each once, between 0 and 1.
-        ignore_index: label of target pixels that do not count.
+        ignore_index: label of target pixels that do not count; None is that of
+            :func:`fsr.cam.ignore_label`: 255 of at most 254 classes.
 
     Attributes:
         thresholds: the thresholds in rising order.
@@ -47,9 +49,8 @@ class ThresholdSweep(Counts):
     same = ("thresholds",)
 
     def __init__(
-        self, num_classes: int, thresholds: Sequence[float], ignore_index: int = 255
+        self, num_classes: int, thresholds: Sequence[float], ignore_index: int | None = None
     ) -> None:
-        check_int("ignore_index", ignore_index)
         check_sequence("thresholds", thresholds, "numbers")
         check_positive_int("num_classes", num_classes)
         if len(thresholds) == 0:
@@ -61,7 +62,7 @@ class ThresholdSweep(Counts):
         shape = (len(thresholds) + 1, num_classes + 1, num_classes + 1)
         super().__init__(num_classes, shape)
         self.thresholds = tuple(sorted(float(threshold) for threshold in thresholds))
-        self.ignore_index = ignore_index
+        self.ignore_index = chosen_ignore(ignore_index, num_classes)
 
     def update(self, score: Tensor, label: Tensor, target: Tensor) -> None:
         """Count the pixels of one or several maps.

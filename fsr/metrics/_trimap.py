@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr._core.arguments import check_int, check_sequence
+from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_integer, check_positive_int, check_shape
+from fsr._core.labels import chosen_ignore
 from fsr.errors import ShapeError
 from fsr.metrics._counts import Counts, scores_of
 from fsr.metrics._segmentation import checked_labels
@@ -67,7 +68,8 @@ class TrimapMetrics(Counts):
     Args:
         num_classes: number of foreground classes C.
         widths: distances in pixels, see :func:`boundary_distance`.
-        ignore_index: label of target pixels that do not count.
+        ignore_index: label of target pixels that do not count; None is that of
+            :func:`fsr.cam.ignore_label`: 255 of at most 254 classes.
 
     Attributes:
         widths: the distances in rising order.
@@ -91,9 +93,8 @@ class TrimapMetrics(Counts):
     same = ("widths",)
 
     def __init__(
-        self, num_classes: int, widths: Sequence[int] = WIDTHS, ignore_index: int = 255
+        self, num_classes: int, widths: Sequence[int] = WIDTHS, ignore_index: int | None = None
     ) -> None:
-        check_int("ignore_index", ignore_index)
         check_sequence("widths", widths, "integers")
         check_positive_int("num_classes", num_classes)
         if len(widths) == 0:
@@ -104,7 +105,7 @@ class TrimapMetrics(Counts):
             raise ValueError(f"widths: expected each once, got {tuple(widths)}")
         super().__init__(num_classes, (len(widths), num_classes + 1, num_classes + 1))
         self.widths = tuple(sorted(widths))
-        self.ignore_index = ignore_index
+        self.ignore_index = chosen_ignore(ignore_index, num_classes)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count the pixels near boundaries of one label map or several.

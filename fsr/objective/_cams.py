@@ -81,7 +81,13 @@ class StepCAMs:
         with torch.no_grad():
             raw = self._raw(source)
             if classes is not None:
-                raw = [(_of(plain, classes), _of(mirrored, classes)) for plain, mirrored in raw]
+                raw = [
+                    (
+                        maps_of_classes(plain, classes),
+                        None if mirrored is None else maps_of_classes(mirrored, classes),
+                    )
+                    for plain, mirrored in raw
+                ]
             return _finished(source, raw, size, self.grid, self._size(source))
 
     def later(self, source: CAMSource, size: tuple[int, int]) -> Later:
@@ -134,14 +140,7 @@ def _pass(source: CAMSource) -> tuple[Any, ...]:
     return (source.network, source.view, source.scales, source.flip, source.extra)
 
 
-def _of(maps: Tensor | None, classes: Tensor) -> Tensor | None:
-    """Return the maps of some classes of each image."""
-    return None if maps is None else maps_of_classes(maps, classes)
-
-
-def _run(
-    source: CAMSource, network: Any, layers: Sequence[Layer], images: Tensor
-) -> Sequence[Raw]:
+def _run(source: CAMSource, network: Any, layers: Sequence[Layer], images: Tensor) -> Sequence[Raw]:
     """Make a source's own passes and return what they give for each layer."""
     raw, patch = partial(raw_cams, network, layers=layers), network.backbone.patch_size
     if source.single:

@@ -26,7 +26,6 @@ from fsr.objective._step import PresentCAM, Step
 from fsr.presets import CAMSource
 from fsr.refine import pseudo_labels
 
-
 # Of a place among the classes of an image, which no number of classes can collide with.
 UNKNOWN = -1
 

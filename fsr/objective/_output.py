@@ -33,6 +33,7 @@ class ObjectiveOutput:
         image_size: height and width of the views in pixels.
         grid: their patch grid ``(H, W)``.
         images: number of images B.
+        ignore_index: label of what has none: 255 of at most 254 classes.
 
     Example:
         >>> zero = torch.zeros(())
@@ -48,6 +49,7 @@ class ObjectiveOutput:
     image_size: tuple[int, int]
     grid: tuple[int, int]
     images: int
+    ignore_index: int = IGNORE
 
     def terms(self) -> dict[str, Tensor]:
         """Return the terms by name, unweighted."""
@@ -66,12 +68,12 @@ class ObjectiveOutput:
     @property
     def pseudo_labels(self) -> Tensor:
         """Pseudo labels of the pixels, ``(B, height, width)`` int64; 255 where none were made."""
-        return self._seen_or("pseudo_labels", (self.images, *self.image_size), IGNORE)
+        return self._seen_or("pseudo_labels", (self.images, *self.image_size), self.ignore_index)
 
     @property
     def affinity_labels(self) -> Tensor:
         """Labels of the tokens, ``(B, H, W)`` int64; 255 where none were made."""
-        return self._seen_or("affinity_labels", (self.images, *self.grid), IGNORE)
+        return self._seen_or("affinity_labels", (self.images, *self.grid), self.ignore_index)
 
     def __getattr__(self, name: str) -> Any:
         """Return a term, or what a part left to be seen, by its name."""

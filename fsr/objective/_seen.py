@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, ValuesView
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ class Later:
 
 
 class Seen(dict[str, Any]):
-    """Values by name; one of :class:`Later` is made once, when it is asked for.
+    """Values by name; one of :class:`Later` is made once, when it is asked for by its name.
+
+    What ``items`` and ``values`` walk over is as it is, made or not.
 
     Example:
         >>> seen = Seen(answer=Later(lambda: 42, ()))
@@ -37,15 +39,10 @@ class Seen(dict[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by name, or the default."""
-        return self[name] if name in self else default
+        if name not in self:
+            return default
+        return self[name]
 
-    def items(self) -> ItemsView[str, Any]:
+    def made(self) -> dict[str, Any]:
         """Return names and values, all of them made."""
-        return self._made().items()
-
-    def values(self) -> ValuesView[Any]:
-        """Return the values, all of them made."""
-        return self._made().values()
-
-    def _made(self) -> dict[str, Any]:
         return {name: self[name] for name in self}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.arguments import check_function, check_int
+from fsr._core.arguments import check_function
 from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
@@ -19,9 +19,10 @@ from fsr._core.checks import (
     check_shape,
     check_unit_interval,
 )
+from fsr._core.labels import chosen_ignore
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr._core.present import labels_of_classes, maps_of_classes, present_classes
-from fsr.cam import BACKGROUND, IGNORE
+from fsr.cam import BACKGROUND
 
 
 def pseudo_labels(
@@ -33,7 +34,7 @@ def pseudo_labels(
     low: float,
     high: float,
     down_scale: int = 2,
-    ignore_index: int = IGNORE,
+    ignore_index: int | None = None,
     box: Tensor | None = None,
 ) -> Tensor:
     """Label maps that supervise the segmentation, from CAMs refined along image edges.
@@ -52,7 +53,8 @@ def pseudo_labels(
         low: background score that weak regions fall below; 0 to 1, below ``high``.
         high: background score that only confident regions exceed; 0 to 1.
         down_scale: refine at this fraction of the image size, a factor in each direction.
-        ignore_index: label of unknown pixels.
+        ignore_index: label of unknown pixels; None is that of :func:`fsr.cam.ignore_label`: 255 of
+            at most 254 classes.
         box: the real pixels of padded crops, ``(B, 4)`` integers top, bottom, left, right,
             half-open, as :class:`fsr.data.RandomRescaleCrop` gives them. What lies outside is
             unknown; the refinement sees the whole crop, padding included, as in ToCo. To keep
@@ -80,9 +82,9 @@ def pseudo_labels(
         >>> pseudo_labels(PAR(2, (1,)), images, cams, torch.ones(1, 1), low=0.2, high=0.7)[0, 0]
         tensor([  0,   0,   0,   0, 255, 255, 255, 255,   1,   1,   1,   1])
     """
-    check_int("ignore_index", ignore_index)
     check_function("par", par)
     _check_inputs(images, cams, labels)
+    ignore_index = chosen_ignore(ignore_index, cams.shape[1])
     batch, _, height, width = images.shape
     if box is not None:
         check_same_device(images=images, box=box)

@@ -120,9 +120,7 @@ def multi_scale_cams(
     return [normalize_cam(total).chunk(count, dim=1) for total in sums if total is not None]
 
 
-def merged_cam(
-    scales: Sequence[tuple[Tensor, Tensor | None]], size: tuple[int, int]
-) -> Tensor:
+def merged_cam(scales: Sequence[tuple[Tensor, Tensor | None]], size: tuple[int, int]) -> Tensor:
     """Sum a CAM over scales, the maximum over flips at each, and normalise it (Eq. 2).
 
     Args:
