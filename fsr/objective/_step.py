@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fsr._core.present import present_classes
+from fsr._core.present import some_classes
 from fsr.objective._cams import StepCAMs
 from fsr.objective._draws import Draws, Place
 from fsr.objective._needs import Needs
@@ -22,7 +22,7 @@ from fsr.teacher import EMATeacher
 
 
 class PresentCAM(NamedTuple):
-    """The CAM of the classes that the images show: as many maps as one image shows at most, K.
+    """The CAM of the classes that the images show: about as many maps as one image shows, K.
 
     Attributes:
         cam: normalised CAM, ``(B, K, H, W)``, 0 to 1.
@@ -185,7 +185,7 @@ class Step:
             ValueError: no part named the source among its needs.
         """
         self._ready(source)
-        shown, there = self._once("classes", lambda: present_classes(self.labels))
+        shown, there = self._once("classes", lambda: some_classes(self.labels))
         cam: Tensor = self._once(
             (source, size, "present"), lambda: self._cams.get(source, size, shown)
         )

@@ -20,7 +20,9 @@ WIDE = 65535
 class Largest(TorchDispatchMode):
     """Records how many numbers the largest tensor held that was made."""
 
-    numbers = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.numbers = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
