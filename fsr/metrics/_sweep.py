@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_between, check_floating, check_positive_int, check_same_device
-from fsr._core.labels import chosen_ignore
-from fsr.metrics._counts import Counts, scores_of
+from fsr._core.labels import BYTE_CLASSES, chosen_ignore
+from fsr.metrics._counts import Counts, scores_of, scores_of_sums, sums_of_bins
 from fsr.metrics._segmentation import SegmentationScores, checked_labels
 
 
@@ -59,7 +59,9 @@ class ThresholdSweep(Counts):
             check_between("thresholds", threshold, 0.0, 1.0)
         if len(set(thresholds)) < len(thresholds):
             raise ValueError(f"thresholds: expected each once, got {tuple(thresholds)}")
-        shape = (len(thresholds) + 1, num_classes + 1, num_classes + 1)
+        # Of many classes the sums that scores read are counted, not whole matrices.
+        each = (3,) if num_classes > BYTE_CLASSES else (num_classes + 1,)
+        shape = (len(thresholds) + 1, *each, num_classes + 1)
         super().__init__(num_classes, shape)
         self.thresholds = tuple(sorted(float(threshold) for threshold in thresholds))
         self.ignore_index = chosen_ignore(ignore_index, num_classes)
@@ -92,6 +94,10 @@ class ThresholdSweep(Counts):
         exceeded = torch.bucketize(score, score.new_tensor(self.thresholds))
         counted = target != self.ignore_index
         size = self.num_classes + 1
+        if self.num_classes > BYTE_CLASSES:
+            pixels = (exceeded[counted], target[counted], label[counted])
+            self._add(sums_of_bins(*pixels, len(self.counts), self.num_classes))
+            return
         place = ((exceeded * size + target) * size + label)[counted]
         counts = torch.bincount(place, minlength=self.counts.numel())
         self._add(counts.view(self.counts.shape))
@@ -106,6 +112,12 @@ class ThresholdSweep(Counts):
             raise ValueError(f"threshold: expected one of {self.thresholds}, got {threshold}")
         index = self.thresholds.index(threshold)
         above, below = self.counts[index + 1 :].sum(0), self.counts[: index + 1].sum(0)
+        if self.num_classes > BYTE_CLASSES:
+            sums, true = above.clone(), below[1]
+            sums[0, 0] += true[0]
+            sums[1] += true
+            sums[2, 0] += true.sum()
+            return SegmentationScores(*scores_of_sums(sums))
         matrix = above.clone()
         matrix[:, 0] += below.sum(dim=1)
         return SegmentationScores(*scores_of(matrix))

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_integer, check_positive_int, check_shape
-from fsr._core.labels import chosen_ignore
+from fsr._core.labels import BYTE_CLASSES, chosen_ignore
 from fsr.errors import ShapeError
-from fsr.metrics._counts import Counts, scores_of
+from fsr.metrics._counts import Counts, scores_of, scores_of_sums, sums_of_bins
 from fsr.metrics._segmentation import checked_labels
 
 WIDTHS = tuple(range(1, 21))
@@ -103,7 +103,9 @@ class TrimapMetrics(Counts):
             check_positive_int("widths", width)
         if len(set(widths)) < len(widths):
             raise ValueError(f"widths: expected each once, got {tuple(widths)}")
-        super().__init__(num_classes, (len(widths), num_classes + 1, num_classes + 1))
+        # Of many classes the sums that scores read are counted, not whole matrices.
+        each = (3,) if num_classes > BYTE_CLASSES else (num_classes + 1,)
+        super().__init__(num_classes, (len(widths), *each, num_classes + 1))
         self.widths = tuple(sorted(widths))
         self.ignore_index = chosen_ignore(ignore_index, num_classes)
 
@@ -131,6 +133,10 @@ class TrimapMetrics(Counts):
         band = torch.bucketize(distance, distance.new_tensor(self.widths))
         counted = (true != self.ignore_index) & (band < len(self.widths))
         size = self.num_classes + 1
+        if self.num_classes > BYTE_CLASSES:
+            pixels = (band[counted], true[counted], flat[counted])
+            self._add(sums_of_bins(*pixels, len(self.counts), self.num_classes))
+            return
         place = ((band * size + true) * size + flat)[counted]
         counts = torch.bincount(place, minlength=self.counts.numel())
         self._add(counts.view(self.counts.shape))
@@ -138,6 +144,5 @@ class TrimapMetrics(Counts):
     def compute(self) -> dict[int, float]:
         """Return the mIoU by width; NaN where no pixel was near a boundary."""
         within = self.counts.cumsum(dim=0)
-        return {
-            width: scores_of(matrix)[0] for width, matrix in zip(self.widths, within, strict=True)
-        }
+        scores = scores_of_sums if self.num_classes > BYTE_CLASSES else scores_of
+        return {width: scores(matrix)[0] for width, matrix in zip(self.widths, within, strict=True)}
