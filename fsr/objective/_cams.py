@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,20 @@ from fsr.segmenter import maps_at, merged_cam, raw_cams
 # The CAM of a pass before min-max, at the size of its patch grid, and that of the mirror images,
 # still mirrored; by scale.
 Raw = list[tuple[Tensor, Tensor | None]]
+
+
+class PresentCAM(NamedTuple):
+    """The CAM of the classes that the images show: about as many maps as one image shows, K.
+
+    Attributes:
+        cam: normalised CAM, ``(B, K, H, W)``, 0 to 1.
+        labels: 1 where an entry is a class of the image and 0 where it only fills, ``(B, K)``.
+        classes: which class each map is of, ``(B, K)`` int64.
+    """
+
+    cam: Tensor
+    labels: Tensor
+    classes: Tensor
 
 
 class StepCAMs:

@@ -19,10 +19,11 @@ from fsr.cam import (
     resize_cam,
     strongest_class,
 )
+from fsr.objective._cams import PresentCAM
 from fsr.objective._needs import Needs
 from fsr.objective._part import Part
 from fsr.objective._seen import Later
-from fsr.objective._step import PresentCAM, Step
+from fsr.objective._step import Step
 from fsr.presets import CAMSource
 from fsr.refine import pseudo_labels
 

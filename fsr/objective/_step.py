@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fsr._core.present import some_classes
-from fsr.objective._cams import StepCAMs
+from fsr.objective._cams import PresentCAM, StepCAMs
 from fsr.objective._draws import Draws, Place
 from fsr.objective._needs import Needs
 from fsr.objective._networks import forward_views, plain_segmenter
@@ -19,20 +19,6 @@ from fsr.objective._seen import Later, Seen
 from fsr.objective._views import Pixels, check_needs
 from fsr.presets import CAMSource
 from fsr.teacher import EMATeacher
-
-
-class PresentCAM(NamedTuple):
-    """The CAM of the classes that the images show: about as many maps as one image shows, K.
-
-    Attributes:
-        cam: normalised CAM, ``(B, K, H, W)``, 0 to 1.
-        labels: 1 where an entry is a class of the image and 0 where it only fills, ``(B, K)``.
-        classes: which class each map is of, ``(B, K)`` int64.
-    """
-
-    cam: Tensor
-    labels: Tensor
-    classes: Tensor
 
 
 class Step:

@@ -2,6 +2,7 @@
 
 from fsr.segmenter import heads  # noqa: F401 - registers the kinds
 from fsr.segmenter._checkpoint import read_checkpoint
+from fsr.segmenter._merged import merged_cam
 from fsr.segmenter._method_head import HEAD_KINDS, HeadInput, HeadSpec, MethodHead, encoder_names
 from fsr.segmenter._multiscale import (
     REDUCTIONS,
@@ -11,7 +12,6 @@ from fsr.segmenter._multiscale import (
     check_multi_scale,
     check_scales,
     maps_at,
-    merged_cam,
     multi_scale_cams,
     multi_scale_probabilities,
     raw_cams,
