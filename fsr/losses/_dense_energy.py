@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from fsr._core.checks import (
     check_between,
@@ -17,7 +20,7 @@ from fsr._core.checks import (
     check_shape,
     check_some,
 )
-from fsr._core.labels import ignore_label
+from fsr._core.labels import BYTE_CLASSES, ignore_label
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, attached_zero
 from fsr.errors import ShapeError
@@ -88,6 +91,29 @@ def gated_dense_energy(
         check_floating(name, value)
     smooth = bilateral_filter(probabilities, images, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)
     return -(probabilities * gate * smooth).sum() / probabilities.shape[0]
+
+
+def _probabilities(scores: Tensor, size: Sequence[int], small: Sequence[int]) -> Tensor:
+    """Return the probabilities of scores at the labels' size, sampled down.
+
+    Of many classes the maps of one image are held at a time, and made again for the gradient.
+    """
+    if scores.shape[1] <= BYTE_CLASSES + 1:
+        return _sampled(scores, size, small)
+    made = [
+        checkpoint(_sampled, one, size, small, use_reentrant=False, preserve_rng_state=False)
+        for one in scores.split(1)
+    ]
+    return torch.cat(made)
+
+
+def _sampled(scores: Tensor, size: Sequence[int], small: Sequence[int]) -> Tensor:
+    """Return probabilities at a size, sampled down to a smaller one."""
+    if list(scores.shape[2:]) != list(size):
+        scores = F.interpolate(scores, size=list(size), mode="bilinear", align_corners=False)
+    return F.interpolate(
+        scores.softmax(dim=1), size=list(small), mode="bilinear", align_corners=False
+    )
 
 
 class DenseEnergyLoss(TypedModule):
@@ -185,11 +211,7 @@ class DenseEnergyLoss(TypedModule):
 
         # The kernel's exponents and sums over thousands of pixels do not survive half precision.
         scores = at_least_float32(logits)
-        if logit_size != size:
-            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-        probabilities = F.interpolate(
-            scores.softmax(dim=1), size=small, mode="bilinear", align_corners=False
-        )
+        probabilities = _probabilities(scores, size, small)
         images = F.interpolate(images_rgb.detach().to(scores.dtype), size=small, mode="nearest")
         unlabelled = (
             (labels == ignore_label(max(1, logits.shape[1] - 1))).unsqueeze(1).to(scores.dtype)

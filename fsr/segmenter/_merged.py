@@ -31,7 +31,7 @@ def merged_cam(scales: Sequence[tuple[Tensor, Tensor | None]], size: tuple[int, 
         >>> import torch
         >>> cam = torch.tensor([[[[0.0, 1.0]]]])
         >>> merged_cam([(cam, cam), (cam, None)], (1, 2)).round(decimals=3)
-        tensor([[[[0.5000, 1.0000]]]])
+        tensor([[[[0., 1.]]]])
     """
     check_sequence("scales", scales, "pairs of CAMs")
     if len(scales) == 0:
