@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.checks import check_floating
 from fsr._core.labels import ignore_label
 from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
@@ -103,7 +104,10 @@ class ScoringStage:
         if item.target is None or item.labels is None:
             return item._replace(image=None, scores=Scores(logits))
         size = (item.target.shape[0], item.target.shape[1])
-        maps = None if maps is None else resize_cam(maps, size)
+        if maps is not None and tuple(maps.shape[2:]) != size:
+            maps = resize_cam(maps, size)
+        if maps is not None:
+            check_floating("segmentation", maps)
         scores = Scores(
             logits,
             None if maps is None else maps.argmax(dim=1),

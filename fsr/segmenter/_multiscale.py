@@ -19,6 +19,7 @@ from fsr._core.checks import (
     check_grid,
     check_shape,
 )
+from fsr._core.labels import BYTE_CLASSES
 from fsr._core.numerics import at_least_float32
 from fsr.cam import (
     LAYERS,
@@ -27,6 +28,7 @@ from fsr.cam import (
     normalize_cam,
 )
 from fsr.errors import ShapeError
+from fsr.segmenter._many_classes import merged_probabilities
 from fsr.segmenter._merged import added
 
 Reduction = Literal["max_logits", "mean_probabilities"]
@@ -147,8 +149,13 @@ def multi_scale_probabilities(
     scales = check_scales("scales", scales)
     check_choice("reduce", reduce, REDUCTIONS)
     merged: list[Tensor] = []
+    kept: list[list[tuple[Tensor, Tensor | None]]] = [[] for _ in batches]
     for number, scale in enumerate(scales):
         every = maps_at(logits_of, batches, scale, patch, flip)
+        if reduce == "max_logits" and every[0][0].shape[1] > BYTE_CLASSES + 1:
+            for maps_of_batch, pair in zip(kept, every, strict=True):
+                maps_of_batch.append(pair)
+            continue
         for index, (batch, (plain, mirrored)) in enumerate(zip(batches, every, strict=True)):
             maps = _resized_scores(plain, _size(batch), reduce)
             if mirrored is not None:
@@ -159,6 +166,8 @@ def multi_scale_probabilities(
                 merged[index] = torch.maximum(merged[index], maps)
             else:
                 merged[index] = merged[index] + maps
+    if kept[0]:
+        return [merged_probabilities(k, _size(b)) for k, b in zip(kept, batches, strict=True)]
     if reduce == "max_logits":
         return [maps.softmax(dim=1) for maps in merged]
     return [maps / (len(scales) * (2 if flip else 1)) for maps in merged]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from fsr.cam import cam_to_labels
 from fsr.data import FolderDataset, Sample, read_label_map, write_label_map
@@ -136,3 +137,28 @@ def test_an_evaluation_makes_no_cam_of_all_classes() -> None:
     with Largest() as made:
         evaluate(network(), samples()[:1], scales=(1.0,), cam_scales=(1.0,), flip=False)
     assert made.numbers == 301 * 32 * 40
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_probabilities_are_those_of_whole_maps(flip: bool) -> None:
+    model = network()
+    image = torch.randn(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    with Largest() as made, torch.no_grad():
+        found = model.predict(image, scales=(1.0, 1.5), flip=flip)
+    assert made.numbers == found.numel()
+    best = None
+    for size in ((32, 40), (48, 64)):  # 1.5 times, to whole patches
+        scaled = F.interpolate(image, size, mode="bilinear") if size != (32, 40) else image
+        with torch.no_grad():
+            maps = [
+                F.interpolate(
+                    model.eval()(each, outputs=("segmentation",)).segmentation,
+                    (32, 40),
+                    mode="bilinear",
+                )
+                for each in ((scaled, scaled.flip(-1)) if flip else (scaled,))
+            ]
+        total = maps[0] + maps[1].flip(-1) if flip else maps[0]
+        best = total if best is None else torch.maximum(best, total)
+    assert best is not None
+    torch.testing.assert_close(found, best.softmax(dim=1))
