@@ -45,7 +45,6 @@ TOTAL_STEPS, STEP = 20_000, 10_000
 # that of pieces within it.
 PASSES = {
     "_teacher_pass": "teacher forward",
-    "_cams_ahead": "CAM passes of view 1",
     "_student_pass": "student forward",
 }
 PARTS = {

@@ -7,12 +7,17 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORED_COLOUR = (224, 224, 192)
+from fsr._core.checks import check_positive_int
+from fsr._core.labels import WIDE_IGNORE
 
 
 @functools.cache
-def voc_palette() -> NDArray[np.uint8]:
+def voc_palette(labels: int = 256) -> NDArray[np.uint8]:
     """Colours of the labels 0 to 255, ``(256, 3)``, read-only; 255 is the pale ignored one.
+
+    Args:
+        labels: number of labels, up to 65536; of more than 256 the last is the ignored one, almost
+            white by VOC's rule.
 
     Source:
         Everingham et al., "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 2015:
@@ -22,12 +27,14 @@ def voc_palette() -> NDArray[np.uint8]:
         >>> voc_palette()[[0, 1, 2, 15, 255]].tolist()
         [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192]]
     """
-    labels = np.arange(256)
-    colours = np.zeros((256, 3), dtype=np.uint8)
+    check_positive_int("labels", labels)
+    if labels > WIDE_IGNORE + 1:
+        raise ValueError(f"labels: expected at most {WIDE_IGNORE + 1}, got {labels}")
+    numbers = np.arange(labels)
+    colours = np.zeros((labels, 3), dtype=np.uint8)
     for level in range(8):
         for channel in range(3):
-            bits = labels >> (3 * level + channel) & 1
+            bits = numbers >> (3 * level + channel) & 1
             colours[:, channel] |= (bits << (7 - level)).astype(np.uint8)
-    colours[255] = IGNORED_COLOUR
     colours.flags.writeable = False
     return colours

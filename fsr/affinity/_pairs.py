@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fsr._core.arguments import check_int
 from fsr._core.checks import check_grid, check_integer, check_same_device, check_shape
 from fsr._core.labels import IGNORE
 from fsr.errors import ShapeError
@@ -53,12 +54,16 @@ def radius_mask(
     return near.reshape(height * width, height * width)
 
 
-def affinity_labels(token_labels: Tensor, mask: Tensor | None = None) -> Tensor:
+def affinity_labels(
+    token_labels: Tensor, mask: Tensor | None = None, *, ignore_index: int = IGNORE
+) -> Tensor:
     """Tell for every pair of an image's tokens whether both show one class.
 
     Args:
         token_labels: one label per token, ``(B, H, W)`` or ``(B, N)`` integers; 255 unknown.
         mask: pairs to compare, ``(N, N)`` bool, from :func:`radius_mask`; all if None.
+        ignore_index: label of unknown tokens; of more than 254 classes it is another, see
+            :func:`fsr.cam.ignore_label`.
 
     Returns:
         ``(B, N, N)`` int64: 1 same class, 0 different, 255 where a label is unknown or the pair
@@ -86,8 +91,9 @@ def affinity_labels(token_labels: Tensor, mask: Tensor | None = None) -> Tensor:
         shape = tuple(token_labels.shape)
         raise ShapeError(f"token_labels: expected shape (B, H, W) or (B, N), got {shape}")
     check_integer("token_labels", token_labels)
+    check_int("ignore_index", ignore_index)
     labels = token_labels.flatten(1)
-    known = labels != IGNORE
+    known = labels != ignore_index
     compared = known[:, :, None] & known[:, None, :]
     if mask is not None:
         check_same_device(token_labels=token_labels, mask=mask)

@@ -1,6 +1,6 @@
 """Class activation maps (Eq. 2) and the labels made from them."""
 
-from fsr._core.labels import BACKGROUND, IGNORE
+from fsr._core.labels import BACKGROUND, IGNORE, ignore_label
 from fsr.cam._affinity import affinity_cam, token_affinity
 from fsr.cam._filter import filter_by_labels
 from fsr.cam._flips import crop_maps, flip_maps, unflip_maps
@@ -35,6 +35,7 @@ __all__ = [
     "crop_maps",
     "filter_by_labels",
     "flip_maps",
+    "ignore_label",
     "join_tiles",
     "keep_present",
     "max_norm",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fsr._core.arguments import check_int
 from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
@@ -14,7 +13,7 @@ from fsr._core.checks import (
     check_shape,
     check_unit_interval,
 )
-from fsr._core.labels import BACKGROUND, IGNORE
+from fsr._core.labels import BACKGROUND, chosen_ignore
 from fsr._core.numerics import at_least_float32
 
 
@@ -55,7 +54,7 @@ def cam_to_labels(
     low: float | None = None,
     high: float | None = None,
     threshold: float | None = None,
-    ignore_index: int = IGNORE,
+    ignore_index: int | None = None,
     box: Tensor | None = None,
 ) -> Tensor:
     """Label map of a normalised CAM: the strongest present class, unless its score is too low.
@@ -69,7 +68,8 @@ def cam_to_labels(
         low: scores of at most this are background; 0 to 1, below ``high``.
         high: scores above this take their class; 0 to 1.
         threshold: the one border between background and classes; 0 to 1.
-        ignore_index: label of the scores in between.
+        ignore_index: label of the scores in between; None is that of
+            :func:`fsr.cam.ignore_label`: 255 of at most 254 classes.
         box: the real pixels of padded crops, ``(B, 4)`` integers top, bottom, left, right,
             half-open, as :class:`fsr.data.RandomRescaleCrop` gives them (the ``box`` of
             :class:`fsr.data.View` is another: top, left, height, width). What lies outside is
@@ -100,13 +100,13 @@ def cam_to_labels(
         >>> cam_to_labels(cam, torch.ones(1, 1), threshold=0.4, box=box)
         tensor([[[  0,   1, 255]]])
     """
-    check_int("ignore_index", ignore_index)
     below, upto = _thresholds(low, high, threshold)
     batch, _, height, width = check_shape("cam", cam, "B C H W")
     check_floating("cam", cam, finite=False)
     check_shape("labels", labels, "B C", B=batch, C=cam.shape[1])
     check_same_device(cam=cam, labels=labels)
     check_unit_interval(cam=cam, labels=labels)
+    ignore_index = chosen_ignore(ignore_index, cam.shape[1])
     if box is not None:
         check_box(box, batch, height, width)
         if box.is_meta:

@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fsr._core.labels import MOST_CLASSES
 from fsr.errors import DataError
 
 # Words of a table of labels: heads of columns, and what parts the classes of a cell.
 IMAGE, LABELS, SEPARATOR = "image", "labels", ";"
-# Masks are bytes: 0 is background, 255 is ignore.
-MOST_CLASSES = 254
 # Spaces, bars and hyphens between letters: spelling, where they stand between digits they are not.
 _GAP = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 # Letters of other scripts that look like Latin ones.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fsr.cam import ignore_label
 from fsr.data._coco_annotations import read_coco_annotations
 from fsr.data._coco_cache import MaskCache
 from fsr.data._named_files import NamedFiles, without_ending
@@ -175,9 +176,9 @@ class COCO2014:
         if self.cache is not None:
             target = self.cache.read(name, len(self.class_names), (width, height))
         if target is None:
-            target = shapes.draw(index)
+            target = shapes.draw(index, ignore_label(len(self.class_names)))
             if self.cache is not None:
-                self.cache.write(name, target)
+                self.cache.write(name, target, len(self.class_names))
         return target
 
     def __repr__(self) -> str:

@@ -78,9 +78,9 @@ class MaskCache:
         except DataError as error:
             raise DataError(f"{error}; delete the file to have it drawn again") from error
 
-    def write(self, name: str, labels: Tensor) -> None:
+    def write(self, name: str, labels: Tensor, num_classes: int | None = None) -> None:
         """Keep the mask of an image."""
-        write_label_map(self.path(name), labels)
+        write_label_map(self.path(name), labels, num_classes)
 
 
 def _read_stamp(path: Path) -> Any:

@@ -37,14 +37,14 @@ class Shapes:
 
     sizes: NDArray[np.int64]
     first: NDArray[np.int64]
-    classes: NDArray[np.uint8]
+    classes: NDArray[np.uint16]
     crowd: NDArray[np.bool_]
     polygons: NDArray[np.bool_]
     first_part: NDArray[np.int64]
     first_value: NDArray[np.int64]
     values: NDArray[np.float64]
 
-    def draw(self, index: int) -> Tensor:
+    def draw(self, index: int, ignored: int = IGNORE) -> Tensor:
         """Draw the label map of an image.
 
         Larger areas first, so that small objects stay visible on top; crowd regions are 255 where
@@ -52,6 +52,7 @@ class Shapes:
 
         Args:
             index: index of the image.
+            ignored: label of crowd regions.
 
         Returns:
             ``(height, width)`` int64, 0 = background, c + 1 = class c, 255 = ignore.
@@ -64,9 +65,9 @@ class Shapes:
         for number in range(self.first[index], self.first[index + 1]):
             inside = self._region(number, height, width)
             if self.crowd[number]:
-                target[inside & (target == BACKGROUND)] = IGNORE
+                target[inside & (target == BACKGROUND)] = ignored
             else:
-                # As a Python integer: a byte would wrap at the last class.
+                # As a Python integer: 16 bits would wrap at the last class.
                 target[inside] = int(self.classes[number]) + 1
         return torch.from_numpy(target)
 
@@ -100,7 +101,7 @@ def collect_shapes(
     """
     sizes: list[tuple[int, int]] = []
     first, first_part, first_value = array("q", [0]), array("q", [0]), array("q", [0])
-    classes, crowd, polygons, values = array("B"), array("B"), array("B"), array("d")
+    classes, crowd, polygons, values = array("H"), array("B"), array("B"), array("d")
     for size, found in images:
         # Crowds last; of two equal areas the later id on top.
         for item in sorted(found, key=lambda a: (_is_crowd(a), -_area(a), a["id"])):
@@ -120,7 +121,7 @@ def collect_shapes(
     return Shapes(
         sizes=np.array(sizes, dtype=np.int64),
         first=np.frombuffer(first, dtype=np.int64),
-        classes=np.frombuffer(classes, dtype=np.uint8),
+        classes=np.frombuffer(classes, dtype=np.uint16),
         crowd=np.frombuffer(crowd, dtype=np.bool_),
         polygons=np.frombuffer(polygons, dtype=np.bool_),
         first_part=np.frombuffer(first_part, dtype=np.int64),

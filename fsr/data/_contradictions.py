@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fsr.cam import BACKGROUND, IGNORE
+from fsr.cam import BACKGROUND, ignore_label
 from fsr.data._folder import FolderDataset
 from fsr.data._mask_values import MaskValues, mask_hints, read_values
 from fsr.data._voc import VOC2012
@@ -148,14 +148,19 @@ def compare_masks(dataset: Any, size: int | None = None) -> MaskReport | None:
     classes = dataset.mask_classes if isinstance(dataset, VOC2012) else None
     read = read_values(paths.values(), max_pixels=dataset.reading.max_pixels, classes=classes)
     for index, values in zip(paths, read, strict=True):
-        if values.labels is None or not values.labels <= {*range(len(names) + 1), IGNORE}:
+        if values.labels is None or not values.labels <= {
+            *range(len(names) + 1),
+            ignore_label(len(names)),
+        }:
             continue
         named = dataset.load_labels(index)
         if not bool(named.isfinite().all()):
             continue
         compared += 1
         labels = tuple(names[c] for c in named.nonzero().flatten().tolist())
-        mask = tuple(names[c - 1] for c in sorted(values.labels - {BACKGROUND, IGNORE}))
+        mask = tuple(
+            names[c - 1] for c in sorted(values.labels - {BACKGROUND, ignore_label(len(names))})
+        )
         labelled += bool(labels)
         if set(labels) != set(mask):
             found.append(Contradiction(dataset.names[index], labels, mask))

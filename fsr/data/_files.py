@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fsr._core.checks import check_shape
 from fsr._core.files import whole_file
+from fsr._core.labels import IGNORE, WIDE_IGNORE, ignore_label
 from fsr._core.palette import voc_palette
-from fsr.cam import IGNORE
 from fsr.data._opening import decoded, open_image
 from fsr.errors import DataError
 
@@ -28,7 +28,8 @@ def read_label_map(
 
     Args:
         path: mask file.
-        num_classes: number of foreground classes C; labels are 0..C or 255 (ignore).
+        num_classes: number of foreground classes C; labels are 0..C or 255 (ignore), of more than
+            254 classes 65535.
         size: width and height that the mask must have, those of its image.
         max_pixels: pixels that a mask may have, see :class:`fsr.data.Reading`.
 
@@ -52,23 +53,29 @@ def read_label_map(
                 f"got {image.size[0]} x {image.size[1]}"
             )
         target = np.asarray(decoded(image, path)).astype(np.int64)
-    wrong = sorted(set(np.unique(target).tolist()) - {*range(num_classes + 1), IGNORE})
+    ignored = ignore_label(num_classes)
+    wrong = sorted(set(np.unique(target).tolist()) - {*range(num_classes + 1), ignored})
     if wrong:
         listed = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
-        raise DataError(f"{path}: expected labels in 0..{num_classes} or {IGNORE}, got {listed}")
+        raise DataError(f"{path}: expected labels in 0..{num_classes} or {ignored}, got {listed}")
     return torch.from_numpy(target)
 
 
-def write_label_map(path: Path, labels: Tensor) -> None:
+def write_label_map(path: Path, labels: Tensor, num_classes: int | None = None) -> None:
     """Write a label map as a palette PNG in VOC's colours; it appears whole or not at all.
+
+    A palette has 256 entries. Labels of more than 254 classes are written as greyscale of 16 bits,
+    which :func:`read_label_map`, Pillow and OpenCV read as they are, and which viewers show dark.
 
     Args:
         path: file to write, ending in ``.png``; its folder is made.
-        labels: ``(height, width)`` integers in 0..255.
+        labels: ``(height, width)`` integers in 0..255, or in 0..65535 for more classes.
+        num_classes: number of foreground classes C, which decides the format; None goes by the
+            largest label.
 
     Raises:
         ShapeError: ``labels`` has another shape.
-        ValueError: a label does not fit into a byte.
+        ValueError: a label does not fit into the bits.
         OutputError: the file cannot be written; nothing is left of it.
 
     Example:
@@ -80,9 +87,17 @@ def write_label_map(path: Path, labels: Tensor) -> None:
     """
     check_shape("labels", labels, "height width")
     values = labels.cpu().numpy()
-    if values.size and (values.min() < 0 or values.max() > 255):
-        raise ValueError(f"labels: expected 0..255, got {values.min()}..{values.max()}")
-    image = Image.fromarray(values.astype(np.uint8)).convert("P")
-    image.putpalette(voc_palette().tobytes())
+    if num_classes is None:
+        wide = bool(values.size) and values.max() > IGNORE
+    else:
+        wide = ignore_label(num_classes) > IGNORE
+    most = WIDE_IGNORE if wide else IGNORE
+    if values.size and (values.min() < 0 or values.max() > most):
+        raise ValueError(f"labels: expected 0..{most}, got {values.min()}..{values.max()}")
+    if wide:
+        image = Image.fromarray(values.astype(np.uint16))
+    else:
+        image = Image.fromarray(values.astype(np.uint8)).convert("P")
+        image.putpalette(voc_palette().tobytes())
     with whole_file(path) as draft:
         image.save(draft, format="PNG")

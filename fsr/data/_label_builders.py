@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fsr.cam import BACKGROUND, IGNORE
+from fsr.cam import BACKGROUND, ignore_label
 from fsr.data._class_names import check_class_names
 from fsr.data._files import read_label_map
 from fsr.data._folders import existing_folder, files_below
@@ -96,20 +96,21 @@ def labels_from_masks(
     names = check_class_names("class_names", class_names)
     check_class_list(masks, names)
     found = read_values(files_below(masks, ".png"), max_pixels=max_pixels)
+    ignored = ignore_label(len(names))
     rows = []
     for path, present, _ in found:
-        if present is None or not present <= {*range(len(names) + 1), IGNORE}:
+        if present is None or not present <= {*range(len(names) + 1), ignored}:
             # The reader of masks says what is wrong.
             mask = read_label_map(path, len(names), max_pixels=max_pixels)
             present = frozenset(np.unique(mask.numpy()).tolist())
-        labels = tuple(names[c - 1] for c in sorted(present - {BACKGROUND, IGNORE}))
+        labels = tuple(names[c - 1] for c in sorted(present - {BACKGROUND, ignored}))
         rows.append(LabelRow(path.relative_to(masks).with_suffix("").as_posix(), labels))
     if not rows:
         raise MissingDataError(f"{masks}: expected masks as PNG, found none")
     if not any(row.labels for row in rows):
         raise DataError(
             f"{masks}: no mask holds a class: expected labels 1 to {len(names)}, got {BACKGROUND} "
-            f"(background) and {IGNORE} (ignore) alone; write class c as c, not as {IGNORE}"
+            f"(background) and {ignored} (ignore) alone; write class c as c, not as {ignored}"
         )
     odd = [values for values in found if values.odd is not None]
     hollow = [values.path for values in found if values.hollow]

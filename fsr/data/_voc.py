@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsr.cam import BACKGROUND, IGNORE
+from fsr.cam import BACKGROUND, ignore_label
 from fsr.data._named_files import NamedFiles
 from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.data._reading import Reading, ReadingChanges
@@ -162,7 +162,8 @@ class VOC2012:
         mask = self._mask_path(name)
         if mask is not None and mask.is_file():
             target = self._read_mask(mask)
-            present = set(np.unique(target.numpy()).tolist()) - {BACKGROUND, IGNORE}
+            left_out = {BACKGROUND, ignore_label(len(self.class_names))}
+            present = set(np.unique(target.numpy()).tolist()) - left_out
             return self._multi_hot([label - 1 for label in present])
         if self.split == "test":
             return torch.full((len(self.class_names),), torch.nan)

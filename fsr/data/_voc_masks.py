@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsr.cam import IGNORE
+from fsr.cam import IGNORE, ignore_label
 from fsr.data._files import read_label_map
 from fsr.data._reading import Reading
 from fsr.data._voc_classes import Colour, VocClasses
@@ -73,8 +73,9 @@ def read_voc_mask(
             f"{path}: expected the size of its image, {size[0]} x {size[1]} pixels, "
             f"got {painted.size[0]} x {painted.size[1]}"
         )
+    ignored = ignore_label(len(classes.names))
     labels, unknown = labels_of_colours(
-        np.asarray(painted), {**dict.fromkeys([_BORDER], IGNORE), **classes.colours}
+        np.asarray(painted), {**dict.fromkeys([_BORDER], ignored), **classes.colours}
     )
     if not unknown:
         return torch.from_numpy(labels)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_shape
-from fsr.cam import IGNORE
+from fsr.cam import ignore_label
 from fsr.errors import DataError
 
 
@@ -83,10 +83,11 @@ def checked(images: Iterable[LabelledImage], num_classes: int) -> Iterator[Label
         if labels.is_floating_point() or labels.dtype.itemsize == 0:
             raise TypeError(f"labels: expected integers, got {labels.dtype}")
         labels = labels.cpu()
-        wrong = labels[(labels < 0) | ((labels > num_classes) & (labels != IGNORE))]
+        ignored = ignore_label(num_classes)
+        wrong = labels[(labels < 0) | ((labels > num_classes) & (labels != ignored))]
         if len(wrong):
             raise ValueError(
-                f"labels: expected 0..{num_classes} or {IGNORE} in {file!r}, got {int(wrong[0])}"
+                f"labels: expected 0..{num_classes} or {ignored} in {file!r}, got {int(wrong[0])}"
             )
         yield LabelledImage(file, labels)
 

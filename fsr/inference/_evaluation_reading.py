@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
-from fsr.cam import IGNORE
+from fsr.cam import ignore_label
 from fsr.data import Sample, SampleSource
 from fsr.errors import DataError
 from fsr.inference._item import Item
@@ -73,10 +73,11 @@ class ScoredSamples:
             raise DataError(
                 f"expected a target of the image's size {size}, got {tuple(target.shape)}"
             )
-        wrong = ((target < 0) | (target > self.num_classes)) & (target != IGNORE)
+        ignored = ignore_label(self.num_classes)
+        wrong = ((target < 0) | (target > self.num_classes)) & (target != ignored)
         if bool(wrong.any()):
             raise DataError(
-                f"target: expected labels in 0..{self.num_classes} or {IGNORE}, got "
+                f"target: expected labels in 0..{self.num_classes} or {ignored}, got "
                 f"{', '.join(map(str, sorted(set(target[wrong].tolist()))[:10]))}"
             )
 

@@ -89,9 +89,9 @@ class ExportFolder:
         with whole_file(self.certainty(name)) as draft:
             Image.fromarray(weights.cpu().numpy()).save(draft, format="PNG")
 
-    def write_mask(self, name: str, labels: Tensor) -> None:
-        """Write a mask."""
-        write_label_map(self.mask(name), labels)
+    def write_mask(self, name: str, labels: Tensor, num_classes: int | None = None) -> None:
+        """Write a mask, of a format for some number of classes."""
+        write_label_map(self.mask(name), labels, num_classes)
 
     def place_image(self, name: str, sample: Sample, path: Path | None) -> None:
         """Link, copy or write the image of a sample."""

@@ -201,7 +201,7 @@ class ExportRun:
                 certainty = F.interpolate(certainty, item.size, mode="nearest-exact")
             self.target.write_certainty(name, certainty[0, 0])
         if labels is not None:
-            self.target.write_mask(name, labels)
+            self.target.write_mask(name, labels, self.network.num_classes)
 
 
 def _function(crf: Any) -> Callable[[Any, Tensor], Tensor] | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fsr.cam import cam_to_labels
+from fsr._core.present import labels_of_classes, some_classes
+from fsr.cam import cam_to_labels, ignore_label
 from fsr.inference._item import Item
 from fsr.inference._label_sources import LabelRecipe, present_label_probabilities
 from fsr.inference._maps import labels_at, restrict_to_labels
@@ -88,27 +90,42 @@ class CamStage:
 
     def __call__(self, batch: Sequence[Item]) -> Iterator[Item]:
         """Yield the items of a batch with label maps or probabilities."""
-        return _with_maps(batch, self._maps, self._labelled)
+        shown = [
+            item.labels for item in batch if item.labels is not None and item.pixels is not None
+        ]
+        # No other class gets a map: only those that an image shows compete for its labels.
+        classes = some_classes(torch.stack(shown).amax(dim=0)[None])[0] if shown else None
+        where = next(self.runner.network.parameters()).device
+        classes = None if classes is None else classes.to(where)
+        maps = partial(self._maps, classes=classes)
+        return _with_maps(batch, maps, partial(self._labelled, classes=classes))
 
-    def _maps(self, images: Sequence[Tensor]) -> Iterable[Tensor]:
-        return (cam for cam, _ in self.runner.cams(images, self.recipe.cam_scales))
+    def _maps(self, images: Sequence[Tensor], classes: Tensor | None) -> Iterable[Tensor]:
+        return (cam for cam, _ in self.runner.cams(images, self.recipe.cam_scales, classes))
 
-    def _labelled(self, item: Item, cam: Tensor) -> Item:
-        if item.pixels is None or item.labels is None:
+    def _labelled(self, item: Item, cam: Tensor, classes: Tensor | None) -> Item:
+        if item.pixels is None or item.labels is None or classes is None:
             raise TypeError("expected an image and its labels, got None")
-        found = self._label_map(cam, item.pixels, item.labels)
+        present = item.labels.to(classes.device)[classes[0]]
+        places = self._places(cam, item.pixels, present)[None]
+        found = labels_of_classes(places, classes, ignore_label(len(item.labels)))[0]
         if not self.soft:
             return item._replace(label_map=found)
         shared = present_label_probabilities(found, item.labels, self.recipe.certainty)
         return item._replace(probabilities=shared)
 
-    def _label_map(self, cam: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Label map of a CAM ``(C, h, w)``."""
+    def _places(self, cam: Tensor, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Label map of a CAM ``(K, h, w)`` of some classes, -1 unknown."""
         present = labels[None].to(cam.device)
         low, high = self.recipe.low, self.recipe.high
         if self.recipe.source == "cam":
             return cam_to_labels(
-                cam[None], present, low=low, high=high, threshold=self.recipe.threshold
+                cam[None],
+                present,
+                low=low,
+                high=high,
+                threshold=self.recipe.threshold,
+                ignore_index=-1,
             )[0]
         image = pixels[None].to(cam.device).float() / 255
         scale = min(2, *image.shape[2:])
@@ -120,6 +137,7 @@ class CamStage:
             low=low or 0.0,
             high=high or 0.0,
             down_scale=scale,
+            ignore_index=-1,
         )[0]
 
 
@@ -141,9 +159,9 @@ def at_own_size(item: Item, confidence: float = 0.0) -> Item:
     if item.probabilities is not None:
         labels = labels_at(item.probabilities, item.size, confidence)
     elif labels is not None and tuple(labels.shape) != item.size:
-        # Nearest: nothing else invents no labels.
+        # Nearest: nothing else invents no labels. They are exact as floating-point numbers.
         resized = torch.nn.functional.interpolate(
-            labels[None, None].to(torch.uint8), item.size, mode="nearest-exact"
+            labels[None, None].float(), item.size, mode="nearest-exact"
         )
         labels = resized[0, 0].long()
     return item._replace(label_map=labels)

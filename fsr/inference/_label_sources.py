@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fsr._core.checks import check_between, check_choice, check_shape
-from fsr.cam import BACKGROUND, IGNORE
+from fsr.cam import BACKGROUND, ignore_label
 from fsr.refine import label_map_probabilities
 from fsr.segmenter import REDUCTIONS, Reduction, check_scales
 
@@ -133,7 +133,8 @@ def present_label_probabilities(labels: Tensor, present: Tensor, certainty: floa
     if len(shown) == 1:
         result[BACKGROUND] = 1.0
         return result
-    compact = torch.full((256,), IGNORE, device=labels.device)
+    few = len(shown) - 1
+    compact = torch.full((ignore_label(classes) + 1,), ignore_label(few), device=labels.device)
     compact[shown] = torch.arange(len(shown), device=labels.device)
-    result[shown] = label_map_probabilities(compact[labels], len(shown) - 1, certainty)
+    result[shown] = label_map_probabilities(compact[labels], few, certainty)
     return result

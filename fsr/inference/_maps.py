@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from fsr._core.checks import check_positive_int, check_shape
 from fsr._core.numerics import at_least_float32
-from fsr.cam import IGNORE
+from fsr.cam import ignore_label
 
 
 def restrict_to_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -65,7 +65,9 @@ def labels_at(probabilities: Tensor, size: tuple[int, int], confidence: float = 
             # In place: of a large image one map takes hundreds of megabytes.
             labels.masked_fill_(score > best, index)
             torch.maximum(best, score, out=best)
-    return labels if confidence <= 0 else labels.masked_fill(best < confidence, IGNORE)
+    if confidence <= 0:
+        return labels
+    return labels.masked_fill_(best < confidence, ignore_label(max(1, len(probabilities) - 1)))
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:

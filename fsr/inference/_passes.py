@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.checks import check_floating
+from fsr._core.labels import ignore_label
 from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
+from fsr._core.present import labels_of_classes, maps_of_classes, some_classes
 from fsr.cam import (
     LAYERS,
     normalize_cam,
@@ -21,7 +24,14 @@ from fsr.cam import (
 from fsr.inference._evaluation_options import EvaluationOptions
 from fsr.inference._item import Item, Scores, of_one_size
 from fsr.refine import pseudo_labels
-from fsr.segmenter import SingleStageSegmenter, cam_head, cam_of, scaled_size
+from fsr.segmenter import (
+    SingleStageSegmenter,
+    cam_head,
+    cam_of,
+    multi_scale_cams,
+    raw_cams,
+    scaled_size,
+)
 
 
 class ScoringStage:
@@ -59,11 +69,15 @@ class ScoringStage:
                 for index, item in enumerate(items):
                     yield item._replace(image=None, scores=Scores(logits[index : index + 1]))
                 continue
+            # Only classes that an image shows compete for its CAM labels: no others get a map.
+            labels = torch.stack([_labels_of(item, network.num_classes) for item in items])
+            classes, there = some_classes(labels.to(images))
             with torch.no_grad(), eval_mode(network), self._cast(like.device):
-                maps = self.passes.everything(images)
+                maps = self.passes.everything(images, classes)
             for index, item in enumerate(items):
                 alone: Any = tuple(
-                    None if one is None else one[index : index + 1] for one in (images, *maps)
+                    None if one is None else one[index : index + 1]
+                    for one in (images, classes, there.to(images), *maps)
                 )
                 # Not around the yield: whoever takes the item may do anything.
                 with torch.no_grad(), self._cast(like.device):
@@ -79,6 +93,8 @@ class ScoringStage:
         self,
         item: Item,
         image: Tensor,
+        classes: Tensor,
+        labels: Tensor,
         logits: Tensor,
         cam: Tensor,
         aux_cam: Tensor,
@@ -88,16 +104,18 @@ class ScoringStage:
         if item.target is None or item.labels is None:
             return item._replace(image=None, scores=Scores(logits))
         size = (item.target.shape[0], item.target.shape[1])
-        labels = item.labels[None].to(image.device)
-        maps = None if maps is None else resize_cam(maps, size)
+        if maps is not None and tuple(maps.shape[2:]) != size:
+            maps = resize_cam(maps, size)
+        if maps is not None:
+            check_floating("segmentation", maps)
         scores = Scores(
             logits,
             None if maps is None else maps.argmax(dim=1),
             {
-                layer: strongest_class(resize_cam(one, size), labels)
+                layer: _named(strongest_class(resize_cam(one, size), labels), classes)
                 for layer, one in (("final", cam), ("auxiliary", aux_cam))
             },
-            self._pseudo_label(image, cam, labels, size),
+            self._pseudo_label(image, cam, labels, size, classes),
         )
         ready = None
         if self.options.crf is not None and maps is not None:
@@ -106,7 +124,12 @@ class ScoringStage:
         return item._replace(image=None, scores=scores, probabilities=ready)
 
     def _pseudo_label(
-        self, image: Tensor, cam: Tensor, labels: Tensor, size: tuple[int, int]
+        self,
+        image: Tensor,
+        cam: Tensor,
+        labels: Tensor,
+        size: tuple[int, int],
+        classes: Tensor,
     ) -> Tensor | None:
         """Pseudo label ``(1, height, width)`` at the target's size, None unless asked for."""
         pseudo = self.options.pseudo
@@ -114,10 +137,28 @@ class ScoringStage:
             return None
         mean, std = self.mean.to(image), self.std.to(image)
         pixels = (image * std + mean).clamp(0, 1)
-        made = pseudo_labels(
-            pseudo.refinement, pixels, cam, labels, low=pseudo.low, high=pseudo.high
+        places = pseudo_labels(
+            pseudo.refinement,
+            pixels,
+            cam,
+            labels,
+            low=pseudo.low,
+            high=pseudo.high,
+            ignore_index=-1,
         )
+        made = labels_of_classes(places, classes, ignore_label(self.passes.network.num_classes))
         return F.interpolate(made[None].float(), size)[0].long()
+
+
+def _labels_of(item: Item, classes: int) -> Tensor:
+    """Return the image-level labels of an item; none where they are not known."""
+    return torch.zeros(classes) if item.labels is None else item.labels.float()
+
+
+def _named(found: tuple[Tensor, Tensor], classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return scores and labels of the strongest of some classes, by what these are."""
+    score, places = found
+    return score, labels_of_classes(places, classes)
 
 
 class Passes:
@@ -141,14 +182,17 @@ class Passes:
         output = self.network(self._fit(images), outputs=("class_logits",))
         return output.head("class_logits")
 
-    def everything(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def everything(
+        self, images: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return class logits, both CAMs and segmentation scores, maps at the images' size.
 
-        A network without a decoder has no scores.
+        The CAMs are those of some classes of each image, ``(B, K)``. A network without a decoder
+        has no scores.
         """
         size = (images.shape[2], images.shape[3])
         if not self.shared:
-            cam, aux_cam = self.network.cam(images, scales=self.cam_scales, flip=self.flip)
+            cam, aux_cam = self._cams(images, classes)
             scores = None
             if "segmentation" in self.network.head_names:
                 scores = self.network.predict(images, scales=self.scales, flip=self.flip)
@@ -158,13 +202,25 @@ class Passes:
         wanted: Any = {"class_logits", *(["segmentation"] if decodes else []), *layers.values()}
         output = self.network(self._fit(images), outputs=sorted(wanted))
         cams = [
-            normalize_cam(
-                resize_cam(cam_of(self.network, output.head(head), layer, output.grid), size)
+            normalize_cam(resize_cam(maps_of_classes(one, classes), size))
+            for one in (
+                cam_of(self.network, output.head(head), layer, output.grid)
+                for layer, head in layers.items()
             )
-            for layer, head in layers.items()
         ]
         scores = resize_cam(output.head("segmentation"), size) if decodes else None
         return output.head("class_logits"), cams[0], cams[1], scores
+
+    def _cams(self, images: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
+        """Return both CAMs of some classes, merged over scales and flips."""
+        patch = self.network.backbone.patch_size
+
+        def raw(scaled: Tensor) -> tuple[Tensor, ...]:
+            # Mirror images lie behind the others, of the same classes.
+            own = classes if len(scaled) == len(classes) else torch.cat([classes, classes])
+            return tuple(maps_of_classes(one, own) for one in raw_cams(self.network, scaled))
+
+        return multi_scale_cams(raw, [images], patch, self.cam_scales, self.flip)[0]
 
     def _fit(self, images: Tensor) -> Tensor:
         """Resize images to the nearest size that the patch divides."""

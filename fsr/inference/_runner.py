@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as TF
 from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_floating, check_shape
 from fsr._core.modes import eval_mode
+from fsr._core.present import maps_of_classes
 from fsr.segmenter import (
     Reduction,
     SingleStageSegmenter,
@@ -82,16 +83,17 @@ class SegmenterRunner:
         return [one[0] for one in maps]
 
     def cams(
-        self, images: Sequence[Tensor], scales: Sequence[float]
+        self, images: Sequence[Tensor], scales: Sequence[float], classes: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
         """Final and auxiliary CAM, see :meth:`fsr.SingleStageSegmenter.cam`.
 
         Args:
             images: as of :meth:`probabilities`.
             scales: factors of the image size.
+            classes: the classes to return maps of, ``(K,)``; all if None.
 
         Returns:
-            Both CAMs of each image, ``(C, height, width)`` between 0 and 1.
+            Both CAMs of each image, ``(C, height, width)`` between 0 and 1, or ``(K, ...)``.
         """
         _check_images(images, self.network.backbone.in_chans)
         if len(images) == 0:
@@ -99,7 +101,7 @@ class SegmenterRunner:
         patch = self.network.backbone.patch_size
         with self._working():
             maps = multi_scale_cams(
-                partial(raw_cams, self.network),
+                partial(self._raw, classes=classes),
                 self._normalised(images),
                 patch,
                 scales,
@@ -125,6 +127,13 @@ class SegmenterRunner:
             pixels = TF.to_dtype(image.to(like.device), torch.float32, scale=len(mean) == 3)
             batches.append(TF.normalize(pixels, mean, std)[None].to(like.dtype))
         return batches
+
+    def _raw(self, images: Tensor, classes: Tensor | None) -> tuple[Tensor, ...]:
+        """CAM of both layers before min-max, of some classes."""
+        maps = raw_cams(self.network, images)
+        if classes is None:
+            return maps
+        return tuple(maps_of_classes(one, classes.expand(len(one), -1)) for one in maps)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Segmentation logits ``(B, C + 1, H, W)``."""

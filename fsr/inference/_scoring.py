@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from fsr._core.distributed import all_reduce_sum, gather_objects
-from fsr.cam import IGNORE
 from fsr.inference._evaluation_options import EvaluationOptions
 from fsr.inference._image_scores import ImageScores
 from fsr.inference._item import Item
@@ -165,9 +164,10 @@ class Scoring:
 
     def _pseudo_label(self, made: Tensor, target: Tensor) -> None:
         """Count the pseudo label where it is decided, and how much of the image that is."""
-        unknown, counted = made == IGNORE, target != IGNORE
+        ignored = self.segmentation.ignore_index
+        unknown, counted = made == ignored, target != ignored
         self.seen[2] += (counted & ~unknown).sum()
         self.seen[3] += counted.sum()
         self._count(
-            "pseudo_label", made.masked_fill(unknown, 0), target.masked_fill(unknown, IGNORE)
+            "pseudo_label", made.masked_fill(unknown, 0), target.masked_fill(unknown, ignored)
         )

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 class PredictionWriter:
     """Writes predictions into a folder.
 
-    The folder gets ``masks/NAME.png`` (palette PNG, label indices in VOC's colours), and if asked
-    for ``overlays/NAME.jpg`` with the colours' ``legend.png`` and ``probabilities/NAME.npz``, whose
-    array ``probabilities`` is ``(C + 1, height, width)`` float16. ``classes.txt`` names label n in
+    The folder gets ``masks/NAME.png`` (palette PNG, label indices in VOC's colours; greyscale of 16
+    bits for more than 254 classes), and if asked for ``overlays/NAME.jpg`` with the colours'
+    ``legend.png`` and ``probabilities/NAME.npz``, whose array ``probabilities`` is
+    ``(C + 1, height, width)`` float16. ``classes.txt`` names label n in
     line n + 1, background first.
 
     Args:
@@ -61,6 +62,7 @@ class PredictionWriter:
         self.folder = Path(folder)
         self.overlays = overlays
         self.probabilities = probabilities
+        self.num_classes = len(class_names)
         self.reading = Reading(**reading)
         write_class_names(self.folder / "classes.txt", class_names)
         if overlays:
@@ -100,7 +102,7 @@ class PredictionWriter:
             image = self.reading.image(prediction.path)
             with whole_file(paths["overlays"]) as draft:
                 save_jpeg(overlay(image, labels), draft, quality=90)
-        write_label_map(paths["masks"], labels)
+        write_label_map(paths["masks"], labels, self.num_classes)
 
     def _paths(self, name: str) -> dict[str, Path]:
         """Files of a result by folder."""

@@ -14,7 +14,7 @@ from fsr._core.checks import (
     check_shape,
     check_some,
 )
-from fsr._core.labels import IGNORE
+from fsr._core.labels import ignore_label
 from fsr.losses._pixel_entropy import check_classes, check_logits, entropy_of, scores_at
 
 # No channel has this number: every pixel has a decision to learn from.
@@ -123,7 +123,8 @@ def cotraining_loss(
         check_between(name, weight, 0.0, math.inf)
         if math.isinf(weight):
             raise ValueError(f"{name}: expected a finite number, got {weight}")
-    check_classes(labels, channels, IGNORE)
+    unknown = ignore_label(max(1, channels - 1))
+    check_classes(labels, channels, unknown)
 
     scores = [scores_at(logits, labels) for logits in (logits1, logits2)]
     taken = confident.detach().to(scores[0].dtype)
@@ -133,6 +134,6 @@ def cotraining_loss(
     decisions = [values.detach().argmax(dim=1) for values in scores]
     terms = []
     for own, other in zip(scores, reversed(decisions), strict=True):
-        terms.append((entropy_of(own, labels, IGNORE) * trusted).mean())
+        terms.append((entropy_of(own, labels, unknown) * trusted).mean())
         terms.append((entropy_of(own, other, NEVER) * doubted).mean())
     return CotrainingLoss(total=sum(terms[1:], terms[0]), parts=CotrainingParts(*terms))

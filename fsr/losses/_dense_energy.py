@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from fsr._core.checks import (
     check_between,
@@ -17,12 +20,11 @@ from fsr._core.checks import (
     check_shape,
     check_some,
 )
+from fsr._core.labels import BYTE_CLASSES, ignore_label
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, attached_zero
 from fsr.errors import ShapeError
 from fsr.filters import bilateral_filter
-
-UNLABELLED = 255
 
 
 def uncertainty_gate(probabilities: Tensor, unlabelled: Tensor) -> Tensor:
@@ -91,6 +93,29 @@ def gated_dense_energy(
     return -(probabilities * gate * smooth).sum() / probabilities.shape[0]
 
 
+def _probabilities(scores: Tensor, size: Sequence[int], small: Sequence[int]) -> Tensor:
+    """Return the probabilities of scores at the labels' size, sampled down.
+
+    Of many classes the maps of one image are held at a time, and made again for the gradient.
+    """
+    if scores.shape[1] <= BYTE_CLASSES + 1:
+        return _sampled(scores, size, small)
+    made = [
+        checkpoint(_sampled, one, size, small, use_reentrant=False, preserve_rng_state=False)
+        for one in scores.split(1)
+    ]
+    return torch.cat(made)
+
+
+def _sampled(scores: Tensor, size: Sequence[int], small: Sequence[int]) -> Tensor:
+    """Return probabilities at a size, sampled down to a smaller one."""
+    if list(scores.shape[2:]) != list(size):
+        scores = F.interpolate(scores, size=list(size), mode="bilinear", align_corners=False)
+    return F.interpolate(
+        scores.softmax(dim=1), size=list(small), mode="bilinear", align_corners=False
+    )
+
+
 class DenseEnergyLoss(TypedModule):
     r"""Gated dense energy of a segmentation, at reduced size, from logits and pseudo labels.
 
@@ -149,7 +174,8 @@ class DenseEnergyLoss(TypedModule):
         Args:
             images_rgb: RGB images in 0..255 (not normalised), ``(B, 3, H, W)``.
             logits: decoder scores, ``(B, C+1, h, w)``, of any size.
-            labels: pseudo labels, ``(B, H, W)`` integers; 255 where there is none.
+            labels: pseudo labels, ``(B, H, W)`` integers; 255 where there is none, of more than 254
+                classes :func:`fsr.cam.ignore_label`.
             inside: which pixels take part, ``(B, H, W)`` boolean, such as those that are no
                 padding; all if None.
 
@@ -185,13 +211,11 @@ class DenseEnergyLoss(TypedModule):
 
         # The kernel's exponents and sums over thousands of pixels do not survive half precision.
         scores = at_least_float32(logits)
-        if logit_size != size:
-            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-        probabilities = F.interpolate(
-            scores.softmax(dim=1), size=small, mode="bilinear", align_corners=False
-        )
+        probabilities = _probabilities(scores, size, small)
         images = F.interpolate(images_rgb.detach().to(scores.dtype), size=small, mode="nearest")
-        unlabelled = (labels == UNLABELLED).unsqueeze(1).to(scores.dtype)
+        unlabelled = (
+            (labels == ignore_label(max(1, logits.shape[1] - 1))).unsqueeze(1).to(scores.dtype)
+        )
         unlabelled = F.interpolate(unlabelled, size=small, mode="nearest").squeeze(1) > 0
         gate = uncertainty_gate(probabilities, unlabelled)
         if inside is not None:

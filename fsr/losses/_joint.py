@@ -8,7 +8,7 @@ from fsr.losses._segmentation import balanced_segmentation_loss
 
 
 def joint_cross_entropy(
-    logits: Tensor, labels: Tensor, ignore_index: int = 255, *, joined: bool = False
+    logits: Tensor, labels: Tensor, ignore_index: int | None = None, *, joined: bool = False
 ) -> Tensor:
     r"""Mean cross entropy of the background plus that of the foreground.
 
@@ -27,7 +27,8 @@ def joint_cross_entropy(
             the labels' size.
         labels: labels of the reliable region, ``(B, H, W)`` integers: 0 background, c+1 foreground
             class c, ``ignore_index`` no label.
-        ignore_index: label of pixels to leave out.
+        ignore_index: label of pixels to leave out; None is that of :func:`fsr.cam.ignore_label`:
+            255 of at most 254 classes.
         joined: bg and fg are those of all processes, each of which must call: the mean of their
             losses is then that of their batches together. False counts this process's alone.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from fsr.affinity import IGNORE, affinity_labels
 
 
-def pair_labels(token_labels: Tensor) -> Tensor:
+def pair_labels(token_labels: Tensor, *, ignore_index: int = IGNORE) -> Tensor:
     """Tell for every pair of an image's tokens whether both show one class.
 
     It is :func:`fsr.affinity.affinity_labels` without a window, and with the pairs of a token and
@@ -16,6 +16,8 @@ def pair_labels(token_labels: Tensor) -> Tensor:
 
     Args:
         token_labels: one label per token, ``(B, H, W)`` or ``(B, N)`` integers; 255 unknown.
+        ignore_index: label of unknown tokens; of more than 254 classes it is another, see
+            :func:`fsr.cam.ignore_label`.
 
     Returns:
         ``(B, N, N)`` int64: 1 same class, 0 different, 255 where a label is unknown and on the
@@ -36,6 +38,6 @@ def pair_labels(token_labels: Tensor) -> Tensor:
                  [  1, 255, 255],
                  [255, 255, 255]]])
     """
-    labels = affinity_labels(token_labels)
+    labels = affinity_labels(token_labels, ignore_index=ignore_index)
     labels.diagonal(dim1=1, dim2=2).fill_(IGNORE)
     return labels

@@ -8,19 +8,25 @@ from torch.nn import functional as F
 
 from fsr._core.arguments import check_int
 from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
+from fsr._core.labels import chosen_ignore
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
+from fsr.losses._streamed_entropy import streamed_entropy, streams
 
 
-def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int | None = None) -> Tensor:
     r"""Cross entropy of every pixel, :math:`-\log \mathrm{softmax}(z)_y`; 0 without a label.
+
+    Of more than 255 channels no map of all scores at the labels' size is made: memory grows with
+    the logits and not with the image, and the gradient can be taken once.
 
     Args:
         logits: decoder scores, ``(B, C+1, h, w)``, background first; interpolated bilinearly to
             the labels' size.
         labels: ``(B, H, W)`` integers: 0 background, c+1 foreground class c, ``ignore_index`` no
             label.
-        ignore_index: label of pixels to leave out; they get 0.
+        ignore_index: label of pixels to leave out; they get 0. None is that of
+            :func:`fsr.cam.ignore_label`: 255 of at most 254 classes.
 
     Returns:
         ``(B, H, W)`` of at least 0, in float32 for half-precision logits.
@@ -39,7 +45,10 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255)
         tensor([[[0.6931, 0.0000]]])
     """
     channels = check_logits("logits", logits, labels)
+    ignore_index = chosen_ignore(ignore_index, channels - 1)
     check_classes(labels, channels, ignore_index)
+    if streams(logits, labels):
+        return streamed_entropy(logits, labels, ignore_index)
     return entropy_of(scores_at(logits, labels), labels, ignore_index)
 
 

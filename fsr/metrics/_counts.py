@@ -81,13 +81,47 @@ def scores_of(matrix: Tensor) -> tuple[float, Tensor, float, float]:
     Args:
         matrix: pixels by true and predicted label, ``(C + 1, C + 1)``.
     """
-    matrix = matrix.cpu().double()
-    right, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    matrix = matrix.cpu()
+    return scores_of_sums(torch.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)]))
+
+
+def sums_of_bins(
+    place: Tensor, true: Tensor, predicted: Tensor, bins: int, num_classes: int
+) -> Tensor:
+    """Return all that scores read of one confusion matrix for each bin, without the matrices.
+
+    Args:
+        place: bin of each pixel, ``(N,)``.
+        true: its true label.
+        predicted: its predicted label.
+        bins: number of bins.
+        num_classes: number of foreground classes C.
+
+    Returns:
+        Pixels that are right, that are truly of a label and that are predicted to be, by bin and
+        label, ``(bins, 3, C + 1)``.
+    """
+    size = num_classes + 1
+    right = true == predicted
+    counts = [
+        torch.bincount(where * size + label, minlength=bins * size)
+        for where, label in ((place[right], true[right]), (place, true), (place, predicted))
+    ]
+    return torch.stack(counts).view(3, bins, size).transpose(0, 1)
+
+
+def scores_of_sums(sums: Tensor) -> tuple[float, Tensor, float, float]:
+    """Return the scores from a confusion matrix's diagonal and sums of rows and of columns.
+
+    Args:
+        sums: pixels that are right, truly of each label, and predicted to be, ``(3, C + 1)``.
+    """
+    right, true, predicted = sums.cpu().double().unbind()
     iou = right / (true + predicted - right)
     present = true > 0
     return (
         iou[present].mean().item(),
         iou,
-        (right.sum() / matrix.sum()).item(),
+        (right.sum() / true.sum()).item(),
         (right / true)[present].mean().item(),
     )

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fsr._core.arguments import check_int
 from fsr._core.checks import check_integer, check_positive_int, check_same_device
+from fsr._core.labels import chosen_ignore
 from fsr.errors import ShapeError
 from fsr.metrics._counts import Counts, scores_of
 
@@ -35,7 +35,8 @@ class SegmentationMetrics(Counts):
 
     Args:
         num_classes: number of foreground classes C; labels run from 0 (background) to C.
-        ignore_index: label of target pixels that do not count.
+        ignore_index: label of target pixels that do not count; None is that of
+            :func:`fsr.cam.ignore_label`: 255 of at most 254 classes.
 
     Raises:
         TypeError: ``num_classes`` is no integer.
@@ -54,11 +55,10 @@ class SegmentationMetrics(Counts):
         (0.5, [0.5, 0.5, nan], 0.6667)
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
-        check_int("ignore_index", ignore_index)
+    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
         check_positive_int("num_classes", num_classes)
         super().__init__(num_classes, (num_classes + 1, num_classes + 1))
-        self.ignore_index = ignore_index
+        self.ignore_index = chosen_ignore(ignore_index, num_classes)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count the pixels of one or several label maps.

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr._core.arguments import check_int, check_sequence
+from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_between, check_floating, check_positive_int, check_same_device
-from fsr.metrics._counts import Counts, scores_of
+from fsr._core.labels import BYTE_CLASSES, chosen_ignore
+from fsr.metrics._counts import Counts, scores_of, scores_of_sums, sums_of_bins
 from fsr.metrics._segmentation import SegmentationScores, checked_labels
 
 
@@ -24,7 +25,8 @@ class ThresholdSweep(Counts):
     Args:
         num_classes: number of foreground classes C.
         thresholds: the thresholds, in any order, each once, between 0 and 1.
-        ignore_index: label of target pixels that do not count.
+        ignore_index: label of target pixels that do not count; None is that of
+            :func:`fsr.cam.ignore_label`: 255 of at most 254 classes.
 
     Attributes:
         thresholds: the thresholds in rising order.
@@ -47,9 +49,8 @@ class ThresholdSweep(Counts):
     same = ("thresholds",)
 
     def __init__(
-        self, num_classes: int, thresholds: Sequence[float], ignore_index: int = 255
+        self, num_classes: int, thresholds: Sequence[float], ignore_index: int | None = None
     ) -> None:
-        check_int("ignore_index", ignore_index)
         check_sequence("thresholds", thresholds, "numbers")
         check_positive_int("num_classes", num_classes)
         if len(thresholds) == 0:
@@ -58,10 +59,12 @@ class ThresholdSweep(Counts):
             check_between("thresholds", threshold, 0.0, 1.0)
         if len(set(thresholds)) < len(thresholds):
             raise ValueError(f"thresholds: expected each once, got {tuple(thresholds)}")
-        shape = (len(thresholds) + 1, num_classes + 1, num_classes + 1)
+        # Of many classes the sums that scores read are counted, not whole matrices.
+        each = (3,) if num_classes > BYTE_CLASSES else (num_classes + 1,)
+        shape = (len(thresholds) + 1, *each, num_classes + 1)
         super().__init__(num_classes, shape)
         self.thresholds = tuple(sorted(float(threshold) for threshold in thresholds))
-        self.ignore_index = ignore_index
+        self.ignore_index = chosen_ignore(ignore_index, num_classes)
 
     def update(self, score: Tensor, label: Tensor, target: Tensor) -> None:
         """Count the pixels of one or several maps.
@@ -91,6 +94,10 @@ class ThresholdSweep(Counts):
         exceeded = torch.bucketize(score, score.new_tensor(self.thresholds))
         counted = target != self.ignore_index
         size = self.num_classes + 1
+        if self.num_classes > BYTE_CLASSES:
+            pixels = (exceeded[counted], target[counted], label[counted])
+            self._add(sums_of_bins(*pixels, len(self.counts), self.num_classes))
+            return
         place = ((exceeded * size + target) * size + label)[counted]
         counts = torch.bincount(place, minlength=self.counts.numel())
         self._add(counts.view(self.counts.shape))
@@ -119,6 +126,12 @@ class ThresholdSweep(Counts):
             raise ValueError(f"threshold: expected one of {self.thresholds}, got {threshold}")
         index = self.thresholds.index(threshold)
         above, below = self.counts[index + 1 :].sum(0), self.counts[: index + 1].sum(0)
+        if self.num_classes > BYTE_CLASSES:
+            sums, true = above.clone(), below[1]
+            sums[0, 0] += true[0]
+            sums[1] += true
+            sums[2, 0] += true.sum()
+            return SegmentationScores(*scores_of_sums(sums))
         matrix = above.clone()
         matrix[:, 0] += below.sum(dim=1)
         return matrix

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr._core.arguments import check_int, check_sequence
+from fsr._core.arguments import check_sequence
 from fsr._core.checks import check_integer, check_positive_int, check_shape
+from fsr._core.labels import BYTE_CLASSES, chosen_ignore
 from fsr.errors import ShapeError
-from fsr.metrics._counts import Counts, scores_of
+from fsr.metrics._counts import Counts, scores_of, scores_of_sums, sums_of_bins
 from fsr.metrics._segmentation import checked_labels
 
 WIDTHS = tuple(range(1, 21))
@@ -67,7 +68,8 @@ class TrimapMetrics(Counts):
     Args:
         num_classes: number of foreground classes C.
         widths: distances in pixels, see :func:`boundary_distance`.
-        ignore_index: label of target pixels that do not count.
+        ignore_index: label of target pixels that do not count; None is that of
+            :func:`fsr.cam.ignore_label`: 255 of at most 254 classes.
 
     Attributes:
         widths: the distances in rising order.
@@ -91,9 +93,8 @@ class TrimapMetrics(Counts):
     same = ("widths",)
 
     def __init__(
-        self, num_classes: int, widths: Sequence[int] = WIDTHS, ignore_index: int = 255
+        self, num_classes: int, widths: Sequence[int] = WIDTHS, ignore_index: int | None = None
     ) -> None:
-        check_int("ignore_index", ignore_index)
         check_sequence("widths", widths, "integers")
         check_positive_int("num_classes", num_classes)
         if len(widths) == 0:
@@ -102,9 +103,11 @@ class TrimapMetrics(Counts):
             check_positive_int("widths", width)
         if len(set(widths)) < len(widths):
             raise ValueError(f"widths: expected each once, got {tuple(widths)}")
-        super().__init__(num_classes, (len(widths), num_classes + 1, num_classes + 1))
+        # Of many classes the sums that scores read are counted, not whole matrices.
+        each = (3,) if num_classes > BYTE_CLASSES else (num_classes + 1,)
+        super().__init__(num_classes, (len(widths), *each, num_classes + 1))
         self.widths = tuple(sorted(widths))
-        self.ignore_index = ignore_index
+        self.ignore_index = chosen_ignore(ignore_index, num_classes)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count the pixels near boundaries of one label map or several.
@@ -130,6 +133,10 @@ class TrimapMetrics(Counts):
         band = torch.bucketize(distance, distance.new_tensor(self.widths))
         counted = (true != self.ignore_index) & (band < len(self.widths))
         size = self.num_classes + 1
+        if self.num_classes > BYTE_CLASSES:
+            pixels = (band[counted], true[counted], flat[counted])
+            self._add(sums_of_bins(*pixels, len(self.counts), self.num_classes))
+            return
         place = ((band * size + true) * size + flat)[counted]
         counts = torch.bincount(place, minlength=self.counts.numel())
         self._add(counts.view(self.counts.shape))
@@ -137,6 +144,5 @@ class TrimapMetrics(Counts):
     def compute(self) -> dict[int, float]:
         """Return the mIoU by width; NaN where no pixel was near a boundary."""
         within = self.counts.cumsum(dim=0)
-        return {
-            width: scores_of(matrix)[0] for width, matrix in zip(self.widths, within, strict=True)
-        }
+        scores = scores_of_sums if self.num_classes > BYTE_CLASSES else scores_of
+        return {width: scores(matrix)[0] for width, matrix in zip(self.widths, within, strict=True)}

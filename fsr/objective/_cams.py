@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
+from fsr._core.present import maps_of_classes
 from fsr.cam import Layer, class_activation_maps, normalize_cam, resize_cam
+from fsr.objective._seen import Later
 from fsr.presets import CAMSource
-from fsr.segmenter import maps_at, multi_scale_cams, raw_cams
+from fsr.segmenter import maps_at, merged_cam, raw_cams
+
+# The CAM of a pass before min-max, at the size of its patch grid, and that of the mirror images,
+# still mirrored; by scale.
+Raw = list[tuple[Tensor, Tensor | None]]
+
+
+class PresentCAM(NamedTuple):
+    """The CAM of the classes that the images show: about as many maps as one image shows, K.
+
+    Attributes:
+        cam: normalised CAM, ``(B, K, H, W)``, 0 to 1.
+        labels: 1 where an entry is a class of the image and 0 where it only fills, ``(B, K)``.
+        classes: which class each map is of, ``(B, K)`` int64.
+    """
+
+    cam: Tensor
+    labels: Tensor
+    classes: Tensor
 
 
 class StepCAMs:
     """CAMs of the two views by :class:`fsr.presets.CAMSource`, each pass made at most once.
+
+    What is kept is on patch grids. Maps of the size of an image are made of the classes that are
+    asked for, which of a thousand are those that an image shows.
 
     Args:
         networks: the unwrapped segmenters by name, ``"student"`` and ``"teacher"``.
@@ -38,7 +61,7 @@ class StepCAMs:
         self._views = views
         self._sources = sources
         self._kept: dict[tuple[str, int, str], Tensor] = {}
-        self._made: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._made: dict[tuple[Any, ...], dict[str, Raw]] = {}
         backbone: Any = networks["student"].backbone
         self.grid: tuple[int, int] = backbone.grid(views[0])
 
@@ -52,60 +75,69 @@ class StepCAMs:
             if source.extra or not source.reuse:
                 self._own(source)
 
-    def get(self, source: CAMSource, size: tuple[int, int] | None = None) -> Tensor:
+    def get(
+        self,
+        source: CAMSource,
+        size: tuple[int, int] | None = None,
+        classes: Tensor | None = None,
+    ) -> Tensor:
         """Return the normalised CAM of a source, without gradient (Eq. 2).
 
         Args:
             source: where it comes from.
             size: size to return; by default as it comes, which is the patch grid for one pass at
                 the image's own size and the image's size for a multi-scale pass.
+            classes: the classes of each image to return, ``(B, K)``; all if None.
 
         Returns:
-            CAM between 0 and 1, ``(B, C, *size)``.
+            CAM between 0 and 1, ``(B, C, *size)`` or ``(B, K, *size)``.
         """
         with torch.no_grad():
-            if source.extra:
-                return self._extended(source, size or self.grid)
-            return self._single(source, size) if source.single else self._multi(source, size)
+            raw = self._raw(source)
+            if classes is not None:
+                raw = [
+                    (
+                        maps_of_classes(plain, classes),
+                        None if mirrored is None else maps_of_classes(mirrored, classes),
+                    )
+                    for plain, mirrored in raw
+                ]
+            return _finished(source, raw, size, self.grid, self._size(source))
 
-    def _single(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
-        """CAM of one pass: scores, resized where asked, then normalised (Eq. 2)."""
-        scores = self._scores(source)
-        return normalize_cam(scores if size is None else resize_cam(scores, size))
+    def later(self, source: CAMSource, size: tuple[int, int]) -> Later:
+        """Return the CAM of all classes as something that is made when somebody looks at it.
 
-    def _extended(self, source: CAMSource, size: tuple[int, int]) -> Tensor:
-        """CAM of a reused pass and of passes at other scales, summed, then normalised."""
-        total = resize_cam(at_least_float32(self._scores(source)), size)
-        for plain, mirrored in self._own(source):
-            # As large as the image, for every class: no map is held longer than needed.
-            merged = resize_cam(at_least_float32(plain), size)
-            other = resize_cam(at_least_float32(mirrored.flip(-1)), size)
-            total += torch.maximum(merged, other, out=merged)
-            del merged, other
-        return normalize_cam(total)
+        It is of the networks as they are now.
+        """
+        raw = self._raw(source)
+        make = partial(_finished, source, raw, size, self.grid, self._size(source))
+        return Later(make, (*raw[0][0].shape[:2], *size))
 
-    def _multi(self, source: CAMSource, size: tuple[int, int] | None) -> Tensor:
-        """CAM of a multi-scale pass, at the image's size unless another is asked for."""
-        cam: Tensor = self._own(source)
-        return cam if size is None or size == tuple(cam.shape[2:]) else resize_cam(cam, size)
+    def _size(self, source: CAMSource) -> tuple[int, int]:
+        """Return the size of the images of a source."""
+        height, width = self._views[source.view - 1].shape[2:]
+        return height, width
+
+    def _raw(self, source: CAMSource) -> Raw:
+        """Return the CAM of all passes of a source before min-max, of all classes."""
+        with torch.no_grad():
+            reused: Raw = [(self._scores(source), None)] if source.reuse else []
+            own = self._own(source) if source.extra or not source.reuse else []
+            return reused + own
 
     def _scores(self, source: CAMSource) -> Tensor:
-        """CAM of one pass at the images' size before min-max, ``(B, C, H, W)``."""
-        if not source.reuse:
-            scores: Tensor = self._own(source)
-            return scores
-        network: Any = self._networks[source.network]
-        tokens = self._kept[source.network, source.view, source.head]
-        final = source.layer == "final"
-        classifier = network.classifier if final else network.aux_classifier
-        return class_activation_maps(tokens, classifier.weight, self.grid)
+        """CAM of a pass that the step makes anyway, ``(B, C, H, W)``, made at most once."""
+        key = (source.network, source.view, source.head)
+        if source.layer not in self._made.setdefault(key, {}):
+            network: Any = self._networks[source.network]
+            final = source.layer == "final"
+            classifier = network.classifier if final else network.aux_classifier
+            scores = class_activation_maps(self._kept[key], classifier.weight, self.grid)
+            self._made[key][source.layer] = [(scores, None)]
+        return self._made[key][source.layer][0][0]
 
-    def _own(self, source: CAMSource) -> Any:
-        """Return what passes of its own give a source; they are made on first demand.
-
-        At one scale and without flips that is the CAM before min-max, at several the finished CAM,
-        and at extra scales a pair of CAMs before min-max for each, the second still mirrored.
-        """
+    def _own(self, source: CAMSource) -> Raw:
+        """Return what passes of its own give a source; they are made on first demand."""
         key = _pass(source)
         if source.layer not in self._made.get(key, ()):
             sharing = [source, *(other for other in self._sources if _pass(other) == key)]
@@ -122,16 +154,48 @@ def _pass(source: CAMSource) -> tuple[Any, ...]:
     return (source.network, source.view, source.scales, source.flip, source.extra)
 
 
-def _run(source: CAMSource, network: Any, layers: Sequence[Layer], images: Tensor) -> Sequence[Any]:
+def _run(source: CAMSource, network: Any, layers: Sequence[Layer], images: Tensor) -> Sequence[Raw]:
     """Make a source's own passes and return what they give for each layer."""
     raw, patch = partial(raw_cams, network, layers=layers), network.backbone.patch_size
     if source.single:
-        return raw(images)
-    if not source.extra:
-        return multi_scale_cams(raw, [images], patch, source.scales, source.flip)[0]
-    scales = []
-    for scale in source.extra:
-        pair: Any = maps_at(lambda x: torch.cat(raw(x), dim=1), [images], scale, patch, True)[0]
-        plain, mirrored = (maps.chunk(len(layers), dim=1) for maps in pair)
-        scales.append(list(zip(plain, mirrored, strict=True)))
-    return list(zip(*scales, strict=True))
+        return [[(scores, None)] for scores in raw(images)]
+    flip = source.flip or bool(source.extra)
+    every: list[Raw] = [[] for _ in layers]
+    for scale in source.extra or source.scales:
+        pair = maps_at(lambda x: torch.cat(raw(x), dim=1), [images], scale, patch, flip)[0]
+        parts = [(None,) * len(layers) if m is None else m.chunk(len(layers), 1) for m in pair]
+        for kept, plain, mirrored in zip(every, *parts, strict=True):
+            kept.append((plain, mirrored))
+    return every
+
+
+def _finished(
+    source: CAMSource,
+    raw: Raw,
+    size: tuple[int, int] | None,
+    grid: tuple[int, int],
+    image: tuple[int, int],
+) -> Tensor:
+    """Return the normalised CAM of a source from what its passes gave, whatever the classes."""
+    with torch.no_grad():
+        if source.extra:
+            return _extended(raw, size or grid)
+        if source.single:
+            # Scores, resized where asked, then normalised (Eq. 2).
+            scores = raw[0][0]
+            return normalize_cam(scores if size is None else resize_cam(scores, size))
+        cam = merged_cam(raw, image)
+        return cam if size is None or size == image else resize_cam(cam, size)
+
+
+def _extended(raw: Raw, size: tuple[int, int]) -> Tensor:
+    """CAM of a reused pass and of passes at other scales, summed, then normalised."""
+    total = resize_cam(at_least_float32(raw[0][0]), size)
+    for plain, mirrored in raw[1:]:
+        # As large as the image: no map is held longer than needed.
+        merged = resize_cam(at_least_float32(plain), size)
+        if mirrored is not None:
+            other = resize_cam(at_least_float32(mirrored.flip(-1)), size)
+            merged = torch.maximum(merged, other, out=merged)
+        total.add_(merged)
+    return normalize_cam(total)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fsr._core.boxes import outside_box
-from fsr._core.labels import IGNORE
+from fsr._core.labels import IGNORE, check_byte_classes
 from fsr._core.modes import eval_mode
 from fsr.cam import resize_cam
 from fsr.masking import boundary, class_mix, draw_classes
@@ -141,6 +141,10 @@ class ClassMix(Part):
         super().__init__()
         self.given, self.online, self.start = given, online, start
         self.probability, self.background, self.size = probability, background, size
+
+    def check(self, network: SingleStageSegmenter) -> None:
+        """Raise if the network has more classes than can be drawn."""
+        check_byte_classes("num_classes: mixing by classes", network.num_classes)
 
     def forward(self, step: Step) -> Mixed:
         """Return the mixed batch; how much was pasted and is trusted can be seen afterwards."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from fsr._core.boxes import outside_box
-from fsr._core.labels import IGNORE
+from fsr._core.labels import ignore_label
 from fsr.objective._needs import Needs
 from fsr.objective._part import Part
 from fsr.objective._step import Step
@@ -66,7 +66,7 @@ class ConfidentMasks(Part):
             outside = outside_box(box.to(sure.device), *sure.shape[2:])
             sure = sure.masked_fill(outside[:, None], 0.0)
         claimed = sure.amax(dim=1) > 0
-        labels = sure.argmax(dim=1).masked_fill(~claimed, IGNORE)
+        labels = sure.argmax(dim=1).masked_fill(~claimed, ignore_label(step.labels.shape[1]))
         step.seen |= {"cam": masks[:, 1:], "pseudo_labels": labels}
         step.seen["claimed"] = claimed.float().mean()
         return sure

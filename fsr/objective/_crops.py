@@ -65,8 +65,8 @@ class LocalCrops(Part):
     def forward(self, step: Step) -> Crops:
         """Return the crops of a step."""
         images = step.views[0]
-        cam = step.cam(self.source, (images.shape[2], images.shape[3]))
-        regions = uncertain_regions(cam, step.labels, self.low, self.high)
+        cam, present, _ = step.present_cam(self.source, (images.shape[2], images.shape[3]))
+        regions = uncertain_regions(cam, present, self.low, self.high)
         crops, _, positive = sample_local_crops(
             images,
             regions,

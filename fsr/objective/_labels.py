@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fsr._core.boxes import outside_box
 from fsr._core.checks import check_choice, check_positive_int
-from fsr._core.labels import IGNORE
+from fsr._core.labels import ignore_label
+from fsr._core.present import labels_of_classes
 from fsr.cam import (
     LABEL_THRESHOLDS,
     LabelThresholds,
@@ -18,15 +19,23 @@ from fsr.cam import (
     resize_cam,
     strongest_class,
 )
+from fsr.objective._cams import PresentCAM
 from fsr.objective._needs import Needs
 from fsr.objective._part import Part
+from fsr.objective._seen import Later
 from fsr.objective._step import Step
 from fsr.presets import CAMSource
 from fsr.refine import pseudo_labels
 
+# Of a place among the classes of an image, which no number of classes can collide with.
+UNKNOWN = -1
+
 
 class PixelLabels(Part):
     """Pseudo labels of a view's pixels, ``(B, height, width)``, int64, 255 = ignored.
+
+    Of more than 254 classes the ignored label is that of :func:`fsr.cam.ignore_label`. Maps as
+    large as the view are made of the classes that an image shows, whatever their number.
 
     Args:
         source: CAM that they are made from; its view is the labelled one.
@@ -79,25 +88,41 @@ class PixelLabels(Part):
     def forward(self, step: Step) -> Tensor:
         """Return the labels of a step; these, CAM and moving thresholds can be seen afterwards."""
         images = step.image(self.source.view)
-        cam = self._cam(step, (images.shape[2], images.shape[3]))
-        low, high = _borders(self, step, cam)
+        cam, present, classes = self._cam(step, (images.shape[2], images.shape[3]))
+        low, high = _borders(self, step, cam, present)
         box = step.given("box") if self.source.view == 1 else None
-        labels = pseudo_labels(
-            self.refinement, images, cam, step.labels, low=low, high=high, box=box
+        places = pseudo_labels(
+            self.refinement,
+            images,
+            cam,
+            present,
+            low=low,
+            high=high,
+            box=box,
+            ignore_index=UNKNOWN,
         )
-        step.seen |= {"cam": cam, "pseudo_labels": labels}
+        labels = labels_of_classes(places, classes, ignore_label(step.labels.shape[1]))
+        step.seen["pseudo_labels"] = labels
         if self.thresholds != "fixed":
             step.seen |= {"pseudo_low": cam.new_tensor(low), "pseudo_high": cam.new_tensor(high)}
         return labels
 
-    def _cam(self, step: Step, size: tuple[int, int]) -> Tensor:
-        """Return the CAM at a size, spread on the patch grid where asked."""
+    def _cam(self, step: Step, size: tuple[int, int]) -> PresentCAM:
+        """Return the CAM at a size, spread on the patch grid where asked; leave it to be seen."""
         source = self.source
         if not self.affinity:
-            return step.cam(source, size)
+            step.seen["cam"] = step.cam_later(source, size)
+            return step.present_cam(source, size)
         read = step.student if source.network == "student" else step.teacher
         tokens = read(source.head, source.view).detach()
-        return resize_cam(affinity_cam(step.cam(source, step.grid), tokens, self.affinity), size)
+        every = step.cam_later(source, step.grid)
+
+        def spread(cam: Tensor) -> Tensor:
+            return resize_cam(affinity_cam(cam, tokens, self.affinity), size)
+
+        step.seen["cam"] = Later(lambda: spread(every.make()), (*every.shape[:2], *size))
+        present = step.present_cam(source, step.grid)
+        return present._replace(cam=spread(present.cam))
 
 
 class TokenLabels(Part):
@@ -136,12 +161,14 @@ class TokenLabels(Part):
 
     def forward(self, step: Step) -> Tensor:
         """Return the labels of a step."""
-        cam = step.cam(self.source, step.grid)
-        low, high = _borders(self, step, cam)
-        labels = cam_to_labels(cam, step.labels, low=low, high=high)
+        cam, present, classes = step.present_cam(self.source, step.grid)
+        low, high = _borders(self, step, cam, present)
+        unknown = ignore_label(step.labels.shape[1])
+        places = cam_to_labels(cam, present, low=low, high=high, ignore_index=UNKNOWN)
+        labels = labels_of_classes(places, classes, unknown)
         box = step.given("box") if self.source.view == 1 else None
         if box is not None:
-            labels = labels.masked_fill(_padding(step, box.to(labels.device)), IGNORE)
+            labels = labels.masked_fill(_padding(step, box.to(labels.device)), unknown)
         if self.seen_as is not None:
             step.seen[self.seen_as] = labels
         return labels
@@ -188,12 +215,14 @@ def _padding(step: Step, box: Tensor) -> Tensor:
     return outside_box(box, height, width)[:, rows // 2 :: rows, columns // 2 :: columns]
 
 
-def _borders(part: PixelLabels | TokenLabels, step: Step, cam: Tensor) -> tuple[float, float]:
+def _borders(
+    part: PixelLabels | TokenLabels, step: Step, cam: Tensor, present: Tensor
+) -> tuple[float, float]:
     """Return the scores up to which a CAM is background and above which it takes its class."""
     if part.thresholds == "fixed":
         return part.low, part.high
     # On the patch grid: a larger map says no more, and the fit would take longer.
-    scores, _ = strongest_class(resize_cam(cam, step.grid), step.labels)
+    scores, _ = strongest_class(resize_cam(cam, step.grid), present)
     return mixture_thresholds(scores, part.low, part.high)
 
 

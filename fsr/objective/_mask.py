@@ -80,15 +80,16 @@ class PatchMask(Part):
     def forward(self, step: Step) -> Tensor:
         """Return the mask of a step."""
         check_block(self.masker.block, step.grid)
-        strategy, labels = self.strategy(step.number), step.labels
+        strategy, labels = self.strategy(step.number), None
         view = self.source.view
         entropy = None
         if strategy == "entropy" and self.targets is not None:
             entropy = token_entropy(step.get(self.targets)).view(-1, *step.grid)
         if strategy in CAM_STRATEGIES:
-            cam = step.cam(self.source)
+            cam, labels, _ = step.present_cam(self.source)
         else:
-            cam = step.views[view - 1].new_zeros((*labels.shape, *step.grid))
+            # Its size and type are all that such a mask looks at.
+            cam = step.views[view - 1].new_zeros((len(step.labels), 1, *step.grid))
         masker = self.random_masker if strategy == "random" else self.masker
         noise = None  # which a mask that is exactly the zone does without
         if masker.strategy != "strict":

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fsr._core.labels import ignore_label
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
 from fsr.backbone import check_offers
@@ -56,6 +57,7 @@ class TrainingObjective(TypedModule):
     Attributes:
         recipe: the recipe, with the further terms.
         preset: the preset as it was changed, or the recipe given.
+        ignore_index: label of pixels without one: 255 of at most 254 classes, else 65535.
         weights: weight of each term as a function of the step.
         terms: the terms by name.
         masks: the parts that mask a view, by its number as text.
@@ -109,6 +111,7 @@ class TrainingObjective(TypedModule):
                 f"student: expected a SingleStageSegmenter, got {type(network).__name__}"
             )
         self.num_classes = network.num_classes
+        self.ignore_index = ignore_label(network.num_classes)
         if isinstance(preset, Recipe):
             if overrides:
                 raise ValueError(f"preset: a Recipe has no fields to change, got {list(overrides)}")
@@ -216,6 +219,7 @@ class TrainingObjective(TypedModule):
             image_size=(view1.shape[2], view1.shape[3]),
             grid=now.grid,
             images=len(labels),
+            ignore_index=self.ignore_index,
         )
 
     def extra_repr(self) -> str:

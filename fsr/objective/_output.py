@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fsr._core.labels import IGNORE
 from fsr._core.shown import described
+from fsr.objective._seen import Later
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,10 +28,12 @@ class ObjectiveOutput:
         weights: weight of each term at this step, by the same names.
         seen: what the parts left to be seen, by name: FSR's are ``cam`` ``(B, C, height, width)``,
             ``segmentation_logits`` ``(B, C+1, H, W)``, detached, ``teacher_temperature`` and
-            ``mask_strategy``, beside the next three.
+            ``mask_strategy``, beside the next three. The CAM of all classes is made when it is
+            first looked at, of what the step kept on the patch grid.
         image_size: height and width of the views in pixels.
         grid: their patch grid ``(H, W)``.
         images: number of images B.
+        ignore_index: label of what has none: 255 of at most 254 classes.
 
     Example:
         >>> zero = torch.zeros(())
@@ -46,10 +49,16 @@ class ObjectiveOutput:
     image_size: tuple[int, int]
     grid: tuple[int, int]
     images: int
+    ignore_index: int = IGNORE
 
     def terms(self) -> dict[str, Tensor]:
         """Return the terms by name, unweighted."""
         return dict(self.values)
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Return the tensors of one number that parts left to be seen, by name."""
+        left = dict.items(self.seen)  # what is made when it is looked at is no number
+        return {name: v for name, v in left if isinstance(v, Tensor) and v.ndim == 0}
 
     @property
     def mask(self) -> Tensor:
@@ -59,12 +68,12 @@ class ObjectiveOutput:
     @property
     def pseudo_labels(self) -> Tensor:
         """Pseudo labels of the pixels, ``(B, height, width)`` int64; 255 where none were made."""
-        return self._seen_or("pseudo_labels", (self.images, *self.image_size), IGNORE)
+        return self._seen_or("pseudo_labels", (self.images, *self.image_size), self.ignore_index)
 
     @property
     def affinity_labels(self) -> Tensor:
         """Labels of the tokens, ``(B, H, W)`` int64; 255 where none were made."""
-        return self._seen_or("affinity_labels", (self.images, *self.grid), IGNORE)
+        return self._seen_or("affinity_labels", (self.images, *self.grid), self.ignore_index)
 
     def __getattr__(self, name: str) -> Any:
         """Return a term, or what a part left to be seen, by its name."""
@@ -98,13 +107,15 @@ class ObjectiveOutput:
 
     def __repr__(self) -> str:
         """Show values, and of maps their shape alone."""
-        shown = {"total": self.total, **self.values, **self.seen}
+        shown = {"total": self.total, **self.values, **dict(dict.items(self.seen))}
         spelled = ", ".join(f"{name}={_spell(value)}" for name, value in shown.items())
         return f"{type(self).__name__}({spelled})"
 
 
 def _spell(value: Any) -> str:
     """Spell a scalar as its value, and other tensors by shape and type."""
+    if isinstance(value, Later):
+        return f"Tensor({', '.join(map(str, value.shape))}; not made yet)"
     if isinstance(value, Tensor) and value.ndim == 0:
         value = value.item()
     return f"{value:.4g}" if isinstance(value, float) else described(value)

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from fsr._core.labels import ignore_label
 from fsr._core.modes import eval_mode
 from fsr.cam import class_activation_maps, resize_cam, sum_sizes
 from fsr.objective._needs import Needs
@@ -66,7 +67,7 @@ class ReliableRegion(Part):
         cam = self._cam(step)
         labels = reliable_labels(self.pool, step.image(1), cam, step.labels, step.given("box"))
         step.seen |= {"cam": cam, "pseudo_labels": labels}
-        step.seen["reliable"] = (labels != 255).float().mean()
+        step.seen["reliable"] = (labels != ignore_label(step.labels.shape[1])).float().mean()
         return labels
 
     @torch.no_grad()

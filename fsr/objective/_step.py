@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fsr.objective._cams import StepCAMs
+from fsr._core.present import some_classes
+from fsr.objective._cams import PresentCAM, StepCAMs
 from fsr.objective._draws import Draws, Place
 from fsr.objective._needs import Needs
 from fsr.objective._networks import forward_views, plain_segmenter
 from fsr.objective._part import Part
+from fsr.objective._seen import Later, Seen
 from fsr.objective._views import Pixels, check_needs
 from fsr.presets import CAMSource
 from fsr.teacher import EMATeacher
@@ -82,7 +84,7 @@ class Step:
         self.number = number
         self.generator = generator
         self.draws = Draws(len(labels), self.views[0].device, generator, place)
-        self.seen: dict[str, Any] = {}
+        self.seen: dict[str, Any] = Seen()
         self.network = network = plain_segmenter(student)
         self._student, self._teacher = student, teacher
         self.grid: tuple[int, int] = network.backbone.grid(self.views[0])
@@ -150,15 +152,34 @@ class Step:
         Raises:
             ValueError: no part named the source among its needs.
         """
-        if source not in self.needs.cams:
-            raise ValueError(
-                f"source: expected one that a part of the step needs, got {source.describe()}"
-            )
-        if source.reuse:
-            run = self._student_pass if source.network == "student" else self._teacher_pass
-            self._once(source.network, run)
+        self._ready(source)
         cam: Tensor = self._once((source, size), lambda: self._cams.get(source, size))
         return cam
+
+    def present_cam(self, source: CAMSource, size: tuple[int, int] | None = None) -> PresentCAM:
+        """Return the normalised CAM of the classes that the images show, without gradient.
+
+        The numbers are those of :meth:`cam`; of a thousand classes nothing as large as an image is
+        made but the maps of those few.
+
+        Args:
+            source: where it comes from; it must be among the needs of the step's parts.
+            size: size to return; by default as it comes, see :meth:`cam`.
+
+        Raises:
+            ValueError: no part named the source among its needs.
+        """
+        self._ready(source)
+        shown, there = self._once("classes", lambda: some_classes(self.labels))
+        cam: Tensor = self._once(
+            (source, size, "present"), lambda: self._cams.get(source, size, shown)
+        )
+        return PresentCAM(cam, there.to(self.labels.dtype), shown)
+
+    def cam_later(self, source: CAMSource, size: tuple[int, int]) -> Later:
+        """Return the CAM of all classes for :attr:`seen`: it is made when somebody looks at it."""
+        self._ready(source)
+        return self._cams.later(source, size)
 
     def student(self, head: str, view: int) -> Tensor:
         """Return a head of the student's one forward for a view, with gradient.
@@ -201,6 +222,16 @@ class Step:
         for action in self._afterwards:
             action()
         self._afterwards.clear()
+
+    def _ready(self, source: CAMSource) -> None:
+        """Make the pass that a CAM is taken from; raise unless some part needs the CAM."""
+        if source not in self.needs.cams:
+            raise ValueError(
+                f"source: expected one that a part of the step needs, got {source.describe()}"
+            )
+        if source.reuse:
+            run = self._student_pass if source.network == "student" else self._teacher_pass
+            self._once(source.network, run)
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._made:

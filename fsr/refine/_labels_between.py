@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import check_floating, check_same_device, check_shape
-from fsr.cam import BACKGROUND, IGNORE
+from fsr.cam import BACKGROUND, ignore_label
 
 
 def labels_between(low_maps: Tensor, high_maps: Tensor, box: Tensor | None = None) -> Tensor:
@@ -53,4 +53,4 @@ def labels_between(low_maps: Tensor, high_maps: Tensor, box: Tensor | None = Non
     unknown = (strict == BACKGROUND) & (lenient != BACKGROUND)
     if box is not None:
         unknown = unknown | outside_box(box.to(strict.device), height, width)
-    return strict.masked_fill(unknown, IGNORE)
+    return strict.masked_fill(unknown, ignore_label(max(1, channels - 1)))

@@ -17,7 +17,7 @@ from fsr._core.checks import (
     check_shape,
 )
 from fsr._core.numerics import at_least_float32, no_autocast
-from fsr.cam import IGNORE
+from fsr.cam import ignore_label
 from fsr.filters import bilateral_filter
 
 # Probabilities below this count as this, so that no label is ever impossible.
@@ -143,9 +143,10 @@ def label_map_probabilities(labels: Tensor, num_classes: int, confidence: float 
     check_integer("labels", labels)
     check_positive_int("num_classes", num_classes)
     check_between("confidence", confidence, 1 / (num_classes + 1), 1.0)
-    unknown = labels == IGNORE
+    ignored = ignore_label(num_classes)
+    unknown = labels == ignored
     if bool(((labels < 0) | (labels > num_classes) & ~unknown).any()):
-        raise ValueError(f"labels: expected 0..{num_classes} or {IGNORE}, got others")
+        raise ValueError(f"labels: expected 0..{num_classes} or {ignored}, got others")
     channels = torch.arange(num_classes + 1, device=labels.device).view(-1, 1, 1)
     rest = (1 - confidence) / num_classes
     result = torch.where(channels == labels, confidence, rest)

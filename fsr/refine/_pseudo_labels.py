@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fsr._core.arguments import check_function, check_int
+from fsr._core.arguments import check_function
 from fsr._core.boxes import check_box, outside_box
 from fsr._core.checks import (
     check_between,
@@ -19,8 +19,10 @@ from fsr._core.checks import (
     check_shape,
     check_unit_interval,
 )
+from fsr._core.labels import chosen_ignore
 from fsr._core.numerics import at_least_float32, no_autocast
-from fsr.cam import BACKGROUND, IGNORE
+from fsr._core.present import labels_of_classes, maps_of_classes, present_classes
+from fsr.cam import BACKGROUND
 
 
 def pseudo_labels(
@@ -32,7 +34,7 @@ def pseudo_labels(
     low: float,
     high: float,
     down_scale: int = 2,
-    ignore_index: int = IGNORE,
+    ignore_index: int | None = None,
     box: Tensor | None = None,
 ) -> Tensor:
     """Label maps that supervise the segmentation, from CAMs refined along image edges.
@@ -51,7 +53,8 @@ def pseudo_labels(
         low: background score that weak regions fall below; 0 to 1, below ``high``.
         high: background score that only confident regions exceed; 0 to 1.
         down_scale: refine at this fraction of the image size, a factor in each direction.
-        ignore_index: label of unknown pixels.
+        ignore_index: label of unknown pixels; None is that of :func:`fsr.cam.ignore_label`: 255 of
+            at most 254 classes.
         box: the real pixels of padded crops, ``(B, 4)`` integers top, bottom, left, right,
             half-open, as :class:`fsr.data.RandomRescaleCrop` gives them. What lies outside is
             unknown; the refinement sees the whole crop, padding included, as in ToCo. To keep
@@ -79,9 +82,9 @@ def pseudo_labels(
         >>> pseudo_labels(PAR(2, (1,)), images, cams, torch.ones(1, 1), low=0.2, high=0.7)[0, 0]
         tensor([  0,   0,   0,   0, 255, 255, 255, 255,   1,   1,   1,   1])
     """
-    check_int("ignore_index", ignore_index)
     check_function("par", par)
     _check_inputs(images, cams, labels)
+    ignore_index = chosen_ignore(ignore_index, cams.shape[1])
     batch, _, height, width = images.shape
     if box is not None:
         check_same_device(images=images, box=box)
@@ -91,9 +94,8 @@ def pseudo_labels(
 
     # Colour differences and thresholds: nothing that half precision should touch.
     with torch.no_grad(), no_autocast(images):
-        shown, present = _present_classes(labels)
-        scores = cams.gather(1, shown[:, :, None, None].expand(-1, -1, *cams.shape[2:]))
-        scores = _resize(at_least_float32(scores), size)
+        shown, present = present_classes(labels)
+        scores = _resize(at_least_float32(maps_of_classes(cams, shown)), size)
         # The refinement works channel by channel, so that both levels can share one call.
         maps = [_with_background(scores, present, level) for level in (high, low)]
         refined = par(_resize(at_least_float32(images), size), torch.cat(maps, dim=1))
@@ -138,20 +140,6 @@ def _small_size(size: tuple[int, int], down_scale: int) -> tuple[int, int]:
     return small
 
 
-def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the classes of each image, ``(B, K)``, and whether the entry is one or filling.
-
-    K is the largest number of classes that an image of the batch shows: refining a few channels
-    instead of all C is most of the saving.
-    """
-    present = labels > 0
-    most = present.shape[1]
-    if not present.is_meta and present.numel() and not torch.compiler.is_compiling():
-        most = max(1, int(present.sum(dim=1).max()))
-    shown = present.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-    return shown, present.gather(1, shown)
-
-
 def _with_background(scores: Tensor, present: Tensor, level: float) -> Tensor:
     """Put a constant background channel first; softmax over it and the present classes."""
     scores = scores.masked_fill(~present[:, :, None, None], -torch.inf)
@@ -162,9 +150,7 @@ def _with_background(scores: Tensor, present: Tensor, level: float) -> Tensor:
 def _winner(refined: Tensor, shown: Tensor) -> Tensor:
     """Return the label of the strongest channel, ``(B, height, width)``."""
     # Channels that only fill up the batch are 0 everywhere: the background always beats them.
-    label = F.pad(shown + 1, (1, 0), value=BACKGROUND)
-    best = refined.argmax(dim=1)
-    return label.gather(1, best.flatten(1)).view_as(best)
+    return labels_of_classes(refined.argmax(dim=1), shown)
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fsr._core.boxes import check_box
 from fsr._core.checks import check_floating, check_multi_hot, check_same_device, check_shape
-from fsr._core.labels import BACKGROUND, IGNORE
+from fsr._core.labels import BACKGROUND, ignore_label
 from fsr._core.numerics import at_least_float32
 from fsr.refine._crf_pool import CRFPool
 from fsr.refine._reliable_region import (
@@ -88,7 +88,7 @@ def reliable_labels(
     if box is not None:
         check_box(box, batch, height, width)
         boxes = box.tolist()
-    found = torch.full((batch, height, width), IGNORE, dtype=torch.long)
+    found = torch.full((batch, height, width), ignore_label(classes), dtype=torch.long)
     pixels = (255 * images.detach().cpu().float()).round().clamp(0, 255).to(torch.uint8)
     maps, shown = at_least_float32(cam.detach().cpu()), labels.detach().cpu() > 0
     inside = []

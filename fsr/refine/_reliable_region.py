@@ -18,7 +18,7 @@ from fsr._core.checks import (
     check_shape,
     check_unit_interval,
 )
-from fsr._core.labels import BACKGROUND, IGNORE
+from fsr._core.labels import BACKGROUND, ignore_label
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -156,10 +156,11 @@ def _reliable_region(cam: Tensor, labels: Tensor, crf_low: Tensor, crf_high: Ten
     winner, sure_background = low.argmax(dim=0), high.argmax(dim=0) == BACKGROUND
     by_crf = torch.maximum(high[0], low[1:].amax(dim=0)) >= SURE
     sure = by_crf & _sure_by_cam(scores, winner)
-    label = winner.masked_fill(winner == BACKGROUND, IGNORE).masked_fill(
+    unknown = ignore_label(classes)
+    label = winner.masked_fill(winner == BACKGROUND, unknown).masked_fill(
         sure_background, BACKGROUND
     )
-    return label.masked_fill(~sure, IGNORE)
+    return label.masked_fill(~sure, unknown)
 
 
 def _sure_by_cam(scores: Tensor, winner: Tensor) -> Tensor:

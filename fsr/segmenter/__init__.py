@@ -4,6 +4,7 @@ from fsr.segmenter import heads  # noqa: F401 - registers the kinds
 from fsr.segmenter._card import ModelCard
 from fsr.segmenter._checkpoint import read_checkpoint
 from fsr.segmenter._hub import WEIGHTS, hub_file, is_hub_id
+from fsr.segmenter._merged import merged_cam
 from fsr.segmenter._method_head import HEAD_KINDS, HeadInput, HeadSpec, MethodHead, encoder_names
 from fsr.segmenter._multiscale import (
     REDUCTIONS,
@@ -49,6 +50,7 @@ __all__ = [
     "hub_file",
     "is_hub_id",
     "maps_at",
+    "merged_cam",
     "multi_scale_cams",
     "multi_scale_probabilities",
     "raw_cams",

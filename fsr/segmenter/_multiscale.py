@@ -20,16 +20,17 @@ from fsr._core.checks import (
     check_positive_int,
     check_shape,
 )
+from fsr._core.labels import BYTE_CLASSES
 from fsr._core.numerics import at_least_float32
 from fsr.cam import (
     LAYERS,
     Layer,
     class_activation_maps,
-    merge_flip,
-    resize_cam,
-    sum_scales,
+    normalize_cam,
 )
 from fsr.errors import ShapeError
+from fsr.segmenter._many_classes import merged_probabilities
+from fsr.segmenter._merged import added
 
 Reduction = Literal["max_logits", "mean_probabilities"]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
@@ -113,16 +114,12 @@ def multi_scale_cams(
         # As channels of one map: all that follows is done channel by channel.
         return torch.cat(maps, dim=1)
 
-    sums: list[list[Tensor]] = [[] for _ in batches]
+    sums: list[Tensor | None] = [None for _ in batches]
     for scale in scales:
         maps = maps_at(joined, batches, scale, patch, flip)
-        for index, (batch, (plain, mirrored)) in enumerate(zip(batches, maps, strict=True)):
-            # Up-sampled before flips are merged: the released code's order.
-            cam = resize_cam(at_least_float32(plain), _size(batch))
-            if mirrored is not None:
-                cam = merge_flip(cam, resize_cam(at_least_float32(mirrored), _size(batch)))
-            sums[index].append(cam)
-    return [sum_scales(cams).chunk(count, dim=1) for cams in sums]
+        for index, (batch, pair) in enumerate(zip(batches, maps, strict=True)):
+            sums[index] = added(sums[index], pair, _size(batch))
+    return [normalize_cam(total).chunk(count, dim=1) for total in sums if total is not None]
 
 
 def multi_scale_probabilities(
@@ -153,8 +150,13 @@ def multi_scale_probabilities(
     scales = check_scales("scales", scales)
     check_choice("reduce", reduce, REDUCTIONS)
     merged: list[Tensor] = []
+    kept: list[list[tuple[Tensor, Tensor | None]]] = [[] for _ in batches]
     for number, scale in enumerate(scales):
         every = maps_at(logits_of, batches, scale, patch, flip)
+        if reduce == "max_logits" and every[0][0].shape[1] > BYTE_CLASSES + 1:
+            for maps_of_batch, pair in zip(kept, every, strict=True):
+                maps_of_batch.append(pair)
+            continue
         for index, (batch, (plain, mirrored)) in enumerate(zip(batches, every, strict=True)):
             maps = _resized_scores(plain, _size(batch), reduce)
             if mirrored is not None:
@@ -165,6 +167,8 @@ def multi_scale_probabilities(
                 merged[index] = torch.maximum(merged[index], maps)
             else:
                 merged[index] = merged[index] + maps
+    if kept[0]:
+        return [merged_probabilities(k, _size(b)) for k, b in zip(kept, batches, strict=True)]
     if reduce == "max_logits":
         return [maps.softmax(dim=1) for maps in merged]
     return [maps / (len(scales) * (2 if flip else 1)) for maps in merged]

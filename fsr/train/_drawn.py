@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fsr._core.labels import IGNORE
+from fsr._core.labels import IGNORE, ignore_label
 from fsr.data import (
     CropDraw,
     RandomRescaleCrop,
@@ -103,7 +103,10 @@ class Drawn:
             target = read_label_map(map_file(self.pseudo, sample.name), self.num_classes)
         if target is None:
             raise DataError(f"{sample.name}: no label map to learn from; give data.pseudo")
-        found = {"masks": self._cut(target.to(torch.uint8), sample, draw, IGNORE).long()}
+        ignored = ignore_label(max(1, self.num_classes))
+        # What torchvision resizes: bytes, or numbers that hold labels of 16 bits.
+        kind = torch.uint8 if ignored == IGNORE else torch.float32
+        found = {"masks": self._cut(target.to(kind), sample, draw, ignored).long()}
         if self.weights is not None:
             with Image.open(map_file(self.weights, sample.name)) as image:
                 weights = torch.from_numpy(np.array(image.convert("L")))

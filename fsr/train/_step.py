@@ -102,7 +102,7 @@ def train_step(
 def _measured(output: ObjectiveOutput) -> dict[str, Tensor]:
     """Return total, terms, masked share, and the scalars that parts left to be seen."""
     own = {"total": output.total, **output.terms(), "masked": output.mask.float().mean()}
-    seen = {n: v for n, v in output.seen.items() if isinstance(v, Tensor) and v.ndim == 0}
+    seen = output.scalars()
     # Sorted, as every process must add up the same; a part takes no term's name.
     return own | {name: seen[name] for name in sorted(seen) if name not in own}
 

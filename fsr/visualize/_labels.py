@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from fsr._core.arguments import check_int, check_picture, check_sequence
 from fsr._core.checks import check_between, check_integer, check_positive_int, check_shape
+from fsr._core.labels import WIDE_IGNORE
 from fsr._core.palette import voc_palette
-from fsr.cam import BACKGROUND, IGNORE
+from fsr.cam import BACKGROUND, IGNORE, ignore_label
 
 CELL = (130, 22)
 
@@ -23,7 +24,7 @@ def colorize(labels: Tensor) -> Image.Image:
     """Label map in the colours of VOC.
 
     Args:
-        labels: ``(height, width)`` integers in 0..255.
+        labels: ``(height, width)`` integers in 0..255, of more than 254 classes in 0..65535.
 
     Returns:
         RGB image of the same size.
@@ -37,7 +38,7 @@ def colorize(labels: Tensor) -> Image.Image:
         >>> colorize(torch.tensor([[0, 15]])).getpixel((1, 0))
         (192, 128, 128)
     """
-    return Image.fromarray(voc_palette()[_indices(labels)])
+    return Image.fromarray(_coloured(_indices(labels)))
 
 
 def overlay(
@@ -48,7 +49,7 @@ def overlay(
     Args:
         image: the image.
         labels: ``(height, width)`` integers in 0..255, of the image's size; ignored pixels (255)
-            are shown in their pale colour.
+            are shown in their pale colour. Of more than 254 classes in 0..65535.
         alpha: share of the colour, 0 to 1.
         contours: draw a line in a region's full colour along its border, a 300th of the longer side
             wide.
@@ -72,12 +73,13 @@ def overlay(
     width, height = image.size
     check_shape("labels", labels, "height width", height=height, width=width)
     values = _indices(labels)
+    colours = _coloured(values)
     photograph = image.convert("RGB")
-    mixed = np.asarray(Image.blend(photograph, Image.fromarray(voc_palette()[values]), alpha))
+    mixed = np.asarray(Image.blend(photograph, Image.fromarray(colours), alpha))
     picture = np.where((values == BACKGROUND)[..., None], np.asarray(photograph), mixed)
     if contours:
         border = _borders(values, max(1, round(max(image.size) / 300)))
-        picture[border] = voc_palette()[values[border]]
+        picture[border] = colours[border]
     return Image.fromarray(picture.astype(np.uint8))
 
 
@@ -114,8 +116,9 @@ def legend(
         if not isinstance(name, str):
             raise TypeError(f"class_names: expected strings, got {name!r}")
     check_positive_int("width", width)
-    palette = voc_palette()
-    named = {**dict(enumerate(["background", *class_names])), IGNORE: "ignored"}
+    ignored = ignore_label(max(1, len(class_names)))
+    palette = voc_palette(ignored + 1)
+    named = {**dict(enumerate(["background", *class_names])), ignored: "ignored"}
     shown = named if labels is None else labels
     entries = [(named[label], palette[label]) for label in shown]
     entries += [(name, np.array(rgb)) for name, rgb in extra]
@@ -131,22 +134,33 @@ def legend(
     return picture
 
 
-def _indices(labels: Tensor) -> NDArray[np.uint8]:
-    """Return a label map as bytes."""
+def _coloured(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Return the colours of labels."""
+    return voc_palette(_labels_of(values))[values]
+
+
+def _labels_of(values: NDArray[np.uint16]) -> int:
+    """Return how many labels there are, the ignored one among them: a byte's unless more occur."""
+    return 1 + (WIDE_IGNORE if values.size and values.max() > IGNORE else IGNORE)
+
+
+def _indices(labels: Tensor) -> NDArray[np.uint16]:
+    """Return a label map as indices of colours."""
     check_shape("labels", labels, "height width")
     check_integer("labels", labels)
     values = labels.cpu().numpy()
-    if values.size and (values.min() < 0 or values.max() > 255):
-        raise ValueError(f"labels: expected 0..255, got {values.min()}..{values.max()}")
-    return values.astype(np.uint8)
+    if values.size and (values.min() < 0 or values.max() > WIDE_IGNORE):
+        raise ValueError(f"labels: expected 0..{WIDE_IGNORE}, got {values.min()}..{values.max()}")
+    return values.astype(np.uint16)
 
 
-def _borders(values: NDArray[np.uint8], thickness: int) -> NDArray[np.bool_]:
+def _borders(values: NDArray[np.uint16], thickness: int) -> NDArray[np.bool_]:
     """Pixels of classes that lie within some pixels of another label."""
     maps = torch.from_numpy(values.astype(np.float32))[None]
     highest, lowest = (
         sign * F.max_pool2d(sign * maps, 2 * thickness + 1, stride=1, padding=thickness)[0].numpy()
         for sign in (1, -1)
     )
-    border: NDArray[np.bool_] = (lowest != highest) & (values != BACKGROUND) & (values != IGNORE)
+    ignored = _labels_of(values) - 1
+    border: NDArray[np.bool_] = (lowest != highest) & (values != BACKGROUND) & (values != ignored)
     return border

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fsr._core.checks import check_between, check_shape, check_unit_interval
+from fsr._core.labels import WIDE_IGNORE
 from fsr._core.optional import import_extra
 from fsr.visualize._heatmap import heat_colours, heatmap_overlay
 from fsr.visualize._labels import colorize
@@ -63,8 +64,10 @@ def pixels(name: str, panel: Panel, image: Image.Image | None) -> NDArray[Any] |
     check_shape(name, values, "height width")
     if is_label_map(values):
         lowest, highest = (int(x) for x in values.aminmax()) if values.numel() else (0, 0)
-        if lowest < 0 or highest > 255:
-            raise ValueError(f"{name}: expected labels in 0..255, got {lowest}..{highest}")
+        if lowest < 0 or highest > WIDE_IGNORE:
+            raise ValueError(
+                f"{name}: expected labels in 0..{WIDE_IGNORE}, got {lowest}..{highest}"
+            )
         return np.asarray(colorize(values))
     if not values.is_floating_point():
         raise TypeError(f"{name}: expected integer labels or floating scores, got {values.dtype}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from fsr._core.checks import check_finite, check_floating, check_shape
 from fsr._core.optional import import_extra
 from fsr._core.palette import voc_palette
-from fsr.cam import IGNORE
+from fsr.cam import ignore_label
 from fsr.visualize._boundaries import boundary_overlay
 from fsr.visualize._panels import (
     Panel,
@@ -189,7 +189,8 @@ def _legend_entries(
     """Return name and colour of every label in the sheet, ignored last."""
     maps = [p for _, pictures in columns for p in pictures if p is not None and is_label_map(p)]
     found = sorted({label for each in maps for label in np.unique(np.asarray(each)).tolist()})
-    names = {0: "background", IGNORE: "ignored"}
+    ignored = ignore_label(max(1, len(class_names)))
+    names = {0: "background", ignored: "ignored"}
     names |= dict(enumerate(class_names, start=1))
     unknown = [label for label in found if label not in names]
     if unknown:
@@ -197,4 +198,5 @@ def _legend_entries(
             f"class_names: expected a name for every label, got {len(class_names)} names "
             f"and labels {unknown}"
         )
-    return [(names[label], tuple(voc_palette()[label] / 255)) for label in found]
+    palette = voc_palette(ignored + 1)
+    return [(names[label], tuple(palette[label] / 255)) for label in found]

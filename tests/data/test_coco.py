@@ -431,9 +431,9 @@ RUNS = r"annotation 11: expected run lengths"
         ),
         (
             lambda data: data["categories"].extend(
-                {"id": 100 + i, "name": f"c{i}"} for i in range(252)
+                {"id": 100 + i, "name": f"c{i}"} for i in range(65_532)
             ),
-            r"expected 1 to 254 classes, got 255",
+            r"expected 1 to 65534 classes, got 65535",
         ),
         (
             lambda data: data.update(annotations=[]),

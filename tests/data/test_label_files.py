@@ -140,7 +140,7 @@ def test_the_two_forms(tmp_path: Path) -> None:
         ([], ("labels",), r"'labels' cannot name a class: .* other than 'image' and 'labels'"),
         ([], ("BACKGROUND",), r"'BACKGROUND' is no class"),
         ([], ("a", "b", "a"), r"expected each class once, got 'a' twice"),
-        ([], (), r"expected 1 to 254 classes, got none"),
+        ([], (), r"expected 1 to 65534 classes, got none"),
     ],
 )
 @pytest.mark.parametrize("form", FORMS)

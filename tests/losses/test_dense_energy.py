@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from fsr.errors import ShapeError
 from fsr.losses import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
@@ -22,6 +23,7 @@ from tests.helpers import (
     assert_pickles,
     assert_state_dict_round_trip,
 )
+from tests.losses.test_streamed_entropy import Largest
 
 UNLABELLED = 255
 OPTIONS = {"weight": 0.5, "sigma_rgb": 60.0, "sigma_xy": 8.0}
@@ -373,3 +375,24 @@ def test_bad_input_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         DenseEnergyLoss()(images, logits, labels)
+
+
+def test_of_many_classes_the_maps_of_one_image_are_held_at_a_time() -> None:
+    torch.manual_seed(0)
+    images = 255 * torch.rand(3, 3, 16, 16)
+    logits = torch.randn(3, 300, 2, 2, requires_grad=True)
+    labels = torch.randint(0, 301, (3, 16, 16)).masked_fill(torch.rand(3, 16, 16) < 0.3, 65535)
+    loss = DenseEnergyLoss(weight=1.0, sigma_rgb=60.0, sigma_xy=8.0)
+    with Largest() as made:
+        energy = loss(images, logits, labels)
+        torch.autograd.backward(energy)
+    assert made.numbers == 300 * 16 * 16
+    gradient, same = logits.grad, logits.detach().requires_grad_()
+    whole = F.interpolate(same, (16, 16), mode="bilinear").softmax(dim=1)
+    small = F.interpolate(whole, (8, 8), mode="bilinear")
+    unknown = F.interpolate((labels == 65535)[:, None].float(), (8, 8))[:, 0] > 0
+    expected = gated_dense_energy(
+        F.interpolate(images, (8, 8)), small, uncertainty_gate(small, unknown), 60.0, 4.0
+    )
+    torch.testing.assert_close(energy, expected)
+    torch.testing.assert_close(torch.autograd.grad(expected, same)[0], gradient)

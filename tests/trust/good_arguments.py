@@ -175,6 +175,7 @@ def cams() -> dict[str, Call]:
         ),
         "flip_maps": Call(cam.flip_maps, flips),
         "unflip_maps": Call(cam.unflip_maps, flips),
+        "ignore_label": Call(cam.ignore_label, {"num_classes": 20}),
         "join_tiles": Call(cam.join_tiles, {"tiles": maps(B * 4, C, 2, 2), "grid": (2, 2)}),
         "split_tiles": Call(cam.split_tiles, {"pictures": maps(), "grid": (2, 2)}),
         "keep_present": Call(cam.keep_present, labelled),
@@ -946,6 +947,10 @@ def segmenter_room() -> dict[str, Call]:
         "check_scales": Call(partial(segmenter.check_scales, "scales"), {"scales": (1.0, 0.5)}),
         "encoder_names": Call(segmenter.encoder_names, {"network": model}),
         "maps_at": Call(segmenter.maps_at, {"maps_of": scores, **at}),
+        "merged_cam": Call(
+            segmenter.merged_cam,
+            {"scales": [(maps(B, C, S, S), maps(B, C, S, S))], "size": (2 * S, S)},
+        ),
         "multi_scale_cams": Call(
             segmenter.multi_scale_cams, {"raw_cams": lambda x: (scores(x),), **scaled}
         ),
@@ -1001,7 +1006,7 @@ def visualize_room() -> dict[str, Call]:
             visualize.recompute_attention,
             {"module": backbone_.model.blocks[0].attn, "tokens": maps(B, N, 16)},
         ),
-        "voc_palette": Call(visualize.voc_palette, {}),
+        "voc_palette": Call(visualize.voc_palette, {"labels": 256}),
     }
 
 

@@ -85,7 +85,7 @@ def test_wrong_label_maps_are_refused() -> None:
         colorize(torch.zeros(1, 2, 2, dtype=torch.long))
     with pytest.raises(TypeError, match="labels: expected an integer tensor"):
         colorize(torch.zeros(2, 2))
-    with pytest.raises(ValueError, match=r"labels: expected 0\.\.255, got -1\.\.256"):
+    with pytest.raises(ValueError, match=r"labels: expected 0\.\.65535, got -1\.\.256"):
         colorize(torch.tensor([[-1, 256]]))
     with pytest.raises(ValueError, match=r"alpha: expected a number in \[0.0, 1.0\], got 2"):
         overlay(GREY, halves(), alpha=2)

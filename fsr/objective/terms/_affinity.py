@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fsr.losses import PTCLoss
+from fsr._core.labels import ignore_label
+from fsr.losses import patch_token_contrast
 from fsr.objective._labels import TokenLabels
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
@@ -32,7 +33,6 @@ class Affinity(Term):
     def __init__(self, labels: TokenLabels) -> None:
         super().__init__()
         self.labels = labels
-        self.loss = PTCLoss(joined=True)
 
     def needs(self, number: int) -> Needs:
         """Return the final tokens of the view, and what its labels read."""
@@ -42,5 +42,5 @@ class Affinity(Term):
         """Return the loss, scalar."""
         labels: Tensor = step.get(self.labels)
         tokens = step.student("tokens", self.labels.source.view)
-        loss: Tensor = self.loss(tokens, labels.flatten(1))
-        return loss
+        unknown = ignore_label(step.labels.shape[1])
+        return patch_token_contrast(tokens, labels.flatten(1), unknown, joined=self.training)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fsr._core.distributed import joined_ratio
-from fsr._core.labels import IGNORE
+from fsr._core.labels import ignore_label
 from fsr.losses import pixel_cross_entropy, underfit, weighted_cross_entropy
 from fsr.objective._needs import Needs
 from fsr.objective._part import Term
@@ -48,10 +48,11 @@ class LabelledSegmentation(Term):
         step.seen |= {"segmentation_logits": logits.detach(), "pseudo_labels": labels}
         if weights is not None and self.trust is not None:
             return weighted_cross_entropy(logits, labels, 255 * weights, self.trust)
-        entropy = pixel_cross_entropy(logits, labels, IGNORE)
+        unknown = ignore_label(step.labels.shape[1])
+        entropy = pixel_cross_entropy(logits, labels, unknown)
         if weights is not None:
             entropy = entropy * weights
         elif self.ceiling is not None:
             entropy = underfit(entropy, ceiling=self.ceiling)
-        count = (labels != IGNORE).sum()
+        count = (labels != unknown).sum()
         return joined_ratio(entropy.sum(), count, joined=self.training)

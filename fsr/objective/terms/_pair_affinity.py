@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.labels import ignore_label
 from fsr.affinity import affinity_labels, radius_mask
 from fsr.losses import affinity_loss
 from fsr.objective._labels import PhasedLabels, PixelLabels
@@ -45,10 +46,10 @@ class PairAffinity(Term):
     def forward(self, step: Step) -> Tensor:
         """Return the loss, scalar; the patches' labels can be seen afterwards."""
         pixels: Tensor = step.get(self.labels)
-        # Up to 255: exact as float32, which is what every device takes the nearest of.
+        # Up to 65535: exact as float32, which is what every device takes the nearest of.
         patches = F.interpolate(pixels[:, None].float(), step.grid, mode="nearest")[:, 0].long()
         near = radius_mask(step.grid, self.radius, device=patches.device)
         step.seen["affinity_labels"] = patches
         affinity = step.student("affinity", self.labels.source.view)
-        pairs = affinity_labels(patches, near)
+        pairs = affinity_labels(patches, near, ignore_index=ignore_label(step.labels.shape[1]))
         return affinity_loss(affinity, pairs, joined=self.training)
