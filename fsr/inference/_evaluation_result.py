@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from fsr._core.labels import BYTE_CLASSES
 from fsr.inference._image_scores import column
 from fsr.inference._provenance import fingerprint
 from fsr.inference._scoring import Scoring
-from fsr.metrics import LabelScores, SegmentationScores
+from fsr.metrics import LabelScores, SegmentationMetrics, SegmentationScores, ThresholdSweep
 
 
 class EvaluationResult(NamedTuple):
@@ -40,7 +41,7 @@ class EvaluationResult(NamedTuple):
         data_sha256: digest of the images, labels and masks that were scored, as they were read:
             another one means other data.
         confusion: pixels by true and predicted label, ``(C + 1, C + 1)``; of the CAM for a network
-            without a decoder.
+            without a decoder, and None if that has more than 254 classes.
         image_iou: per image the mean IoU over the classes in its truth, ``(images,)`` by index, of
             the same map; NaN without a mask. Their mean is no mIoU.
         image_certainty: per image how far the most doubtful of its label decisions is from even
@@ -105,9 +106,15 @@ def result_of(scoring: Scoring, thresholds: tuple[float, ...]) -> EvaluationResu
         skipped=summed["skipped"],
         failed=summed["failed"],
         data_sha256=fingerprint(summed["content"]),
-        confusion=(
-            metrics["segmentation"].counts if decoded else final.confusion(thresholds[0])
-        ).cpu(),
+        confusion=_confusion(metrics["segmentation"] if decoded else final, thresholds[0]),
         image_iou=column(summed["each"], "iou"),
         image_certainty=column(summed["each"], "certainty"),
     )
+
+
+def _confusion(metric: SegmentationMetrics | ThresholdSweep, threshold: float) -> Tensor | None:
+    """Return the matrix of the map that is shown, where there is one."""
+    if isinstance(metric, SegmentationMetrics):
+        return metric.counts.cpu()
+    many = metric.num_classes > BYTE_CLASSES
+    return None if many else metric.confusion(threshold).cpu()

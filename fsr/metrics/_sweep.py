@@ -108,13 +108,21 @@ class ThresholdSweep(Counts):
         Raises:
             ValueError: it is none of them.
         """
+        above, below = self._parts(threshold)
+        if self.num_classes > BYTE_CLASSES:
+            sums, true = above.clone(), below[1]
+            sums[0, 0] += true[0]
+            sums[1] += true
+            sums[2, 0] += true.sum()
+            return SegmentationScores(*scores_of_sums(sums))
         return SegmentationScores(*scores_of(self.confusion(threshold)))
 
     def confusion(self, threshold: float) -> Tensor:
         """Return the pixels by true label and label above a threshold, ``(C + 1, C + 1)``.
 
         Raises:
-            ValueError: it is none of the thresholds.
+            ValueError: it is none of the thresholds, or there are more than 254 classes, of which
+                no matrices are kept.
 
         Example:
             >>> sweep = ThresholdSweep(1, (0.3, 0.6))
@@ -122,19 +130,22 @@ class ThresholdSweep(Counts):
             >>> sweep.confusion(0.6).tolist()
             [[1, 0], [0, 1]]
         """
-        if threshold not in self.thresholds:
-            raise ValueError(f"threshold: expected one of {self.thresholds}, got {threshold}")
-        index = self.thresholds.index(threshold)
-        above, below = self.counts[index + 1 :].sum(0), self.counts[: index + 1].sum(0)
+        above, below = self._parts(threshold)
         if self.num_classes > BYTE_CLASSES:
-            sums, true = above.clone(), below[1]
-            sums[0, 0] += true[0]
-            sums[1] += true
-            sums[2, 0] += true.sum()
-            return SegmentationScores(*scores_of_sums(sums))
+            raise ValueError(
+                f"num_classes: expected at most {BYTE_CLASSES} for a matrix at a threshold, got "
+                f"{self.num_classes}"
+            )
         matrix = above.clone()
         matrix[:, 0] += below.sum(dim=1)
         return matrix
+
+    def _parts(self, threshold: float) -> tuple[Tensor, Tensor]:
+        """Return what is counted of the pixels above a threshold, and of the others."""
+        if threshold not in self.thresholds:
+            raise ValueError(f"threshold: expected one of {self.thresholds}, got {threshold}")
+        index = self.thresholds.index(threshold)
+        return self.counts[index + 1 :].sum(0), self.counts[: index + 1].sum(0)
 
     def miou(self) -> dict[float, float]:
         """Return the mIoU by threshold."""

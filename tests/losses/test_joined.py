@@ -55,7 +55,7 @@ def of_share(rank: int, folder: str) -> None:
     """Leave the losses and gradients of one process's share behind, joined and not."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     try:
-        found = {}
+        found: dict[str, tuple[Tensor, ...]] = {}
         for name, (values, labels) in cases().items():
             mine, wanted = values[SHARES[rank]].requires_grad_(), labels[SHARES[rank]]
             loss = LOSSES[name](mine, wanted, joined=True)

@@ -61,3 +61,8 @@ def test_label_255_is_a_class_and_65535_left_out() -> None:
     assert SegmentationMetrics(254).ignore_index == 255
     with pytest.raises(ValueError, match=r"target: expected labels in 0\.\.300 or 65535, got 301"):
         metrics.update(torch.tensor([[0]]), torch.tensor([[301]]))
+
+
+def test_of_many_classes_there_is_no_matrix_at_a_threshold() -> None:
+    with pytest.raises(ValueError, match=r"num_classes: expected at most 254 .*, got 300"):
+        ThresholdSweep(300, (0.5,)).confusion(0.5)
