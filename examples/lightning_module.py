@@ -27,7 +27,7 @@ from fsr.schedules import warmup_cosine
 Batch = tuple[Sequence[View], Tensor]
 
 
-class WeaklySupervised(lightning.LightningModule):
+class WeaklySupervised(lightning.LightningModule):  # type: ignore[misc, unused-ignore]
     """A student, its teacher, and the objective over two views and image-level labels."""
 
     def __init__(self, data: Any, args: argparse.Namespace) -> None:

@@ -36,13 +36,15 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let xdist hand modules out as they are collected, the many short doctests last.
-
-    It would start with the modules of most tests; slow ones of few tests would come last, and one
-    process would wait for another.
-    """
+    """Let xdist hand modules out in their order below; it would start with those of most tests."""
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put modules with slow tests first, so that no process waits for another in the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)

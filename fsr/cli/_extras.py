@@ -22,6 +22,8 @@ EXTRAS = {
     "coco": Extra(("pycocotools",), "fsr prepare coco, --dataset coco, data.name=coco"),
     "viz": Extra(("matplotlib",), "the plot of fsr evaluate --sweep, figures of fsr.visualize"),
     "heic": Extra(("pillow_heif",), "photographs of telephones that end in .heic"),
+    "bands": Extra(("tifffile",), "TIFF of more bands than three"),
+    "hub": Extra(("huggingface_hub",), "networks from and to a model hub: fsr.load('user/name')"),
     "onnx": Extra(("onnx", "onnxruntime", "onnxscript"), "fsr export onnx"),
     "formats": Extra(("pycocotools", "shapely"), "fsr predict and convert --format, fsr.formats"),
     "edge": Extra(("skimage",), "preset.mask_strategy=edge, UncertainMasker(strategy='edge')"),

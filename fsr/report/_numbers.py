@@ -17,7 +17,7 @@ def known(value: Any) -> TypeGuard[float]:
         >>> known(0.5), known(None), known(float("nan")), known(True)
         (True, False, False, False)
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and math.isfinite(value)
 
 
@@ -130,7 +130,7 @@ def value_of(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(value_of, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {value_of(item)}" for key, item in value.items()) + "}"

@@ -94,8 +94,8 @@ def compare_runs(folders: Sequence[str | Path], *, output: str | Path = COMPARIS
         Traceback (most recent call last):
         fsr.errors.InputError: folders: expected at least two runs to compare, got 1
     """
-    if isinstance(folders, str | Path) or len(folders) < 2:
-        count = 1 if isinstance(folders, str | Path) else len(folders)
+    if isinstance(folders, (str, Path)) or len(folders) < 2:
+        count = 1 if isinstance(folders, (str, Path)) else len(folders)
         raise InputError(f"folders: expected at least two runs to compare, got {count}")
     return _write(Path(output), [read_run(folder) for folder in folders], None)
 

@@ -20,6 +20,7 @@ from fsr.data import (
     COCO2014,
     VOC2012,
     FolderDataset,
+    HuggingFaceDataset,
     NoisyLabels,
     RandomRescaleCrop,
     Reading,
@@ -30,6 +31,10 @@ from fsr.data import (
     ViewStream,
 )
 from tests.cli.helpers import noise
+
+
+class Table(list[Any]):
+    """Rows that have what `datasets.Dataset` has."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +66,10 @@ def variants(place: Path) -> dict[type, list[Any]]:
     scenes = partial(Scenes, seed=404, image_size=32)
     first, second = scenes(2), scenes(3)
     views = TwoViews(32)
+    columns = ["image", "labels", "tags", "mask"]
+    features = dict.fromkeys(columns)
+    rows = Table()
+    rows.__dict__ |= {"column_names": columns, "features": features, "_fingerprint": "1a2b"}
     return {
         VOC2012: [VOC2012(place, split) for split in ("train", "val")],
         COCO2014: [COCO2014(place, split) for split in ("train", "val")],
@@ -78,6 +87,12 @@ def variants(place: Path) -> dict[type, list[Any]]:
             scenes(2, image_size=64),
             scenes(2, objects=(1, 2)),
             scenes(2, masks=False),
+        ],
+        HuggingFaceDataset: [
+            HuggingFaceDataset(rows, class_names=("cat", "dog")),
+            HuggingFaceDataset(rows, class_names=("cat", "dog"), labels="tags"),
+            HuggingFaceDataset(rows, class_names=("cat", "dog"), masks="mask"),
+            HuggingFaceDataset(rows, class_names=("dog", "cat")),
         ],
         NoisyLabels: [
             NoisyLabels(first, 0.1),
