@@ -144,6 +144,19 @@ def test_a_kind_that_sphinx_does_not_know_is_refused(
         inventories.read_known("torch")
 
 
+def test_sources_link_names_as_they_are_listed(extension: Any) -> None:
+    names, mended = extension("public_names"), extension("reference").mended_links
+    entries = {"losses": names.all_entries()["losses"]}
+    body = '<a href="../../api/losses.html#{}">[docs]</a>'
+    for wrong, right in (
+        ("fsr.patch_token_contrast", "fsr.losses.patch_token_contrast"),
+        ("fsr.PTCLoss.forward", "fsr.PTCLoss.forward"),
+        ("fsr.losses.PTCLoss.forward", "fsr.PTCLoss.forward"),
+        ("fsr.losses.nothing", "fsr.losses.nothing"),
+    ):
+        assert mended(body.format(wrong), entries) == body.format(right)
+
+
 # -- pages ----------------------------------------------------------------------------------------
 
 PAGE = """
@@ -156,6 +169,7 @@ Errors
    fsr.errors.DataError
    fsr.metrics.SegmentationMetrics
    fsr.metrics.SegmentationScores
+   fsr.cam.ignore_label
    fsr.pooling.BACKGROUND_LOGIT: A number.
    fsr.PTCLoss
    fsr.losses.patch_token_contrast

@@ -12,7 +12,7 @@ import functools
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -227,6 +227,40 @@ def _configure(app: Sphinx, config: Config) -> None:
     }
 
 
+def link_sources_back(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Let the pages of sources link names as they are listed.
+
+    Sphinx knows one room for each file, but of one file a name may be imported from ``fsr`` and
+    another from its room.
+    """
+    if page.startswith("_modules/"):
+        context["body"] = mended_links(context["body"], all_entries())
+
+
+def mended_links(body: str, entries: Mapping[str, Sequence[Entry]]) -> str:
+    """Return a page's HTML with the anchors of listed names that it spells otherwise put right.
+
+    Args:
+        body: HTML.
+        entries: listed names by page.
+    """
+
+    def mend(found: re.Match[str]) -> str:
+        page, anchor = found.groups()
+        listed = [entry.name for entry in entries.get(page, ())]
+        if any(anchor == name or anchor.startswith(f"{name}.") for name in listed):
+            return found[0]
+        for name in listed:
+            head, _, rest = anchor.rpartition(f".{name.rpartition('.')[2]}")
+            if head and (not rest or rest.startswith(".")):
+                return f'api/{page}.html#{name}{rest}"'
+        return found[0]
+
+    return re.sub(r'api/(\w+)\.html#([\w.]+)"', mend, body)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives, the links, and what is known of other projects."""
     app.setup_extension("sphinx.ext.intersphinx")
@@ -234,6 +268,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", resolve, priority=600)  # after other projects
     app.connect("autodoc-process-bases", public_bases)
     app.connect("autodoc-skip-member", skipped)
+    app.connect("html-page-context", link_sources_back)
     app.add_css_file("reference.css")
     app.add_directive("public", Public)
     app.add_directive("public-index", PublicIndex)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fsr._core.integers import check_positive_int as check_positive_int
 from fsr._core.values import all_finite, readable
 from fsr._core.values import check_finite as check_finite
 from fsr._core.values import check_multi_hot as check_multi_hot
@@ -193,14 +194,6 @@ def check_between(
     if not fits:
         left, right = ("[", "]") if inclusive else ("(", ")")
         raise ValueError(f"{name}: expected a number in {left}{low}, {high}{right}, got {value}")
-
-
-def check_positive_int(name: str, value: Any) -> None:
-    """Raise unless ``value`` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: expected a positive integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value}")
 
 
 def check_grid(name: str, value: Any) -> tuple[int, int]:

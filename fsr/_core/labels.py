@@ -1,16 +1,11 @@
-"""Labels with a meaning of their own, in every label map."""
+"""Which label stands for no class, by the number of classes."""
 
 from __future__ import annotations
 
 from fsr._core.arguments import check_int
-from fsr._core.checks import check_positive_int
-
-BACKGROUND = 0
-IGNORE = 255
-# The same of label maps with more classes than a byte holds beside it, which are of 16 bits.
-WIDE_IGNORE = 65535
-# What a byte holds beside background and the label to ignore, and what 16 bits hold.
-BYTE_CLASSES, MOST_CLASSES = IGNORE - 1, WIDE_IGNORE - 1
+from fsr._core.integers import check_positive_int
+from fsr._core.label_values import BACKGROUND as BACKGROUND
+from fsr._core.label_values import BYTE_CLASSES, IGNORE, MOST_CLASSES, WIDE_IGNORE
 
 
 def ignore_label(num_classes: int) -> int:

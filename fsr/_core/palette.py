@@ -7,8 +7,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from fsr._core.checks import check_positive_int
-from fsr._core.labels import WIDE_IGNORE
+from fsr._core.integers import check_positive_int
+from fsr._core.label_values import WIDE_IGNORE
 
 
 @functools.cache

@@ -177,7 +177,7 @@ class Step:
         return PresentCAM(cam, there.to(self.labels.dtype), shown)
 
     def cam_later(self, source: CAMSource, size: tuple[int, int]) -> Later:
-        """Return the CAM of all classes for :attr:`seen`: it is made when somebody looks at it."""
+        """Return the CAM of all classes for ``seen``: it is made when somebody looks at it."""
         self._ready(source)
         return self._cams.later(source, size)
 

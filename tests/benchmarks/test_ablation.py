@@ -579,7 +579,7 @@ def test_one_run_from_end_to_end(
     class Recorded(processes.Children):  # type: ignore[name-defined,misc]
         def run(self, command: list[str], threads: int, output: Path) -> None:
             scripts.append(Path(command[0]).name)
-            if name == "both":  # with processes of its own; the rest are spared their imports
+            if name == "full-masks":  # with a process of its own; the rest are spared the imports
                 super().run(command, threads, output)
                 return
             environment = {"OMP_NUM_THREADS": str(threads)}

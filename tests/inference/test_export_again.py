@@ -224,7 +224,7 @@ def test_a_full_disk_is_told_by_file_and_the_rest_is_right(
 def test_a_run_that_can_write_nothing_more_ends(
     model: SingleStageSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, labels: Tensor) -> None:
+    def full(path: Path, labels: Tensor, num_classes: int | None) -> None:
         raise OutputError(f"{path}: cannot be written: No space left on device", errno.ENOSPC)
 
     monkeypatch.setattr(folder_module, "write_label_map", full)
