@@ -5,7 +5,10 @@ from __future__ import annotations
 from fsr._core.arguments import check_int
 from fsr._core.integers import check_positive_int
 from fsr._core.label_values import BACKGROUND as BACKGROUND
-from fsr._core.label_values import BYTE_CLASSES, IGNORE, MOST_CLASSES, WIDE_IGNORE
+from fsr._core.label_values import BYTE_CLASSES as BYTE_CLASSES
+from fsr._core.label_values import IGNORE as IGNORE
+from fsr._core.label_values import MOST_CLASSES as MOST_CLASSES
+from fsr._core.label_values import WIDE_IGNORE as WIDE_IGNORE
 
 
 def ignore_label(num_classes: int) -> int:
