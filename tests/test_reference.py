@@ -145,6 +145,7 @@ def test_a_kind_that_sphinx_does_not_know_is_refused(
 
 
 def test_sources_link_names_as_they_are_listed(extension: Any) -> None:
+    pytest.importorskip("sphinx")
     names, mended = extension("public_names"), extension("reference").mended_links
     entries = {"losses": names.all_entries()["losses"]}
     body = '<a href="../../api/losses.html#{}">[docs]</a>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,15 +171,13 @@ def _standing_for_nothing(
     That is a background, which no class covers, and a parent: Roboflow's category 0 is the
     ``supercategory`` of all others.
     """
-    unused = [number for number in categories if number not in used]
+    parents = Counter(str(entry.get("supercategory")) for entry in categories.values())
+    others = set(parents - Counter(["none"]))  # than one whose own is that
     found = []
-    for number in unused:
-        others = [entry.get("supercategory") for n, entry in categories.items() if n != number]
-        parent = (
-            categories[number].get("supercategory") == "none"
-            and bool(others)
-            and set(map(str, others)) == {names[number]}
-        )
+    for number, entry in categories.items():
+        if number in used:
+            continue
+        parent = entry.get("supercategory") == "none" and others == {names[number]}
         if is_background(names[number]) or parent:
             found.append(number)
     return found

@@ -123,6 +123,7 @@ def test_a_signal_ends_a_command_as_ctrl_c_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
     number: int,
 ) -> None:
     write_images(tmp_path / "in", [(16, 16)] * 3)
@@ -133,6 +134,8 @@ def test_a_signal_ends_a_command_as_ctrl_c_does(
         if "01.png" in Path(path).name:
             signal.raise_signal(number)
 
+    before = signal.signal(number, signal.SIG_DFL)  # ignored where tests run under nohup
+    request.addfinalizer(lambda: signal.signal(number, before))
     command = commands(checkpoint, tmp_path, tmp_path / "out")["predict"]
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", end)
