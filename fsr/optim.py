@@ -69,10 +69,11 @@ def parameter_groups(
             convolutional networks take 2.
 
     Returns:
-        At most six groups, three more where biases have a rate of their own, empty ones left out, each with ``name``, ``params``, ``parameter_names``,
-        ``lr``, ``lr_scale`` (see :func:`set_learning_rate`) and ``weight_decay``. Frozen parameters
-        are in none of them; a parameter shared by two modules is in one. timm's schedulers multiply
-        by ``lr_scale`` too: for them set every group's ``lr`` to the one of the base.
+        At most six groups, three more where biases have a rate of their own, empty ones left out,
+        each with ``name``, ``params``, ``parameter_names``, ``lr``, ``lr_scale`` (see
+        :func:`set_learning_rate`) and ``weight_decay``. Frozen parameters are in none of them; a
+        parameter shared by two modules is in one. timm's schedulers multiply by ``lr_scale`` too:
+        for them set every group's ``lr`` to the one of the base.
 
     Raises:
         ValueError: a name in ``base`` or ``classifiers`` is no child of ``model``, or a number is
@@ -99,25 +100,14 @@ def parameter_groups(
         check_between("classifier_lr_scale", classifier_lr_scale, 0.0, float("inf"))
         scales["classifier"] = classifier_lr_scale
         owners["classifier"] = set(classifiers)
-    modules = [name for name, _ in model.named_modules() if name]
-    for part, names in owners.items():
-        for name in sorted(names):
-            known = [other for other in modules if other.count(".") == name.count(".")]
-            check_choice("base" if part == "base" else "classifiers", name, known)
+    _check_children(model, owners)
     part_of = {name: part for part, names in owners.items() for name in names}
-    groups: dict[str, dict[str, Any]] = {}
-    kinds = (("", weight_decay, 1.0), ("_no_decay", 0.0, 1.0), ("_bias", 0.0, bias_lr_scale))
-    for part, own in scales.items():
-        for suffix, decay, more in kinds:
-            scale = own * more
-            groups[part + suffix] = {
-                "name": part + suffix,
-                "params": [],
-                "parameter_names": [],
-                "lr": lr * scale,
-                "lr_scale": scale,
-                "weight_decay": decay,
-            }
+    kinds = {"": (weight_decay, 1.0), "_no_decay": (0.0, 1.0), "_bias": (0.0, bias_lr_scale)}
+    groups = {
+        part + kind: _empty_group(part + kind, lr, own * more, decay)
+        for part, own in scales.items()
+        for kind, (decay, more) in kinds.items()
+    }
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -129,6 +119,27 @@ def parameter_groups(
         group["params"].append(parameter)
         group["parameter_names"].append(name)
     return [group for group in groups.values() if group["params"]]
+
+
+def _check_children(model: nn.Module, owners: dict[str, set[str]]) -> None:
+    """Raise unless every name is that of a child of the model, or of one further inside."""
+    modules = [name for name, _ in model.named_modules() if name]
+    for part, names in owners.items():
+        for name in sorted(names):
+            known = [other for other in modules if other.count(".") == name.count(".")]
+            check_choice("base" if part == "base" else "classifiers", name, known)
+
+
+def _empty_group(name: str, lr: float, scale: float, weight_decay: float) -> dict[str, Any]:
+    """Return a group without parameters yet."""
+    return {
+        "name": name,
+        "params": [],
+        "parameter_names": [],
+        "lr": lr * scale,
+        "lr_scale": scale,
+        "weight_decay": weight_decay,
+    }
 
 
 def freeze_norms(model: nn.Module) -> int:

@@ -103,19 +103,7 @@ def cotraining_loss(
         >>> parts.ce1, parts.cot1  # half of ln 2, the first times 1.2
         (tensor(0.4159), tensor(0.3466))
     """
-    channels = check_logits("logits1", logits1, labels)
-    batch, height, width = labels.shape
-    check_shape("logits2", logits2, "B C+1 h w", **{"B": batch, "C+1": channels})
-    check_logits("logits2", logits2, labels)
-    check_shape("confident", confident, "B H W", B=batch, H=height, W=width)
-    check_shape("boundary", boundary, "B H W", B=batch, H=height, W=width)
-    check_same_device(
-        logits1=logits1, logits2=logits2, labels=labels, confident=confident, boundary=boundary
-    )
-    check_some("labels", labels)
-    for name, value in (("confident", confident), ("boundary", boundary)):
-        if value.is_floating_point():
-            check_floating(name, value)
+    channels = _check_inputs(logits1, logits2, labels, confident, boundary)
     for name, weight in (
         ("confident_weight", confident_weight),
         ("unconfident_weight", unconfident_weight),
@@ -137,3 +125,23 @@ def cotraining_loss(
         terms.append((entropy_of(own, labels, unknown) * trusted).mean())
         terms.append((entropy_of(own, other, NEVER) * doubted).mean())
     return CotrainingLoss(total=sum(terms[1:], terms[0]), parts=CotrainingParts(*terms))
+
+
+def _check_inputs(
+    logits1: Tensor, logits2: Tensor, labels: Tensor, confident: Tensor, boundary: Tensor
+) -> int:
+    """Raise unless types, shapes and devices fit each other; return the number of channels."""
+    channels = check_logits("logits1", logits1, labels)
+    batch, height, width = labels.shape
+    check_shape("logits2", logits2, "B C+1 h w", **{"B": batch, "C+1": channels})
+    check_logits("logits2", logits2, labels)
+    check_shape("confident", confident, "B H W", B=batch, H=height, W=width)
+    check_shape("boundary", boundary, "B H W", B=batch, H=height, W=width)
+    check_same_device(
+        logits1=logits1, logits2=logits2, labels=labels, confident=confident, boundary=boundary
+    )
+    check_some("labels", labels)
+    for name, value in (("confident", confident), ("boundary", boundary)):
+        if value.is_floating_point():
+            check_floating(name, value)
+    return channels
