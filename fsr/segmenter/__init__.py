@@ -11,17 +11,15 @@ from fsr.segmenter._multiscale import (
     Reduction,
     cam_head,
     cam_of,
-    check_multi_scale,
-    check_scales,
     maps_at,
     multi_scale_cams,
     multi_scale_probabilities,
     raw_cams,
-    scaled_size,
 )
 from fsr.segmenter._network import SingleStageSegmenter
 from fsr.segmenter._output import HEADS, Head, MethodOutput, SegmenterOutput
 from fsr.segmenter._parts import AGGREGATORS, DECODERS, FEATURES, Aggregator, Decoder
+from fsr.segmenter._scales import check_multi_scale, check_scales, scaled_size
 
 __all__ = [
     "AGGREGATORS",

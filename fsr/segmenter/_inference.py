@@ -15,11 +15,11 @@ from fsr._core.modes import eval_mode
 from fsr._core.numerics import like_weights
 from fsr.segmenter._multiscale import (
     Reduction,
-    check_multi_scale,
     multi_scale_cams,
     multi_scale_probabilities,
     raw_cams,
 )
+from fsr.segmenter._scales import check_multi_scale
 
 
 def cams_of(
