@@ -11,7 +11,6 @@ from fsr._core.integers import check_positive_int
 from fsr._core.label_values import WIDE_IGNORE
 
 
-@functools.cache
 def voc_palette(labels: int = 256) -> NDArray[np.uint8]:
     """Colours of the labels 0 to 255, ``(256, 3)``, read-only; 255 is the pale ignored one.
 
@@ -30,6 +29,11 @@ def voc_palette(labels: int = 256) -> NDArray[np.uint8]:
     check_positive_int("labels", labels)
     if labels > WIDE_IGNORE + 1:
         raise ValueError(f"labels: expected at most {WIDE_IGNORE + 1}, got {labels}")
+    return _colours(int(labels))
+
+
+@functools.cache
+def _colours(labels: int) -> NDArray[np.uint8]:
     numbers = np.arange(labels)
     colours = np.zeros((labels, 3), dtype=np.uint8)
     for level in range(8):

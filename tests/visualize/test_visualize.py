@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,12 @@ def test_the_palette_is_that_of_voc() -> None:
         [0, 64, 128],
         [224, 224, 192],
     ]
+
+
+@pytest.mark.parametrize("labels", [{}, {"cat": 1}, [256], 256.0, True, None])
+def test_a_number_of_colours_that_is_none_is_refused_by_name(labels: Any) -> None:
+    with pytest.raises(TypeError, match="labels: expected a positive integer"):
+        voc_palette(labels)
 
 
 def test_colours_are_those_of_the_labels() -> None:
