@@ -12,6 +12,7 @@ from fsr.segmenter.heads._patch_classifier import (
     PatchProbabilities,
 )
 from fsr.segmenter.heads._patch_maps import PatchMaps, RankedPatches
+from fsr.segmenter.heads._ranked_logits import RankedLogits
 from fsr.segmenter.heads._recam import ClassPredictor, ReCAMMaps
 from fsr.segmenter.heads._rrm import DilatedFeatures, MeanScores, SegmentationOfFeatures
 from fsr.segmenter.heads._seam import CAMWithBackground, RevisedCAM
@@ -39,6 +40,7 @@ __all__ = [
     "PatchMaxLogits",
     "PatchProbabilities",
     "PooledScores",
+    "RankedLogits",
     "RankedPatches",
     "ReCAMMaps",
     "RevisedCAM",
