@@ -1029,6 +1029,7 @@ def heads_room() -> dict[str, Call]:
         "PatchClassifier": Call(heads.PatchClassifier, {**sized, "hidden": 5, "dropout": 0.2}),
         "PatchMaps": Call(heads.PatchMaps, sized),
         "PooledScores": Call(heads.PooledScores, {"focal_power": 3.0, "focal_offset": 0.01}),
+        "RankedLogits": Call(heads.RankedLogits, {"decay": 0.9}),
         "RankedPatches": Call(heads.RankedPatches, {"decay": 0.9}),
         "SegmentationOfFeatures": Call(
             heads.SegmentationOfFeatures, {"dim": D, "channels": 4, "dilation": 2}
