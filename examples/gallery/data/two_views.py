@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
-from fsr.data import TwoViews
+from fsr.data import TwoViews, View
 
 photograph = Image.fromarray(skimage.data.chelsea())
 views = TwoViews(224, scale=(0.32, 1.0), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -28,13 +28,15 @@ torch.manual_seed(11)
 pair = views(photograph)
 
 # sphinx_gallery_alt = "A cat's photograph with two boxes, and below it the two views that were cut from them, one of them mirrored."
-figure, axes = plt.subplot_mosaic("AA;BC", figsize=(5.2, 6.2), height_ratios=(1.3, 1))
-axes["A"].imshow(photograph)
-axes["A"].set_axis_off()
-for place, view, colour in zip((axes["B"], axes["C"]), pair, ("#d9822b", "#3b8ed0")):
+figure, places = plt.subplot_mosaic("AA;BC", figsize=(5.2, 6.2), height_ratios=(1.3, 1))
+places["A"].imshow(photograph)
+places["A"].set_axis_off()
+for place, view, colour in zip(
+    (places["B"], places["C"]), pair, ("#d9822b", "#3b8ed0")
+):
     y, x, height, width = view.box
     box = Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=4)
-    axes["A"].add_patch(box)
+    places["A"].add_patch(box)
     place.imshow(to_pil_image(view.image.clamp(0, 1)))
     place.set_title("mirrored" if view.flipped else "as it is", color=colour)
     place.set_axis_off()
@@ -46,16 +48,17 @@ for place, view, colour in zip((axes["B"], axes["C"]), pair, ("#d9822b", "#3b8ed
 # pairs share about half of what they show.
 
 
-def shared(pair: tuple) -> float:
+def shared(pair: tuple[View, View]) -> float:
     """Return intersection over union of two boxes."""
     (t0, l0, h0, w0), (t1, l1, h1, w1) = (view.box for view in pair)
     height = max(0, min(t0 + h0, t1 + h1) - max(t0, t1))
     width = max(0, min(l0 + w0, l1 + w1) - max(l0, l1))
-    return height * width / (h0 * w0 + h1 * w1 - height * width)
+    both = height * width
+    return float(both / (h0 * w0 + h1 * w1 - both))
 
 
 small = photograph.resize((113, 75))
-overlaps = {}
+overlaps: dict[float, list[float]] = {}
 for smallest in (0.08, 0.32, 0.6):
     views = TwoViews(16, scale=(smallest, 1.0), jitter_prob=0.0)
     overlaps[smallest] = sorted(shared(views(small)) for _ in range(200))

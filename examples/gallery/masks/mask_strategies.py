@@ -16,6 +16,7 @@ import numpy as np
 import skimage.data
 import torch
 from matplotlib import pyplot as plt
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.functional import to_tensor
 
@@ -27,9 +28,12 @@ height, width = photograph.height, photograph.width
 y, x = np.mgrid[:height, :width]
 
 
-def bump(row: float, column: float, radius: float) -> np.ndarray:
+def bump(row: float, column: float, radius: float) -> NDArray[np.float64]:
     """Return a round hill of height 1."""
-    return np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * radius**2))
+    hill: NDArray[np.float64] = np.exp(
+        -((y - row) ** 2 + (x - column) ** 2) / (2 * radius**2)
+    )
+    return hill
 
 
 parts = [

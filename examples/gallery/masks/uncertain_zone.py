@@ -86,7 +86,7 @@ for ratio in steps:
 figure, axes = plt.subplots()
 axes.plot(steps, covered, label="of the zone, hidden")
 axes.plot(steps, inside, label="of the hidden, uncertain")
-axes.axvline(zone.float().mean(), color="#8a8f98", linestyle=":", linewidth=1.5)
+axes.axvline(zone.float().mean().item(), color="#8a8f98", linestyle=":", linewidth=1.5)
 axes.set(
     xlabel="mask ratio (dotted: share of the zone)", ylabel="patches (%)", ylim=(0, 105)
 )

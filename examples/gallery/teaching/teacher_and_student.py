@@ -28,9 +28,9 @@ teachers = {
 }
 
 
-def error(network: nn.Module) -> float:
+def error(network: nn.Linear) -> float:
     """Return the distance of a network's weights from the truth."""
-    return (network.weight.detach()[0] - truth).norm().item()
+    return float((network.weight.detach()[0] - truth).norm())
 
 
 errors = {

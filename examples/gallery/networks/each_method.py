@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from fsr.data import SCENE_SEEDS, Scenes
 from fsr.visualize import heatmap_overlay, overlay
@@ -35,7 +36,7 @@ print({name: int(recorded[f"{name} steps"]) for name in methods})
 # after so few steps, MCTformer+ has in one scene of two.
 
 
-def sheet(number: int) -> plt.Figure:
+def sheet(number: int) -> Figure:
     """Show a scene, its truth, and the map of every method."""
     scene = Scenes(6, seed=SCENE_SEEDS.test)[number]
     shown = {"image": scene.image, "truth": overlay(scene.image, scene.target)}
