@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from fsr._core.checks import check_floating, check_like_weight, check_positive_int, check_shape
 from fsr._core.module import TypedModule
+from fsr._core.numerics import no_autocast
 from fsr.errors import ShapeError
 
 
@@ -65,13 +68,18 @@ class GridLSTM(TypedModule):
         """
         batch, _, height, width = check_shape("features", features, "B D h w", D=self.dim)
         check_floating("features", features)
-        check_like_weight("features", features, self.rows.get_parameter("weight_ih_l0"))
+        weight = self.rows.get_parameter("weight_ih_l0")
+        check_like_weight("features", features, weight)
         if min(batch, height, width) < 1:
             raise ShapeError(
                 f"features: expected at least one image and token, got {tuple(features.shape)}"
             )
-        along_rows, _ = self.rows(rearrange(features, "b d h w -> (b h) w d"))
-        along_columns, _ = self.columns(rearrange(features, "b d h w -> (b w) h d"))
+        on_cpu = features.device.type == "cpu"
+        # Many CPUs have no recurrence in half precision, which autocast would ask for.
+        with no_autocast(features) if on_cpu else nullcontext():
+            features = features.to(weight.dtype) if on_cpu else features
+            along_rows, _ = self.rows(rearrange(features, "b d h w -> (b h) w d"))
+            along_columns, _ = self.columns(rearrange(features, "b d h w -> (b w) h d"))
         # Not einops' rearrange, whose sizes torch 2.6 cannot compile where they change.
         return torch.cat(
             [

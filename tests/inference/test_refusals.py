@@ -192,7 +192,9 @@ def test_a_file_that_the_crf_refuses_is_told_and_the_others_go_on(
     assert unread.startswith(f"{tmp_path / '02b.png'}: cannot be read as an image")
     rest = [path for path in paths if path != paths[1]]
     for expected in predict_paths(model, rest, crf=Picky(), **options):
-        assert_same(found[expected.path].probabilities, expected.probabilities)
+        # Batches are of other images there, and a product may be summed in another order.
+        found_here = found[expected.path].probabilities
+        assert_same(found_here, expected.probabilities, rtol=1e-5, atol=1e-6)
         assert found[expected.path].error is None
     assert told == [(done, 6) for done in range(1, 7)]
 

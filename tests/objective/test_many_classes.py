@@ -62,7 +62,7 @@ def test_maps_of_present_classes_are_those_of_all(
     assert there[:, 0].tolist() == [1.0, 1.0, 0.0]
     assert cam.shape == (3, 8, *every.shape[2:])
     for image in range(3):
-        torch.testing.assert_close(cam[image], every[image, classes[image]], rtol=0, atol=2e-7)
+        torch.testing.assert_close(cam[image], every[image, classes[image]], rtol=0, atol=1e-6)
     # The last 300 mod 8 classes are resized one by one on a CPU, and may differ in the last bit.
     assert torch.equal(cam[0, :2], every[0, [3, 254]])
     later = step.cam_later(source, (SIZE, SIZE))

@@ -204,7 +204,9 @@ def test_the_background_is_a_power_of_what_the_classes_leave(seed: int, power: f
         shown = [cam[b, c, y, x].item() * labels[b, c].item() for c in range(3)]
         expected = [(1 - max(shown)) ** power, *shown]
         assert found[b, :, y, x].tolist() == pytest.approx(expected, rel=1e-12)
-    assert torch.equal(cam_with_background(cam[1], labels[1], power), found[1])
+    alone = cam_with_background(cam[1], labels[1], power)
+    # Powers at the end of a row of registers may be rounded by another routine.
+    torch.testing.assert_close(alone, found[1], rtol=1e-14, atol=0)
 
 
 def test_a_value_just_above_one_leaves_no_background() -> None:

@@ -29,11 +29,11 @@ from fsr.segmenter import SingleStageSegmenter
 from tests.processes import FORKED
 from tests.train.test_train import TINY
 
-KILLS = int(os.environ.get("FSR_KILLS", "20"))
+KILLS = int(os.environ.get("FSR_KILLS", "8"))
 SEED = int(os.environ.get("FSR_SEED", "0"))
 A_ROW = 5  # kills of one run before it may end
 # Of training, whose every start takes seconds, and of each of both others.
-OF_TRAINING = KILLS // 10
+OF_TRAINING = max(1, KILLS // 10)
 OF_FILES = (KILLS - OF_TRAINING + 1) // 2
 # Workers outlive a killed process by seconds, and would have to be waited for.
 ALONE = ("--workers", "0")

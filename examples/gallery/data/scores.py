@@ -12,8 +12,6 @@ in the middle of objects. A confusion matrix tells the first, a trimap the secon
 # ----------------------
 # Refined maps of the scenes, with the classes that the classifier itself finds.
 
-from typing import Any
-
 import timm
 import torch
 from matplotlib import pyplot as plt
@@ -51,11 +49,11 @@ names = ["background", *Scenes.class_names]
 # sphinx_gallery_alt = "Confusion matrix of seven classes: a bright diagonal, and a bright column of object pixels taken for background."
 figure, axes = plt.subplots(figsize=(5.2, 4.8))
 axes.imshow(shares.numpy(), cmap="viridis", vmin=0, vmax=100)
-centre: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 10}
 for row in range(7):
     for column, value in enumerate(shares[row].tolist()):
         ink = "white" if value < 60 else "black"
-        axes.text(column, row, f"{value:.0f}", color=ink, **centre)
+        text = axes.text(column, row, f"{value:.0f}", color=ink, fontsize=10)
+        text.set(ha="center", va="center")
 axes.set_xticks(range(7), names, rotation=45, ha="right")
 axes.set_yticks(range(7), names)
 axes.set(xlabel="predicted", ylabel="true, per cent of its pixels")
