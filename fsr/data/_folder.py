@@ -96,7 +96,7 @@ class FolderDataset:
         self._masks = {} if self.masks is None else find_masks(self.masks, names)
         # Worker processes share arrays; every object that one of them looks at becomes its own.
         self.names = PackedTexts(names)
-        self._endings = coded(path[len(name) :] for name, path in zip(names, paths, strict=True))
+        self._endings = coded(map(str.removeprefix, paths, names))
         if self.masks is not None:
             check_class_list(self.masks, self.class_names)
 

@@ -17,9 +17,8 @@ from fsr.errors import DataError
 
 def stem(path: str) -> str:
     """Path without its extension; hidden files and names that end in a dot have none."""
-    head, slash, name = path.rpartition("/")
-    begin, _, ending = name.rpartition(".")
-    return f"{head}{slash}{begin}" if begin and ending else path
+    begin, _, ending = path.rpartition(".")
+    return path if not ending or "/" in ending or begin[-1:] in ("", "/") else begin
 
 
 def is_image(path: str) -> bool:

@@ -36,8 +36,9 @@ _OTHERS = (
     (b"PAR1", "it is a table in Parquet"),
 )
 _WAY_OUT = "save it as 'CSV UTF-8' where it was made"
-# Records that are lists of their own at a time; what stays is a list per column.
-_AT_ONCE = 1 << 14
+# Records that are lists of their own at a time; what stays is a list per column. More would be
+# looked through again and again for what to free.
+_AT_ONCE = 256
 
 
 class Line(NamedTuple):

@@ -92,9 +92,11 @@ def walk(folder: Path, *, plain: bool = False) -> Iterator[str]:
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_file(follow_symlinks=False):
+                        yield begin + entry.name
+                    elif entry.is_dir(follow_symlinks=False):
                         waiting.append((entry.path, f"{begin}{entry.name}/"))
-                    elif entry.is_file(follow_symlinks=False) or not (plain or entry.is_dir()):
+                    elif not plain and not entry.is_dir():
                         yield begin + entry.name
         except OSError:
             continue

@@ -28,10 +28,16 @@ class PackedTexts(Sequence[str]):
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
-        pieces = [text.encode("utf-8", _HALVES) for text in texts]
-        self._ends: NDArray[np.int64] = np.zeros(len(pieces) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=self._ends[1:])
-        self._bytes = b"".join(pieces)
+        listed = list(texts)
+        together = "".join(listed)
+        if together.isascii():
+            lengths = list(map(len, listed))
+            self._bytes = together.encode()
+        else:
+            pieces = [text.encode("utf-8", _HALVES) for text in listed]
+            lengths = list(map(len, pieces))
+            self._bytes = b"".join(pieces)
+        self._ends: NDArray[np.int64] = np.cumsum([0, *lengths], dtype=np.int64)
 
     def __len__(self) -> int:
         """Return the number of texts."""
