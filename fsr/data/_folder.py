@@ -6,19 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from fsr.data._folder_files import (
-    check_unique,
-    existing_folder,
-    find_images,
-    find_masks,
-    is_image,
-    list_files,
-    stem,
-)
-from fsr.data._label_table import read_labels
+from fsr.data._coded import coded
+from fsr.data._folder_files import check_unique, existing_folder, find_images, list_files
+from fsr.data._folder_masks import find_masks
+from fsr.data._folder_places import is_image, stem
+from fsr.data._label_reading import read_label_columns
+from fsr.data._label_sets import LabelSets
+from fsr.data._packed_texts import PackedTexts
 from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
 from fsr.data._voc_classes import check_class_list
@@ -40,6 +36,9 @@ class FolderDataset:
     the table does not list are left out and counted. Names are the paths of the images without
     extension, folders included (``cats/0001``), so that they stay unique.
 
+    Names and labels are held in a few arrays, which worker processes share: about 40 bytes and the
+    name an image. Names that a table gives with their extension are found fastest.
+
     Args:
         images: folder that the table's paths are relative to; images may be of any format that
             Pillow reads, in folders inside it too.
@@ -55,7 +54,7 @@ class FolderDataset:
 
     Attributes:
         class_names: names of the C classes, background not among them.
-        names: names of the images, in the order of the table.
+        names: names of the images, in the order of the table; a sequence that equals their tuple.
         unlisted: number of image files in the folder that the table does not list.
 
     Raises:
@@ -87,16 +86,20 @@ class FolderDataset:
         self.images = existing_folder("images", images)
         self.masks = None if masks is None else existing_folder("masks", masks)
         self.labels_csv = Path(labels_csv).expanduser()
-        table = read_labels(self.labels_csv, class_names=class_names)
+        table = read_label_columns(self.labels_csv, class_names)
         self.class_names = table.class_names
-        self._index = {name: number for number, name in enumerate(table.class_names)}
-        self._rows = table.rows
+        numbers = {name: number for number, name in enumerate(table.class_names)}
+        sets = ([numbers[name] for name in names] for names in table.sets)
+        self._labels = LabelSets(sets, table.codes, len(numbers))
         present = list_files(self.images)
-        self._paths = find_images(self.images, self.labels_csv, table.rows, present)
-        self.names = tuple(stem(path) for path in self._paths)
-        check_unique(self.names, self._paths, table.rows, self.labels_csv)
-        self.unlisted = len(set(filter(is_image, present)) - set(self._paths))
-        self._masks = None if self.masks is None else find_masks(self.masks, self.names)
+        paths = find_images(self.images, self.labels_csv, table.images, table.lines, present)
+        names = list(map(stem, paths))
+        check_unique(names, paths, table.lines, self.labels_csv)
+        self.unlisted = sum(map(is_image, present.difference(paths)))
+        self._masks = {} if self.masks is None else find_masks(self.masks, names)
+        # Worker processes share arrays; every object that one of them looks at becomes its own.
+        self.names = PackedTexts(names)
+        self._endings = coded(map(str.removeprefix, paths, names))
         if self.masks is not None:
             check_class_list(self.masks, self.class_names)
 
@@ -120,8 +123,9 @@ class FolderDataset:
         path = self.image_path(index)
         image = self.reading.image(path)
         target = None
-        if self._masks is not None:
-            target = self.reading.target(self._masks[index], len(self.class_names), path, image)
+        mask = self.mask_path(index)
+        if mask is not None:
+            target = self.reading.target(mask, len(self.class_names), path, image)
         return Sample(image, self.load_labels(index), target, name)
 
     @property
@@ -131,11 +135,15 @@ class FolderDataset:
 
     def image_path(self, index: int) -> Path:
         """Return the file of one image."""
-        return self.images / self._paths[index]
+        ending: str = self._endings.values[self._endings.codes[index]]
+        return self.images / f"{self.names[index]}{ending}"
 
     def mask_path(self, index: int) -> Path | None:
         """Return the mask of one image, None without masks."""
-        return None if self._masks is None else self._masks[index]
+        if self.masks is None:
+            return None
+        mask = self.masks / f"{self.names[index]}.png"
+        return self._masks.get(range(len(self))[index], mask)
 
     def files(self, index: int) -> tuple[Path, ...]:
         """Return all files that one sample is read from."""
@@ -144,9 +152,15 @@ class FolderDataset:
 
     def load_labels(self, index: int) -> Tensor:
         """Return the image-level labels of one sample, ``(C,)``, without reading its image."""
-        labels = torch.zeros(len(self.class_names))
-        labels[[self._index[name] for name in self._rows[index].labels]] = 1.0
-        return labels
+        return self._labels.multi_hot(index)
+
+    def class_counts(self, images: int | None = None) -> list[int]:
+        """Return how many images have each class, without a look at one after the other.
+
+        Args:
+            images: count in the first so many, None for all.
+        """
+        return self._labels.counts(len(self) if images is None else images)
 
     def __repr__(self) -> str:
         masks = "" if self.masks is None else f"masks={str(self.masks)!r}, "

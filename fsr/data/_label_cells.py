@@ -54,19 +54,24 @@ def read_cells(
         names = _split(text) if listed is None else listed
         split.append(names)
         for name in names:
+            if name in (first if listed is None else certain):
+                continue
             if name.lower() in _NOTHING and name not in (known or ()):
                 raise DataError(
                     f"{path}: line {line}: {name!r} is no class; leave the cell empty where an "
                     "image shows none"
                 )
             if listed is None:
-                first.setdefault(name, line)
+                first[name] = line
             else:
                 certain.add(name)
     judge = _Judge(path, first.keys() | certain, known, any(SEPARATOR in text for _, text in cells))
-    parts = {name: judge(line, name) for name, line in first.items()}
+    judged = ((name, judge(line, name)) for name, line in first.items())
+    several = {name: parts for name, parts in judged if parts != (name,)}
     return [
-        tuple(dict.fromkeys(part for name in names for part in parts.get(name, (name,))))
+        tuple(dict.fromkeys(part for name in names for part in several.get(name, (name,))))
+        if not several.keys().isdisjoint(names)
+        else names
         for names in split
     ]
 
@@ -139,12 +144,11 @@ class _Judge:
 
 def _split(text: str) -> tuple[str, ...]:
     """Names in a cell, each once."""
-    return _parts(SEPARATOR, text)
+    return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(SEPARATOR)))))
 
 
 def _parts(mark: str, text: str) -> tuple[str, ...]:
-    parts = (part.strip() for part in re.split(mark, text))
-    return tuple(dict.fromkeys(part for part in parts if part))
+    return tuple(dict.fromkeys(filter(None, map(str.strip, re.split(mark, text)))))
 
 
 def _holders(mark: str, names: Collection[str]) -> dict[str, list[str]]:
@@ -159,6 +163,8 @@ def _holders(mark: str, names: Collection[str]) -> dict[str, list[str]]:
 def _listed(path: Path, line: int, text: str) -> tuple[str, ...] | None:
     """Names in a cell that is a list, None if it is none."""
     begin, end = text[:1], text[-1:]
+    if begin not in _BRACKETS:
+        return None
     whole = _BRACKETS.get(begin) == end and (begin != "(" or re.search("[\"']", text))
     # A list that was cut short is no name either.
     if not whole and not re.match(r"[\[{]\s*[\"']", text):

@@ -51,16 +51,14 @@ def find_columns(path: Path, table: TableLines) -> Columns:
         DataError: the columns are none of a table of labels, or lines differ in length; the message
             has the line and the way out.
     """
-    number, header = table.lines[0]
+    number, header = table.header
     where = f"{path}: line {number}"
     _check_image(where, header)
     _check_lengths(path, table)
-    columns = list(zip(*(line.cells for line in table.lines[1:]), strict=True))
-    values = columns or [()] * len(header)
     kept = [
         index
         for index, name in enumerate(header)
-        if name == IMAGE or not _is_left_out(where, index, name, values[index])
+        if name == IMAGE or not _is_left_out(where, index, name, table.columns[index])
     ]
     names = [header[index] for index in kept]
     classes = [name for name in names if name != IMAGE]
@@ -98,16 +96,15 @@ def _check_image(where: str, header: Sequence[str]) -> None:
 
 def _check_lengths(path: Path, table: TableLines) -> None:
     """Raise if a line has more or fewer values than the header."""
-    (_, header), *lines = table.lines
-    wrong = [line for line in lines if len(line.cells) != len(header)]
+    wrong, width = table.uneven, len(table.header.cells)
     if not wrong:
         return
     hint = f"put a value that holds {_spelled(table.delimiter)} into quotes"
-    longer = len(wrong) == len(lines) and all(len(line[1]) == len(header) + 1 for line in lines)
-    if longer and _are_numbers([line.cells[0] for line in lines]):
+    longer = not table.numbers.size and all(len(line.cells) == width + 1 for line in wrong)
+    if longer and _are_numbers([line.cells[0] for line in wrong]):
         hint = f"their first value is a row number, an index that the header lacks: {_WAY_OUT}"
     raise DataError(
-        f"{path}: line {wrong[0].number}: expected {len(header)} values, got "
+        f"{path}: line {wrong[0].number}: expected {width} values, got "
         f"{len(wrong[0].cells)}; {hint}"
     )
 
@@ -153,7 +150,9 @@ def _are_numbers(values: Sequence[str]) -> bool:
 
 def _count_rows(values: Sequence[str]) -> bool:
     """Tell whether values count the rows from 0 or from 1."""
-    return list(values) in ([str(start + row) for row in range(len(values))] for start in (0, 1))
+    return any(
+        all(value == str(row) for row, value in enumerate(values, start)) for start in (0, 1)
+    )
 
 
 def _spelled(delimiter: str) -> str:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fsr._core.regular import check_regular
 from fsr.data._class_names import IMAGE, LABELS
@@ -31,6 +36,9 @@ _OTHERS = (
     (b"PAR1", "it is a table in Parquet"),
 )
 _WAY_OUT = "save it as 'CSV UTF-8' where it was made"
+# Records that are lists of their own at a time; what stays is a list per column. More would be
+# looked through again and again for what to free.
+_AT_ONCE = 256
 
 
 class Line(NamedTuple):
@@ -46,15 +54,22 @@ class Line(NamedTuple):
 
 
 class TableLines(NamedTuple):
-    """All that a table holds.
+    """All that a table holds, its header apart.
 
     Attributes:
         delimiter: what separates its columns.
-        lines: its records that hold anything, the header first.
+        header: its first record that holds anything.
+        columns: cells of each column of the header, without spaces around them, of all further
+            records that are as long as the header and hold anything.
+        numbers: lines that these records begin in, from 1.
+        uneven: records of another length that hold anything.
     """
 
     delimiter: str
-    lines: list[Line]
+    header: Line
+    columns: list[list[str]]
+    numbers: NDArray[np.int64]
+    uneven: list[Line]
 
 
 def read_lines(path: Path) -> TableLines:
@@ -73,12 +88,12 @@ def read_lines(path: Path) -> TableLines:
     text = _decode(path)
     delimiter, text, skipped = _find_delimiter(text)
     try:
-        lines = list(_records(text, delimiter, skipped))
+        table = _gather(delimiter, _records(text, delimiter, skipped, _AT_ONCE))
     except csv.Error as error:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
-    if not lines:
+    if table is None:
         raise DataError(f"{path}: expected a table with columns {IMAGE!r}, {LABELS!r}; it is empty")
-    return TableLines(delimiter, lines)
+    return table
 
 
 def _decode(path: Path) -> str:
@@ -121,7 +136,7 @@ def _find_delimiter(text: str) -> tuple[str, str, int]:
         return told[1], text[told.end() :], text.count("\n", 0, told.end())
     for delimiter in DELIMITERS:
         try:
-            header = next(_records(text, delimiter, 0), None)
+            header = _first_line(_records(text, delimiter, 0, 1))
         except csv.Error:
             continue
         if header is not None and IMAGE in header.cells:
@@ -129,15 +144,69 @@ def _find_delimiter(text: str) -> tuple[str, str, int]:
     return ",", text, 0
 
 
-def _records(text: str, delimiter: str, skipped: int) -> Iterator[Line]:
-    """Yield the records that hold anything, numbered by the line that they begin in."""
+def _records(
+    text: str, delimiter: str, skipped: int, size: int
+) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """Yield the records of a table, some at a time, after the lines that they begin in."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number = skipped + 1
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield Line(number, stripped)
-            number = skipped + reader.line_num + 1
-    except csv.Error as error:
-        raise csv.Error(f"line {number}: {error}") from None
+    begin = skipped + 1
+    while True:
+        begins, records = [], []
+        try:
+            for cells in itertools.islice(reader, size):
+                begins.append(begin)
+                records.append(cells)
+                begin = skipped + reader.line_num + 1
+        except csv.Error as error:
+            raise csv.Error(f"line {begin}: {error}") from None
+        if not records:
+            return
+        yield begins, records
+
+
+def _lines(begins: Iterable[int], records: Iterable[Sequence[str]]) -> Iterator[Line]:
+    """Yield the records that hold anything."""
+    for begin, cells in zip(begins, records, strict=True):
+        stripped = [cell.strip() for cell in cells]
+        if any(stripped):
+            yield Line(begin, stripped)
+
+
+def _first_line(found: Iterable[tuple[list[int], list[list[str]]]]) -> Line | None:
+    return next((line for begins, records in found for line in _lines(begins, records)), None)
+
+
+def _gather(
+    delimiter: str, found: Iterator[tuple[list[int], list[list[str]]]]
+) -> TableLines | None:
+    """Put records into columns; None if no record holds anything."""
+    header: Line | None = None
+    columns: list[list[str]] = []
+    numbers = array("q")
+    uneven: list[Line] = []
+    for begins, records in found:
+        if header is None:
+            header = _first_line([(begins, records)])
+            if header is None:
+                continue
+            columns = [[] for _ in header.cells]
+            start = begins.index(header.number) + 1
+            begins, records = begins[start:], records[start:]
+        if set(map(len, records)) - {len(columns)}:
+            others = [len(cells) != len(columns) for cells in records]
+            uneven += _lines(
+                itertools.compress(begins, others), itertools.compress(records, others)
+            )
+            begins = [b for b, other in zip(begins, others, strict=True) if not other]
+            records = [r for r, other in zip(records, others, strict=True) if not other]
+        stripped = [list(map(str.strip, cells)) for cells in zip(*records, strict=True)]
+        if stripped and "" in stripped[0]:
+            full = list(map(any, zip(*stripped, strict=True)))
+            begins = list(itertools.compress(begins, full))
+            stripped = [list(itertools.compress(cells, full)) for cells in stripped]
+        for column, cells in zip(columns, stripped, strict=bool(stripped)):
+            column += cells
+        numbers.extend(begins)
+    if header is None:
+        return None
+    return TableLines(delimiter, header, columns, np.array(numbers, dtype=np.int64), uneven)

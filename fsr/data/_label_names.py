@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from fsr.data._class_names import (
@@ -14,26 +14,39 @@ from fsr.data._class_names import (
     likeness,
     spell_alike,
 )
-from fsr.data._label_row import LabelRow
 from fsr.errors import DataError
 
 
-def own_names(path: Path, rows: Sequence[LabelRow]) -> tuple[list[LabelRow], tuple[str, ...]]:
-    """Return rows and the names in them, sorted; one text in two forms of Unicode is one name."""
+def own_names(
+    path: Path, sets: Sequence[tuple[str, ...]], lines: Sequence[int]
+) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    """Return the names in each cell, and all of them, sorted.
+
+    One text in two forms of Unicode is one name.
+
+    Args:
+        path: the table, for messages.
+        sets: the names in each distinct cell.
+        lines: the line in which each comes first, ascending.
+
+    Raises:
+        DataError: two names look alike, or one cannot name a class.
+    """
     forms: dict[str, set[str]] = {}
     first: dict[str, int] = {}
-    for row in rows:
-        for name in row.labels:
-            forms.setdefault(unicodedata.normalize("NFC", name), set()).add(name)
-            first.setdefault(name, row.line)
-    one = {name: nfc for nfc, names in forms.items() if len(names) > 1 for name in names}
-    names = sorted({one.get(name, name) for name in first})
-    pair = find_alike(names)
+    for line, names in zip(lines, sets, strict=True):
+        for name in names:
+            if name not in first:
+                forms.setdefault(unicodedata.normalize("NFC", name), set()).add(name)
+                first[name] = line
+    one = {name: nfc for nfc, found in forms.items() if len(found) > 1 for name in found}
+    every = sorted({one.get(name, name) for name in first})
+    pair = find_alike(every)
     if pair is not None:
-        lines = " and ".join(str(min(first[n] for n in first if one.get(n, n) == p)) for p in pair)
-        raise DataError(f"{path}: lines {lines}: {spell_alike(*pair)}")
-    renamed = [row._replace(labels=_renamed(row.labels, one)) for row in rows] if one else rows
-    return list(renamed), check_class_names(path, names)
+        shown = " and ".join(str(min(first[n] for n in first if one.get(n, n) == p)) for p in pair)
+        raise DataError(f"{path}: lines {shown}: {spell_alike(*pair)}")
+    renamed = [_renamed(names, one) for names in sets] if one else list(sets)
+    return renamed, check_class_names(path, every)
 
 
 def _renamed(labels: Sequence[str], names: dict[str, str]) -> tuple[str, ...]:
@@ -41,7 +54,7 @@ def _renamed(labels: Sequence[str], names: dict[str, str]) -> tuple[str, ...]:
 
 
 def known_names(
-    path: Path, line: int, names: tuple[str, ...], known: tuple[str, ...] | None
+    path: Path, line: int, names: tuple[str, ...], known: Collection[str] | None
 ) -> tuple[str, ...]:
     """Return names as the known classes are spelled; raise if one is unknown, with the nearest."""
     if known is None or all(name in known for name in names):
@@ -56,7 +69,7 @@ def known_names(
     return tuple(dict.fromkeys(found))
 
 
-def _near(name: str, known: Sequence[str]) -> str:
+def _near(name: str, known: Collection[str]) -> str:
     """Say which class may be meant."""
     alike = [each for each in known if likeness(each) == likeness(name)]
     near = alike or difflib.get_close_matches(name, known, n=1)

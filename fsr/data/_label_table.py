@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fsr._core.checks import check_choice
@@ -16,15 +16,13 @@ from fsr.data._class_names import (
     is_text,
 )
 from fsr.data._label_cells import read_cells
-from fsr.data._label_columns import find_columns
-from fsr.data._label_file import Line, read_lines
-from fsr.data._label_names import known_names, own_names, place
+from fsr.data._label_names import known_names
+from fsr.data._label_reading import check_images, read_label_columns
 from fsr.data._label_row import LabelRow as LabelRow
 from fsr.data._label_row import LabelTable as LabelTable
 from fsr.errors import DataError
 
 FORMS = ("list", "onehot")
-_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 def read_labels(path: str | Path, *, class_names: Sequence[str] | None = None) -> LabelTable:
@@ -43,29 +41,11 @@ def read_labels(path: str | Path, *, class_names: Sequence[str] | None = None) -
         MissingDataError: there is no such file.
         DataError: it is no such table; the message has the line and the way out.
     """
-    path = Path(path).expanduser()
-    table = read_lines(path)
-    columns = find_columns(path, table)
-    known = None if class_names is None else check_class_names("class_names", class_names)
-    number, header = table.lines[0]
-    lines = table.lines[1:]
-    heads = known_names(path, number, tuple(columns.classes), known)
-    if columns.labels is not None:
-        cells = [(line, values[columns.labels]) for line, values in lines]
-        names = read_cells(path, cells, known)
-    else:
-        places = dict(zip(heads, columns.classes.values(), strict=True))
-        names = [_chosen(path, header, line, places) for line in lines]
-    rows = [
-        LabelRow(values[columns.image], known_names(path, line, labels, known), line)
-        for (line, values), labels in zip(lines, names, strict=True)
-    ]
-    if not rows:
-        raise DataError(f"{path}: expected one line per image, got none")
-    _check_rows(rows, path)
-    if known is None and columns.labels is not None:
-        rows, known = own_names(path, rows)
-    return LabelTable(known or heads, tuple(rows))
+    table = read_label_columns(Path(path).expanduser(), class_names)
+    labels = map(table.sets.__getitem__, table.codes.tolist())
+    return LabelTable(
+        table.class_names, tuple(map(LabelRow, table.images, labels, table.lines.tolist()))
+    )
 
 
 def write_labels(
@@ -99,7 +79,7 @@ def write_labels(
     rows = list(rows)
     path = Path(path).expanduser()
     names = check_class_names(path, class_names)
-    _check_rows(rows, path)
+    check_images(path, [row.image for row in rows], [row.line for row in rows])
     for row in rows:
         _check_writable(row, path)
         known_names(path, row.line, row.labels, names)
@@ -115,40 +95,6 @@ def write_labels(
 
 def _joined(row: LabelRow, names: Sequence[str]) -> tuple[str]:
     return (SEPARATOR.join(name for name in names if name in row.labels),)
-
-
-def _chosen(
-    path: Path, header: Sequence[str], line: Line, places: Mapping[str, int]
-) -> tuple[str, ...]:
-    """Names of the columns that hold a 1."""
-    chosen = []
-    for name, index in places.items():
-        value = line.cells[index]
-        # As spreadsheets and pandas write them.
-        flag = _FLAGS.get(value.lower())
-        if flag is None:
-            raise DataError(
-                f"{path}: line {line.number}: expected 0 or 1 in column {header[index]!r}, "
-                f"got {value!r}"
-            )
-        if flag:
-            chosen.append(name)
-    return tuple(chosen)
-
-
-def _check_rows(rows: Sequence[LabelRow], path: Path) -> None:
-    """Raise if an image is listed twice or has no name."""
-    lines: dict[str, int] = {}
-    for row in rows:
-        if not row.image:
-            raise DataError(f"{place(path, row.line)}: expected the path of an image, got nothing")
-        if row.image in lines:
-            where = f" in line {lines[row.image]}" if row.line else ""
-            raise DataError(
-                f"{place(path, row.line)}: {row.image!r} is listed{where} already; put all its "
-                "labels into one line"
-            )
-        lines[row.image] = row.line
 
 
 def _check_writable(row: LabelRow, path: Path) -> None:

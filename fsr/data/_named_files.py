@@ -66,7 +66,7 @@ class NamedFiles:
         """
         if self._files is None:
             self._files = {}
-            for file in walk(self.folder):
+            for file in sorted(walk(self.folder)):
                 self._files.setdefault(same_name(without_ending(file)), []).append(file)
             self._taken = frozenset(self.names)
         return [
@@ -77,14 +77,29 @@ class NamedFiles:
         ]
 
 
-def walk(folder: Path) -> Iterator[str]:
-    """Yield the relative paths of all files, sorted, with forward slashes on every system."""
-    found = (
-        (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder)
-        for name in names
-    )
-    yield from sorted(found)
+def walk(folder: Path, *, plain: bool = False) -> Iterator[str]:
+    """Yield the relative paths of all files, in no order, with forward slashes on every system.
+
+    Folders behind links are not entered, and those that cannot be read are left out.
+
+    Args:
+        folder: where to begin.
+        plain: leave out links, pipes and the like, so that what is left is there and can be read.
+    """
+    waiting = [(os.fspath(folder), "")]
+    while waiting:
+        path, begin = waiting.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        yield begin + entry.name
+                    elif entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, f"{begin}{entry.name}/"))
+                    elif not plain and not entry.is_dir():
+                        yield begin + entry.name
+        except OSError:
+            continue
 
 
 def same_name(path: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 _NAMED = 10
 
 
@@ -27,18 +29,19 @@ def uneven_classes(
         >>> uneven_classes([[True, False], [True, False]], ("cat", "cow"), "images")[1]
         "none of the 2 images has 'cow': nothing is learned of it; add images of it, or leave ...
     """
-    seen, lacking, total = set[int](), set[int](), 0
-    every = set(range(len(class_names)))
+    seen, lacking = np.zeros((2, len(class_names)), dtype=np.bool_)
+    total = 0
     for row in labels:
         total += 1
-        for index, present in enumerate(row):
-            (seen if present else lacking).add(index)
-        if seen == lacking == every:
+        present = np.asarray(row, dtype=np.bool_)
+        seen |= present
+        lacking |= ~present
+        if seen.all() and lacking.all():
             return ()
     if not total:
         return ()
-    everywhere = [] if masks else sorted(every - lacking)
-    nowhere = sorted(every - seen)
+    everywhere = [] if masks else np.flatnonzero(~lacking).tolist()
+    nowhere = np.flatnonzero(~seen).tolist()
     lines = []
     if everywhere:
         lines.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fsr.data import check_masks, uneven_classes
+from fsr.data import FolderDataset, check_masks, uneven_classes
 from fsr.train._data import wants_masks
 from fsr.train._options import Config
 from fsr.train._preset_options import build_method
@@ -47,6 +47,8 @@ def class_counts(train: Any) -> list[int] | None:
         train: a data set of :mod:`fsr.data`, or one around it.
     """
     whole = _whole(train)
+    if isinstance(whole, FolderDataset):
+        return whole.class_counts(len(train))
     if not hasattr(whole, "load_labels"):
         return None
     counts = [0] * len(whole.class_names)

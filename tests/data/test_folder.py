@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 import unicodedata
@@ -521,3 +522,59 @@ def test_the_trainer_runs_on_a_folder_with_the_shipped_options(tmp_path: Path) -
 
     model = SingleStageSegmenter.load(tmp_path / "run" / "teacher.safetensors")
     assert model.class_names == ("cat", "dog")
+
+
+# -- many images ----------------------------------------------------------------------------------
+
+
+def many(root: Path, count: int) -> FolderDataset:
+    """A table of images that are empty files, with every second label a set of three."""
+    (root / "photos" / "in").mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (root / "photos" / "in" / f"photograph-{number:06}.jpg").touch()
+    lines = (f"in/photograph-{n:06}.jpg,{'cat' if n % 2 else 'cat;dog;owl'}" for n in range(count))
+    write_table(root, "\n".join(["image,labels", *lines]))
+    return read(root)
+
+
+def test_an_image_costs_a_worker_bytes_and_no_objects(tmp_path: Path) -> None:
+    few, more = (len(pickle.dumps(many(tmp_path, count))) for count in (100, 1100))
+    # Its name, where that ends, the numbers of its ending and of its labels.
+    assert (more - few) / 1000 < len("in/photograph-000000") + 8 + 4 + 4 + 1
+    assert not any(
+        isinstance(value, list | tuple | dict) and len(value) > 3
+        for value in vars(many(tmp_path, 100)).values()
+    )
+
+
+def test_classes_are_counted(tmp_path: Path) -> None:
+    dataset = many(tmp_path, 11)
+    assert dataset.class_counts() == [11, 6, 6]
+    assert dataset.class_counts(2) == [2, 1, 1]
+
+
+def test_names_are_those_of_a_tuple(photos: Path) -> None:
+    dataset = read(photos)
+    assert dataset.names[-1] == "zoo/c"
+    assert dataset.names[:2] == ("a", "b")
+    assert list(dataset.names) == ["a", "b", "zoo/c"]
+    assert "zoo/c" in dataset.names
+
+
+def test_masks_behind_links_are_taken_and_what_is_no_file_is_not(photos: Path) -> None:
+    masks = photos / "masks"
+    (masks / "b.png").rename(photos / "elsewhere.png")
+    (masks / "b.png").symlink_to(photos / "elsewhere.png")
+    (masks / "zoo").rename(photos / "zoo")
+    (masks / "zoo").symlink_to(photos / "zoo")
+    dataset = read(photos, masks=masks)
+    assert [dataset.mask_path(n) for n in (0, 1, 2)] == [
+        masks / f"{name}.png" for name in ("a", "b", "zoo/c")
+    ]
+    (photos / "elsewhere.png").unlink()
+    with pytest.raises(MissingDataError, match=r"b\.png: no such mask.*; 1 of 3 images have none"):
+        read(photos, masks=masks)
+    (masks / "b.png").unlink()
+    os.mkfifo(masks / "b.png")
+    with pytest.raises(MissingDataError, match=r"b\.png: no such mask.*; 1 of 3 images have none"):
+        read(photos, masks=masks)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fsr.data import LabelTable, read_labels
+from fsr.data import LabelTable, _label_file, read_labels
 from fsr.errors import DataError
 
 
@@ -175,3 +175,27 @@ def test_a_known_class_in_another_spelling_is_named(tmp_path: Path) -> None:
         read(tmp_path, "image,labels\na,CAT\n", class_names=("dog", "cat"))
     with pytest.raises(DataError, match=r"unknown class 'x y'; .* are separated by ';'"):
         read(tmp_path, "image,labels\na,x y\n", class_names=("dog", "cat"))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_however_many_records_are_read_at_once(
+    tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_label_file, "_AT_ONCE", at_once)
+    text = '\n  \nimage,cat,dog\n,,\n\n"a\nb",1,0\n ,,\nc, 0 ,1\n'
+    assert [tuple(row) for row in read(tmp_path, text).rows] == [
+        ("a\nb", ("cat",), 6),
+        ("c", ("dog",), 9),
+    ]
+    with pytest.raises(DataError, match=r"line 11: expected 3 values, got 1; put a value"):
+        read(tmp_path, f"{text}d,0,0\ne\nf,1,1,1\n")
+    with pytest.raises(DataError, match=r"cannot be read as CSV in UTF-8 \(line 11: "):
+        read(tmp_path, f'{text}d,0,0\n"e,0,0\n')
+    with pytest.raises(DataError, match=r"line 10: 'c' is listed in line 9 already"):
+        read(tmp_path, f"{text}c,0,0\n")
+    with pytest.raises(DataError, match=r"line 10: expected the path of an image, got nothing"):
+        read(tmp_path, f"{text},0,1\n")
+    with pytest.raises(DataError, match=r"line 10: expected 0 or 1 in column 'dog', got 'x'"):
+        read(tmp_path, f"{text}d,0,x\ne,y,0\n")
+    with pytest.raises(DataError, match=r"columns 'image', 'labels'; it is empty"):
+        read(tmp_path, "\n ,\n\n")
