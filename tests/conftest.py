@@ -76,6 +76,8 @@ def forget_kernels() -> None:
     """Let files of kernels be imported anew."""
     for name in [name for name in sys.modules if name.startswith("fsr.")]:
         if name.endswith("_kernel"):
+            room, _, last = name.rpartition(".")
+            delattr(sys.modules[room], last)
             del sys.modules[name]
 
 

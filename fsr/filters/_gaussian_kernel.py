@@ -21,7 +21,7 @@ MOST_CHANNELS = 64
 FEWEST_COLUMNS = 16
 # Weights, at most 1, are held times 2**15 and values up to 2**14: half precision then keeps its 11
 # bits down to weights of 2e-9 and to 2e-9 of the largest value.
-WEIGHT_BITS, VALUE_BITS = 15.0, 14
+WEIGHT_BITS, VALUE_BITS = 15, 14
 
 
 def gaussian_sum_in_tiles(values: Tensor, features: Tensor) -> Tensor:
@@ -70,17 +70,17 @@ def gaussian_sum_in_tiles(values: Tensor, features: Tensor) -> Tensor:
         COLUMNS=columns,
         ROWS=ROWS,
         POINTS=POINTS,
-        BITS=WEIGHT_BITS,
+        BITS=float(WEIGHT_BITS),
         num_warps=WARPS,
     )
     total = sums[..., :chunk] + sums[..., chunk : 2 * chunk]
     total = total.transpose(1, 2).flatten(2)[:, :count, :channels]
-    return total * 2.0**-WEIGHT_BITS / scale
+    return total * math.ldexp(1.0, -WEIGHT_BITS) / scale
 
 
 def _scale(values: Tensor) -> Tensor:
     """Return the power of two that brings the largest value of a channel to at most 2**14."""
-    exponent: Tensor = torch.frexp(values.abs().amax(dim=1, keepdim=True)).exponent
+    exponent = torch.frexp(values.abs().amax(dim=1, keepdim=True)).exponent
     return torch.exp2(VALUE_BITS - exponent.clamp(min=-100).to(values.dtype))
 
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from fsr._core.kernels import jit, tl
-from fsr.refine._neighbour_kernel import offset_table, place_of
+from fsr.refine._dilated import offset_table
 
 PIXELS = 256
 
 
 def affinity_at_once(
-    images: Tensor, offsets: Sequence[tuple[int, int]], position: Tensor, bandwidth: float
+    images: Tensor, dilations: Sequence[int], position: Tensor, bandwidth: float
 ) -> Tensor:
     r"""Weights of every pixel's neighbours, :math:`\mathrm{softmax}_n(-d_n) + p_n`.
 
@@ -28,8 +28,7 @@ def affinity_at_once(
 
     Args:
         images: ``(B, K, H, W)`` float32.
-        offsets: rows and columns from a pixel to each of its n neighbours; past the border the
-            border pixel is repeated.
+        dilations: distances of the n neighbours; past the border the border pixel is repeated.
         position: p, ``(n,)``, of the same type.
         bandwidth: as said.
 
@@ -38,12 +37,12 @@ def affinity_at_once(
     """
     batch, channels, height, width = images.shape
     images = images.contiguous()
-    table = offset_table(offsets, images.device)
+    table = offset_table(tuple(dilations), images.device)
     scale = torch.empty_like(images)
-    result = images.new_empty(batch, len(offsets), height, width)
+    result = images.new_empty(batch, len(table), height, width)
     tiles = math.ceil(height * width / PIXELS)
     _scales[(tiles, channels, batch)](
-        images, table, scale, height, width, bandwidth, NEIGHBOURS=len(offsets), PIXELS=PIXELS
+        images, table, scale, height, width, bandwidth, NEIGHBOURS=len(table), PIXELS=PIXELS
     )
     _affinities[(tiles, batch)](
         images,
@@ -54,7 +53,7 @@ def affinity_at_once(
         height,
         width,
         CHANNELS=channels,
-        NEIGHBOURS=len(offsets),
+        NEIGHBOURS=len(table),
         PIXELS=PIXELS,
     )
     return result
@@ -79,12 +78,18 @@ def _scales(
 
     mean = tl.full((PIXELS,), 0.0, tl.float32)
     for neighbour in range(NEIGHBOURS):
-        there = place_of(offsets, neighbour, row, column, height, width)
+        down = row + tl.load(offsets + 2 * neighbour)
+        along = column + tl.load(offsets + 2 * neighbour + 1)
+        there = tl.minimum(tl.maximum(down, 0), height - 1) * width
+        there += tl.minimum(tl.maximum(along, 0), width - 1)
         mean += tl.load(images + plane + there)
     mean = mean / NEIGHBOURS
     squares = tl.full((PIXELS,), 0.0, tl.float32)
     for neighbour in range(NEIGHBOURS):
-        there = place_of(offsets, neighbour, row, column, height, width)
+        down = row + tl.load(offsets + 2 * neighbour)
+        along = column + tl.load(offsets + 2 * neighbour + 1)
+        there = tl.minimum(tl.maximum(down, 0), height - 1) * width
+        there += tl.minimum(tl.maximum(along, 0), width - 1)
         apart = tl.load(images + plane + there) - mean
         squares += apart * apart
     deviation = tl.sqrt(squares / (NEIGHBOURS - 1))
@@ -119,7 +124,10 @@ def _affinities(
     total = tl.full((PIXELS,), 0.0, tl.float32)
     for step in range(2 * NEIGHBOURS):
         neighbour = step % NEIGHBOURS
-        there = place_of(offsets, neighbour, row, column, height, width)
+        down = row + tl.load(offsets + 2 * neighbour)
+        along = column + tl.load(offsets + 2 * neighbour + 1)
+        there = tl.minimum(tl.maximum(down, 0), height - 1) * width
+        there += tl.minimum(tl.maximum(along, 0), width - 1)
         logit = tl.full((PIXELS,), 0.0, tl.float32)
         for channel in tl.static_range(CHANNELS):
             here = tl.load(images + channel * area + pixels, mask=inside, other=0.0)

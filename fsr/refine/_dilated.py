@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -57,7 +58,7 @@ def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tens
     if runs_as_kernel(masks, affinity):
         from fsr.refine._propagate_kernel import propagate_at_once
 
-        return propagate_at_once(masks, affinity, offsets_of(dilations))
+        return propagate_at_once(masks, affinity, dilations)
     # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
     total = torch.zeros_like(masks)
     weights = affinity.unsqueeze(2).unbind(1)
@@ -79,6 +80,15 @@ def neighbours(value: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
 def offsets_of(dilations: Sequence[int]) -> list[tuple[int, int]]:
     """Return rows and columns from a pixel to each of its neighbours, in their order."""
     return [(dy * dilation, dx * dilation) for dilation in dilations for dy, dx in AROUND]
+
+
+@functools.lru_cache(maxsize=16)
+def offset_table(dilations: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return these offsets as a kernel reads them, ``(n, 2)`` int32.
+
+    They are copied to a device once, as the copy waits for all that runs there.
+    """
+    return torch.tensor(offsets_of(dilations), dtype=torch.int32, device=device)
 
 
 def runs_as_kernel(*values: Tensor) -> bool:

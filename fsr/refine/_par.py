@@ -72,7 +72,7 @@ def pixel_adaptive_affinity(images: Tensor, dilations: Sequence[int]) -> Tensor:
             from fsr.refine._affinity_kernel import affinity_at_once
 
             position = _position_here(tuple(dilations), images.device)
-            return affinity_at_once(images, offsets_of(dilations), position, COLOUR_BANDWIDTH)
+            return affinity_at_once(images, dilations, position, COLOUR_BANDWIDTH)
         scale = COLOUR_BANDWIDTH * (_neighbour_std(images, dilations) + 1e-8)
         colour = torch.stack(
             [
