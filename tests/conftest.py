@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,27 @@ def forked_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pools of the dense CRF start processes that have loaded torch; they spawn theirs."""
     forked = SimpleNamespace(get_context=lambda method: FORKED)
     monkeypatch.setattr("fsr.refine._crf_pool.multiprocessing", forked)
+
+
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kernels are switched on and run in Triton's interpreter, on the CPU."""
+    pytest.importorskip("triton", minversion="3.3")
+    monkeypatch.setenv("FSR_TRITON", "1")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    # How a kernel runs is settled when its file is imported.
+    forget_kernels()
+    yield
+    forget_kernels()
+
+
+def forget_kernels() -> None:
+    """Let files of kernels be imported anew."""
+    for name in [name for name in sys.modules if name.startswith("fsr.")]:
+        if name.endswith("_kernel"):
+            room, _, last = name.rpartition(".")
+            delattr(sys.modules[room], last)
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fsr._core.kernel_switch import kernels_wanted
 from fsr._core.numerics import no_autocast
 
 # Fused attention kernels on GPUs want float32 rows of a multiple of 16 bytes; 8 also suits CPUs,
@@ -53,6 +54,10 @@ def gaussian_sum(values: Tensor, features: Tensor) -> Tensor:
     Returns:
         The sums, ``(B, N, K)``.
     """
+    if values.dtype == torch.float32 and kernels_wanted(values):
+        from fsr.filters._gaussian_kernel import gaussian_sum_in_tiles
+
+        return gaussian_sum_in_tiles(values, features)
     count, channels = values.shape[1:]
     on_tensor_cores = features.device.type == "cuda" and features.dtype == torch.float32
     query, key = split_rows(features) if on_tensor_cores else plain_rows(features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +61,8 @@ def gated_dense_energy(
 ) -> Tensor:
     r"""Energy :math:`E = -\frac1B \sum_k S_k^\top G K S_k` with the bilateral kernel K.
 
-    The gradient is the true one, :math:`-\frac1B (G K S + K G S)`: K S is kept from the value.
+    The gradient is the true one, :math:`-\frac1B (G K S + K G S)`; value and gradient come from one
+    walk over the pairs of pixels.
 
     Args:
         images: colours, ``(B, 3, H, W)`` in the unit of ``sigma_rgb``; constants.
@@ -89,8 +91,51 @@ def gated_dense_energy(
     check_some("probabilities", probabilities)
     for name, value in (("images", images), ("probabilities", probabilities), ("gate", gate)):
         check_floating(name, value)
-    smooth = bilateral_filter(probabilities, images, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)
-    return -(probabilities * gate * smooth).sum() / probabilities.shape[0]
+    energy: Tensor = _GatedEnergy.apply(
+        at_least_float32(probabilities), at_least_float32(gate), images, sigma_rgb, sigma_xy
+    )
+    return energy
+
+
+class _GatedEnergy(torch.autograd.Function):
+    """The energy, with its gradient from the same walk over all pairs of pixels.
+
+    Both need the kernel's weights, which are the cost: maps and gated maps are filtered together.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, gate: Tensor, images: Tensor, sigma_rgb: float, sigma_xy: float
+    ) -> Tensor:
+        """Return the energy and keep its gradient."""
+        agreements, gradients = [], []
+        # Of many classes the filtered maps of one image are held at a time.
+        at_once = scores.shape[0] if scores.shape[1] <= BYTE_CLASSES + 1 else 1
+        for part in zip(*(t.split(at_once) for t in (scores, gate, images)), strict=True):
+            maps, weight, colours = part
+            given = torch.cat([maps, weight * maps], dim=1) if ctx.needs_input_grad[0] else maps
+            smooth = bilateral_filter(given, colours, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)
+            smooth, gated = smooth[:, : maps.shape[1]], smooth[:, maps.shape[1] :]
+            agreements.append((maps * smooth).sum(dim=1, keepdim=True))
+            if ctx.needs_input_grad[0]:
+                gradients.append(weight * smooth + gated)
+        agreement = torch.cat(agreements)
+        ctx.widths = {"sigma_rgb": sigma_rgb, "sigma_xy": sigma_xy}
+        ctx.save_for_backward(
+            scores, gate, images, agreement, torch.cat(gradients) if gradients else agreement
+        )
+        return -(gate * agreement).sum() / scores.shape[0]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        """Return what was kept, times the loss's own gradient."""
+        scores, gate, images, agreement, gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to have one itself: form it again
+            smooth = bilateral_filter(scores, images, **ctx.widths)
+            gradient = gate * smooth + bilateral_filter(gate * scores, images, **ctx.widths)
+            agreement = (scores * smooth).sum(dim=1, keepdim=True)
+        scale = -grad / scores.shape[0]
+        return scale * gradient, scale * agreement, None, None, None
 
 
 def _probabilities(scores: Tensor, size: Sequence[int], small: Sequence[int]) -> Tensor:

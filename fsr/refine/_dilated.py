@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -17,6 +18,7 @@ from fsr._core.checks import (
     check_same_type,
     check_shape,
 )
+from fsr._core.kernel_switch import kernels_wanted
 from fsr._core.numerics import at_least_float32
 from fsr.errors import ShapeError
 
@@ -50,10 +52,14 @@ def propagate(masks: Tensor, affinity: Tensor, dilations: Sequence[int]) -> Tens
     count = len(AROUND) * len(dilations)
     check_shape("affinity", affinity, "B N H W", B=batch, N=count, H=height, W=width)
     check_same_device(masks=masks, affinity=affinity)
-    # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
     check_floating("masks", masks)
     check_floating("affinity", affinity)
     check_same_type(masks=masks, affinity=affinity)
+    if runs_as_kernel(masks, affinity):
+        from fsr.refine._propagate_kernel import propagate_at_once
+
+        return propagate_at_once(masks, affinity, dilations)
+    # A running sum over shifted views: stacking the neighbours would hold 48 copies of the masks.
     total = torch.zeros_like(masks)
     weights = affinity.unsqueeze(2).unbind(1)
     for neighbour, weight in zip(neighbours(masks, dilations), weights, strict=True):
@@ -66,10 +72,30 @@ def neighbours(value: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
     height, width = value.shape[-2:]
     reach = max(dilations)
     padded = F.pad(value, [reach] * 4, mode="replicate")
-    for dilation in dilations:
-        for dy, dx in AROUND:
-            top, left = reach + dy * dilation, reach + dx * dilation
-            yield padded[..., top : top + height, left : left + width]
+    for dy, dx in offsets_of(dilations):
+        top, left = reach + dy, reach + dx
+        yield padded[..., top : top + height, left : left + width]
+
+
+def offsets_of(dilations: Sequence[int]) -> list[tuple[int, int]]:
+    """Return rows and columns from a pixel to each of its neighbours, in their order."""
+    return [(dy * dilation, dx * dilation) for dilation in dilations for dy, dx in AROUND]
+
+
+@functools.lru_cache(maxsize=16)
+def offset_table(dilations: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return these offsets as a kernel reads them, ``(n, 2)`` int32.
+
+    They are copied to a device once, as the copy waits for all that runs there.
+    """
+    return torch.tensor(offsets_of(dilations), dtype=torch.int32, device=device)
+
+
+def runs_as_kernel(*values: Tensor) -> bool:
+    """Tell whether an operation on these runs as a Triton kernel, which has no gradient."""
+    if torch.is_grad_enabled() and any(value.requires_grad for value in values):
+        return False
+    return values[0].dtype == torch.float32 and values[0].numel() > 0 and kernels_wanted(values[0])
 
 
 def check_pair(images: Tensor, masks: Tensor) -> None:

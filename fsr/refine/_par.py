@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +18,9 @@ from fsr.refine._dilated import (
     check_dilations,
     check_pair,
     neighbours,
+    offsets_of,
     propagate,
+    runs_as_kernel,
 )
 
 COLOUR_BANDWIDTH = 0.3
@@ -64,6 +68,11 @@ def pixel_adaptive_affinity(images: Tensor, dilations: Sequence[int]) -> Tensor:
     # Squared ratios of small differences overflow and underflow in half precision.
     with no_autocast(images):
         images = at_least_float32(images)
+        if runs_as_kernel(images):
+            from fsr.refine._affinity_kernel import affinity_at_once
+
+            position = _position_here(tuple(dilations), images.device)
+            return affinity_at_once(images, dilations, position, COLOUR_BANDWIDTH)
         scale = COLOUR_BANDWIDTH * (_neighbour_std(images, dilations) + 1e-8)
         colour = torch.stack(
             [
@@ -72,13 +81,7 @@ def pixel_adaptive_affinity(images: Tensor, dilations: Sequence[int]) -> Tensor:
             ],
             dim=1,
         )
-        distance = torch.tensor(
-            [d * (dy * dy + dx * dx) ** 0.5 for d in dilations for dy, dx in AROUND],
-            dtype=images.dtype,
-            device=images.device,
-        )
-        position = -(distance / (COLOUR_BANDWIDTH * (distance.std() + 1e-8))).square()
-        return colour.softmax(dim=1) + POSITION_WEIGHT * position.softmax(dim=0).view(1, -1, 1, 1)
+        return colour.softmax(dim=1) + _position_weights(dilations, images).view(1, -1, 1, 1)
 
 
 class PAR(TypedModule):
@@ -138,6 +141,23 @@ class PAR(TypedModule):
     def extra_repr(self) -> str:
         """Show the options in ``print(module)``."""
         return f"num_iter={self.num_iter}, dilations={self.dilations}"
+
+
+def _position_weights(dilations: Sequence[int], like: Tensor) -> Tensor:
+    """Return the part of the weights that only distance decides, ``(n,)``."""
+    distance = torch.tensor(
+        [math.hypot(*offset) for offset in offsets_of(dilations)],
+        dtype=like.dtype,
+        device=like.device,
+    )
+    position = -(distance / (COLOUR_BANDWIDTH * (distance.std() + 1e-8))).square()
+    return POSITION_WEIGHT * position.softmax(dim=0)
+
+
+@functools.lru_cache(maxsize=16)
+def _position_here(dilations: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return these in float32, copied to a device once: the copy waits for the device."""
+    return _position_weights(dilations, torch.empty(0)).to(device)
 
 
 def _neighbour_std(images: Tensor, dilations: Sequence[int]) -> Tensor:

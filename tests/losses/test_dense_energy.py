@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fsr.errors import ShapeError
+from fsr.filters import bilateral_filter
 from fsr.losses import DenseEnergyLoss, gated_dense_energy, uncertainty_gate
 from fsr.losses import _dense_energy as dense_energy
 from tests.helpers import (
@@ -166,6 +167,53 @@ def test_gradient_is_that_of_finite_differences_with_the_gate_held() -> None:
         return gated_dense_energy(images, x.softmax(1), gate, 60.0, 8.0)
 
     assert torch.autograd.gradcheck(energy, logits.requires_grad_())
+
+
+def test_gradient_has_a_gradient() -> None:
+    images, logits, labels = make_case(1, (2, 3))
+    gate = uncertainty_gate(logits.softmax(1), labels == UNLABELLED).requires_grad_()
+
+    def energy(x: Tensor, g: Tensor) -> Tensor:
+        return gated_dense_energy(images, x.softmax(1), g, 60.0, 8.0)
+
+    assert torch.autograd.gradcheck(energy, (logits.requires_grad_(), gate))
+    assert torch.autograd.gradgradcheck(energy, (logits, gate), fast_mode=True)
+    (alone,) = torch.autograd.grad(energy(logits.detach(), gate), gate)
+    (beside, _) = torch.autograd.grad(energy(logits, gate), (gate, logits))
+    torch.testing.assert_close(alone, beside)
+
+
+def test_value_and_gradient_come_from_one_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    filtered: list[int] = []
+
+    def spy(values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        filtered.append(values.shape[1])
+        return bilateral_filter(values, *args, **kwargs)
+
+    monkeypatch.setattr(dense_energy, "bilateral_filter", spy)
+    images, logits, labels = make_case()
+    loss = DenseEnergyLoss(**OPTIONS)
+    loss(images, logits.requires_grad_(), labels).backward()
+    assert filtered == [2 * 3]
+    with_gradient = loss(images, logits, labels)
+    without = loss(images, logits.detach(), labels)
+    assert filtered == [2 * 3, 2 * 3, 3]
+    torch.testing.assert_close(without, with_gradient.detach())
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_the_kernel_gives_value_and_gradient_to_a_thousandth() -> None:
+    images, logits, labels = make_case(dtype=torch.float32)
+    loss = DenseEnergyLoss(**OPTIONS, scale=1.0)
+
+    def both(scores: Tensor) -> tuple[Tensor, Tensor]:
+        scores = scores.detach().requires_grad_()
+        energy = loss(images.to(scores), scores, labels)
+        return energy.detach(), torch.autograd.grad(energy, scores)[0]
+
+    (exact, gradient), (value, near) = both(logits.double()), both(logits)
+    assert value.item() == pytest.approx(exact.item(), rel=1e-3)
+    assert (near - gradient).norm() < 1e-3 * gradient.norm()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])

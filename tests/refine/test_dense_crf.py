@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,29 @@ def test_the_torch_backend_is_exact(settings: CRFSettings, device: torch.device)
     assert result.dtype == torch.float32
     expected = brute_force(image, probabilities, settings)
     torch.testing.assert_close(result.cpu().double(), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [CRF_PRESETS["test"], CRFSettings(**WIDE, iterations=4)])
+@pytest.mark.usefixtures("interpreted")
+def test_the_kernel_is_exact_to_what_it_promises(
+    settings: CRFSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fsr.refine._mean_field.SMALL", 0)  # which are filtered in float64
+    kernel = importlib.import_module("fsr.filters._gaussian_kernel")
+    plain, calls = kernel.gaussian_sum_in_tiles, []
+
+    def spy(values: Tensor, features: Tensor) -> Tensor:
+        calls.append(values.shape[2])
+        summed: Tensor = plain(values, features)
+        return summed
+
+    monkeypatch.setattr(kernel, "gaussian_sum_in_tiles", spy)
+    image, probabilities = case()
+    result = DenseCRF(settings, backend="torch")(image, probabilities)
+    # Once for the kernel's normalisation, then once an update, of all labels.
+    assert calls == [1] + settings.iterations * [3]
+    expected = brute_force(image, probabilities, settings)
+    torch.testing.assert_close(result.double(), expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("settings", [*CRF_PRESETS.values(), CRFSettings(**WIDE)])
