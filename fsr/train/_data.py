@@ -18,6 +18,9 @@ from fsr.errors import ConfigError, DataError
 from fsr.train._options import Config, DataConfig, reading_options
 from fsr.train._preset_options import build_method
 
+# Of the memory for scenes that were drawn, the part of those that are trained on.
+TRAIN_SHARE = 0.75
+
 
 class First:
     """The first samples of a data set.
@@ -124,4 +127,11 @@ def _scenes(config: Config, *, train: bool, masks: bool) -> Scenes:
         raise ConfigError(f"{name}: scenes have {', '.join(SCENE_SEEDS._fields)}, got {split!r}")
     size = data.train_size if train else data.eval_size
     seed = getattr(SCENE_SEEDS, split)
-    return Scenes(size or 0, seed=seed, image_size=data.image_size, masks=masks)
+    share = TRAIN_SHARE if train else 1 - TRAIN_SHARE
+    return Scenes(
+        size or 0,
+        seed=seed,
+        image_size=data.image_size,
+        masks=masks,
+        cache_bytes=int(share * data.scene_cache * 2**20),
+    )
