@@ -408,7 +408,7 @@ def test_a_network_that_has_changed_since_is_matched_anew_or_refused() -> None:
     with pytest.raises(ValueError, match=r"\[\] missing and \[4.bias, 4.weight\] unexpected"):
         teacher.update(student)
     del student[4]
-    student[3].bias = None
+    student[3].register_parameter("bias", None)
     with pytest.raises(ValueError, match=r"\[3.bias\] missing"):
         teacher.update(student)
 

@@ -104,8 +104,8 @@ def _take(
 
 def _plain(module: nn.Module) -> nn.Module:
     """Return what ``torch.compile`` has wrapped."""
-    while _COMPILED in module._modules:
-        module = module._modules[_COMPILED]
+    while (inner := module._modules.get(_COMPILED)) is not None:
+        module = inner
     return module
 
 

@@ -95,7 +95,9 @@ def test_half_a_scene_counts_as_none() -> None:
     assert cache.get(0) is None
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda scenes: pickle.loads(pickle.dumps(scenes))])
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda scenes: pickle.loads(pickle.dumps(scenes))]
+)
 def test_a_copy_begins_with_nothing_and_draws_the_same(
     copied: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

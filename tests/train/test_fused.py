@@ -14,7 +14,7 @@ for package in ("accelerate", "omegaconf", "tqdm"):
 
 from accelerate.state import AcceleratorState, GradientState
 
-from fsr.train import _loop, _parts, load_config
+from fsr.train import _loop, _parts, _step, load_config
 from fsr.train._launched import Launched
 from fsr.train._optimizer import build_optimizer
 from fsr.train._state import restore, save_checkpoint
@@ -69,10 +69,10 @@ def test_a_resumed_run_ends_the_same_to_the_last_bit(
         return build_optimizer(config, student, fused=True)
 
     monkeypatch.setattr(_parts, "build_optimizer", fused)
-    whole, cut, original = tmp_path / "whole", tmp_path / "cut", _loop.train_step
+    whole, cut, original = tmp_path / "whole", tmp_path / "cut", _step.train_step
 
     def stops(parts: Any, step: int, *rest: Any) -> Launched:
-        if step == 6:
+        if step == 3:
             raise SystemExit
         return original(parts, step, *rest)
 
@@ -80,13 +80,15 @@ def test_a_resumed_run_ends_the_same_to_the_last_bit(
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
 
-    assert main(_arguments(tiny, whole)) == 0
+    short = ("steps=5", "run.checkpoint_every=2")
+    assert main(_arguments(tiny, whole, *short)) == 0
     fresh()
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with monkeypatch.context() as patch:
         patch.setattr(_loop, "train_step", stops)
-        main(_arguments(tiny, cut))
+        with pytest.raises(SystemExit):
+            main(_arguments(tiny, cut, *short))
     fresh()
-    assert main([*_arguments(tiny, cut), "--resume"]) == 0
+    assert main([*_arguments(tiny, cut, *short), "--resume"]) == 0
     assert _losses(cut) == _losses(whole)
     assert (cut / "student.safetensors").read_bytes() == (
         whole / "student.safetensors"
