@@ -62,7 +62,7 @@ class SceneCache:
 
     def __init__(self, scenes: int, *, side: int, classes: int, masks: bool, limit: int) -> None:
         self._shape, self._classes, self._masks = (side, side, 3), classes, masks
-        self._bytes = _SUM + classes + side * side * (4 if masks else 3)
+        self._bytes = scene_bytes(side, classes=classes, masks=masks)
         self.places = min(scenes, limit // self._bytes)
         self._file: int | None = None
         self._open(_memory_file())
@@ -123,6 +123,16 @@ class SceneCache:
         shared = state["_file"]
         self.__dict__.update(state, _file=None)
         self._open(_memory_file() if shared is None else shared.detach())
+
+
+def scene_bytes(side: int, *, classes: int, masks: bool) -> int:
+    """Return the bytes that a scene takes: check sum, labels, pixels and label map.
+
+    Example:
+        >>> scene_bytes(448, classes=6, masks=False)
+        602122
+    """
+    return _SUM + classes + side * side * (4 if masks else 3)
 
 
 def _memory_file() -> int | None:

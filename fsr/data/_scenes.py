@@ -19,7 +19,7 @@ from PIL import Image
 from fsr._core.arguments import check_int
 from fsr._core.checks import check_between, check_positive_int
 from fsr.data._sample import Sample
-from fsr.data._scene_cache import Kept, SceneCache
+from fsr.data._scene_cache import Kept, SceneCache, scene_bytes
 from fsr.data._scene_canvas import SCENE_CLASSES, Canvas, label_map
 
 
@@ -96,6 +96,7 @@ class Scenes:
             masks=masks,
             limit=cache_bytes,
         )
+        self.cache_bytes = cache_bytes
         self.size = size
         self.seed = seed
         self.image_size = image_size
@@ -105,6 +106,12 @@ class Scenes:
     def __len__(self) -> int:
         """Return the number of scenes."""
         return self.size
+
+    @property
+    def full_cache_bytes(self) -> int:
+        """The ``cache_bytes`` that keep all of the scenes."""
+        classes = len(SCENE_CLASSES)
+        return self.size * scene_bytes(self.image_size, classes=classes, masks=self.masks)
 
     @cached_property
     def names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,6 +81,22 @@ def build_datasets(config: Config) -> tuple[Any, Any]:
             f"data.eval_split: expected the classes of {train!r}, {evaluation!r} has others"
         )
     return _labelled(config, First(train, data.train_size)), First(evaluation, data.eval_size)
+
+
+def cache_for_all(config: Config) -> int | None:
+    """Return the MiB for `data.scene_cache` that keep all scenes; None if all are, or none is there.
+
+    Example:
+        >>> from fsr.train import load_config
+        >>> cache_for_all(load_config()), cache_for_all(load_config(overrides=["data.image_size=448"]))
+        (None, 1532)
+    """
+    if config.data.name != "scenes":
+        return None
+    scenes = _scenes(config, train=True, masks=wants_masks(config))
+    if scenes.cache_bytes >= scenes.full_cache_bytes:
+        return None
+    return math.ceil(scenes.full_cache_bytes / TRAIN_SHARE / 2**20)
 
 
 def _labelled(config: Config, train: Any) -> Any:

@@ -17,7 +17,7 @@ from fsr.errors import InputError, NotFiniteError, ResourceError
 from fsr.teacher import EMATeacher
 from fsr.train._about import about, write_about
 from fsr.train._batch import Batch
-from fsr.train._data import build_datasets
+from fsr.train._data import build_datasets, cache_for_all
 from fsr.train._drawn import build_drawn
 from fsr.train._finite import check_finite_state
 from fsr.train._inputs import look_over, readable
@@ -237,7 +237,7 @@ def _run(
         write_about(folder, told)
     accelerator.wait_for_everyone()
     batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=done.step)
-    waiting, begun = Waiting(parts.loading), begun - done.seconds
+    waiting, begun = Waiting(parts.loading, cache_for_all(config)), begun - done.seconds
     with (
         Recorder(folder, config, waiting, start=done.step, main=main, tell=tell) as recorder,
         Interrupt() as interrupt,
