@@ -84,12 +84,12 @@ def build_datasets(config: Config) -> tuple[Any, Any]:
 
 
 def cache_for_all(config: Config) -> int | None:
-    """Return the MiB for `data.scene_cache` that keep all scenes; None if all are, or none is there.
+    """Return the MiB for `data.scene_cache` that keep all scenes; None if that many are given.
 
     Example:
         >>> from fsr.train import load_config
-        >>> cache_for_all(load_config()), cache_for_all(load_config(overrides=["data.image_size=448"]))
-        (None, 1532)
+        >>> cache_for_all(load_config(overrides=["data.image_size=448"]))
+        1532
     """
     if config.data.name != "scenes":
         return None
