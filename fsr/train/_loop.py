@@ -170,7 +170,11 @@ class Run:
         """Read and record the steps that were launched; raise where one was not finite."""
         while self._unread:
             launched, seconds = self._unread.pop(0)
-            values = launched.read()
+            try:
+                values = launched.read()
+            except NotFiniteError:
+                self.step = launched.step  # what came after is worth nothing
+                raise
             self._stop |= values.pop("stop") > 0
             self.recorder.step(launched.step + 1, {**values, "seconds": seconds})
 

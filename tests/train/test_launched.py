@@ -170,6 +170,7 @@ def test_a_late_nan_is_told_by_its_step_and_never_saved(
     monkeypatch.setattr(TrainingObjective, "forward", poisoned)
     assert main(_arguments(tiny, folder)) == command.NOT_FINITE
     assert f"step {wrong + 1}: the segmentation loss is nan" in capsys.readouterr().err
+    assert f"Stopped after step {wrong} of 12: step" in (folder / "report.html").read_text()
     assert len(_losses(folder)) == wrong
     if kept is None:
         assert not list((folder / "checkpoints").glob("step-*"))
