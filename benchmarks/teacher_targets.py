@@ -135,7 +135,7 @@ def record_run(config: Config, every: int) -> list[dict[str, Any]]:
     records = []
     for step in range(config.steps):
         batch = [next(batches) for _ in range(parts.accumulation)]
-        values = train_step(parts, step, batch, config.seed, 0.0, lambda: False)
+        values = train_step(parts, step, batch, config.seed, 0.0, lambda: False).read()
         if step % every == 0 or step == config.steps - 1:
             record = {"step": step, **{name: values[name] for name in KEPT}, **targets.found}
             records.append(

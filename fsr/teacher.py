@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from fsr._core.checks import check_between
-from fsr.errors import ShapeError
+from fsr._core.matched import Pairs, match_networks
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, Protocol, Self, TypeVar
@@ -135,12 +135,10 @@ class EMATeacher(nn.Module, Generic[Network]):
         if callable(momentum):
             momentum = momentum(step)
             check_between(f"momentum at step {step}", momentum, 0.0, 1.0)
-        source = unwrap(student)
-        averaged: list[tuple[Tensor, Tensor]] = []
-        copied: list[tuple[Tensor, Tensor]] = []
-        for own, other in _pairs(self.module.named_parameters(), source.named_parameters()):
-            (averaged if own.is_floating_point() else copied).append((own, other))
-        copied += _pairs(self.module.named_buffers(), source.named_buffers())
+        matched = match_networks(self.module, unwrap(student))
+        averaged = [pair for pair in matched.parameters if pair[0].is_floating_point()]
+        copied = [pair for pair in matched.parameters if not pair[0].is_floating_point()]
+        copied += matched.buffers
         with torch.no_grad():
             _average(averaged, momentum)
             _copy(copied)
@@ -171,42 +169,7 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def _pairs(
-    own: Iterator[tuple[str, Tensor]], other: Iterator[tuple[str, Tensor]]
-) -> list[tuple[Tensor, Tensor]]:
-    """Match tensors by name; raise if a name is on one side only or a shape differs."""
-    ours, theirs = _by_name(own), _by_name(other)
-    if ours.keys() != theirs.keys():
-        missing = sorted(ours.keys() - theirs.keys())
-        unexpected = sorted(theirs.keys() - ours.keys())
-        raise ValueError(
-            "student: expected the names of the network that the teacher was made from, "
-            f"got {_shorten(missing)} missing and {_shorten(unexpected)} unexpected"
-        )
-    for name, tensor in ours.items():
-        if tensor.shape != theirs[name].shape:
-            raise ShapeError(
-                f"student: expected {name} of shape {tuple(tensor.shape)}, "
-                f"got {tuple(theirs[name].shape)}"
-            )
-    return [(tensor, theirs[name]) for name, tensor in ours.items()]
-
-
-def _by_name(named: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Collect tensors under names free of what compiling a submodule puts into them."""
-    return {
-        ".".join(part for part in name.split(".") if part != "_orig_mod"): tensor
-        for name, tensor in named
-    }
-
-
-def _shorten(names: list[str], most: int = 5) -> str:
-    """Spell a list of names, cut after a few."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"[{', '.join(names[:most])}]{more}"
-
-
-def _average(pairs: list[tuple[Tensor, Tensor]], momentum: float) -> None:
+def _average(pairs: Pairs, momentum: float) -> None:
     """Move the first of each pair towards the second, one fused call per device and dtype."""
     # The two ends are exact, and NaN on the side that has no weight must not come through.
     if momentum == 1.0:
@@ -218,12 +181,13 @@ def _average(pairs: list[tuple[Tensor, Tensor]], momentum: float) -> None:
     for own, other in pairs:
         ours, theirs = groups.setdefault((own.device, own.dtype), ([], []))
         ours.append(own)
-        theirs.append(other.to(own))
+        same = other.dtype == own.dtype and other.device == own.device
+        theirs.append(other if same else other.to(own))
     for ours, theirs in groups.values():
         torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
 
 
-def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:
+def _copy(pairs: Pairs) -> None:
     """Copy the second of each pair into the first."""
     if pairs:
         torch._foreach_copy_([own for own, _ in pairs], [other for _, other in pairs])

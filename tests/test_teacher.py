@@ -395,3 +395,30 @@ def test_teachers_of_two_processes_stay_equal_and_equal_to_one(tmp_path: Path) -
     assert_equal(first, second)
     for name, tensor in alone.items():
         torch.testing.assert_close(first[name], tensor)
+
+
+def test_a_network_that_has_changed_since_is_matched_anew_or_refused() -> None:
+    student = network()
+    teacher = EMATeacher(student, momentum=0.0)
+    teacher.update(student)
+    student[3] = nn.Linear(4, 2)
+    teacher.update(student)
+    assert_equal(parameters_of(teacher.module), parameters_of(student))
+    student.append(nn.Linear(2, 1))
+    with pytest.raises(ValueError, match=r"\[\] missing and \[4.bias, 4.weight\] unexpected"):
+        teacher.update(student)
+    del student[4]
+    student[3].register_parameter("bias", None)
+    with pytest.raises(ValueError, match=r"\[3.bias\] missing"):
+        teacher.update(student)
+
+
+def test_a_tie_on_one_side_alone_is_refused() -> None:
+    student = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    teacher = EMATeacher(student)
+    student[1].weight = student[0].weight
+    with pytest.raises(ValueError, match=r"\[1.weight\] missing"):
+        teacher.update(student)
+    teacher, student = EMATeacher(student), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"\[1.weight\] unexpected"):
+        teacher.update(student)

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
+
+_UNREAD: ContextVar[bool] = ContextVar("_UNREAD", default=False)
+
+
+@contextmanager
+def values_unread(device: torch.device) -> Iterator[None]:
+    """Within, no check looks at values, where tensors are on another device than the CPU.
+
+    Every look would wait for all that the device has still to do. Whoever opens this looks at what
+    goes in and at what comes out: what is made of NaN is NaN.
+
+    Example:
+        >>> with values_unread(torch.device("cuda")):
+        ...     may_look(torch.ones(2))
+        False
+    """
+    before = _UNREAD.set(_UNREAD.get() or device.type != "cpu")
+    try:
+        yield
+    finally:
+        _UNREAD.reset(before)
+
+
+def may_look(value: Tensor) -> bool:
+    """Tell whether a check may look at the values of a tensor, even if it waits for a device."""
+    return not (torch.compiler.is_compiling() or value.is_meta or _UNREAD.get())
 
 
 def readable(value: Tensor) -> bool:
     """Tell whether the values of a tensor can be looked at without waiting for a device."""
     # Subclasses stand in for tensors that are elsewhere, or nowhere yet.
-    return (
-        not torch.compiler.is_compiling()
-        and value.device.type == "cpu"
-        and type(value) in (Tensor, nn.Parameter)
-    )
+    return may_look(value) and value.device.type == "cpu" and type(value) in (Tensor, nn.Parameter)
 
 
 def all_finite(value: Tensor) -> bool:
@@ -37,7 +62,7 @@ def check_multi_hot(name: str, labels: Tensor) -> None:
 
 def check_finite(name: str, value: Tensor) -> None:
     """Raise ``ValueError`` if a value is NaN or infinite; steps aside under ``torch.compile``."""
-    if torch.compiler.is_compiling() or value.is_meta:
+    if not may_look(value):
         return
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name}: expected finite values, got NaN or infinity")
@@ -48,7 +73,7 @@ def check_unit_interval(**values: Tensor) -> None:
 
     One test for all of them; steps aside under ``torch.compile``.
     """
-    if torch.compiler.is_compiling() or any(v.is_meta for v in values.values()):
+    if not all(may_look(value) for value in values.values()):
         return
     # Interpolated values may overshoot by rounding; a map that was never normalised does not pass.
     slack = 1e-3

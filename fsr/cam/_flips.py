@@ -13,6 +13,7 @@ from fsr._core.checks import (
     check_shape,
 )
 from fsr._core.numerics import at_least_float32, no_autocast
+from fsr._core.values import may_look
 from fsr.errors import ShapeError
 
 
@@ -137,7 +138,7 @@ def _flags(maps: Tensor, flips: Tensor) -> tuple[Tensor, ...]:
 
 def _check_within(box: Tensor, height: int, width: int) -> None:
     """Raise ``ValueError`` unless every box holds a pixel and none outside the maps."""
-    if box.is_meta or torch.compiler.is_compiling():
+    if not may_look(box):
         return
     top, bottom, left, right = box.unbind(1)
     fits = (top >= 0) & (top < bottom) & (bottom <= height)

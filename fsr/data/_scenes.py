@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from fsr._core.arguments import check_int
-from fsr._core.checks import check_positive_int
+from fsr._core.checks import check_between, check_positive_int
 from fsr.data._sample import Sample
+from fsr.data._scene_cache import Kept, SceneCache, scene_bytes
 from fsr.data._scene_canvas import SCENE_CLASSES, Canvas, label_map
 
 
@@ -45,9 +46,12 @@ class Scenes:
         objects: smallest and largest number of objects in a scene.
         masks: give label maps for evaluation. With ``False`` they are not even drawn and
             ``Sample.target`` is None: training and pretraining use this form.
+        cache_bytes: memory for scenes that were drawn, the first ones of the data set, so that they
+            are drawn once; 0 draws every time. Processes that are forked, as those of a loader on
+            Linux, share it.
 
     Raises:
-        ValueError: ``size``, ``image_size`` or ``objects`` is out of range.
+        ValueError: ``size``, ``image_size``, ``objects`` or ``cache_bytes`` is out of range.
         IndexError: an index is outside the data set.
 
     Example:
@@ -69,6 +73,7 @@ class Scenes:
         image_size: int = 96,
         objects: tuple[int, int] = (1, 3),
         masks: bool = True,
+        cache_bytes: int = 0,
     ) -> None:
         check_positive_int("size", size)
         check_positive_int("image_size", image_size)
@@ -82,6 +87,16 @@ class Scenes:
             raise ValueError(
                 f"objects: expected 1 <= fewest <= most <= {len(SCENE_CLASSES)}, got {objects}"
             )
+        check_int("cache_bytes", cache_bytes)
+        check_between("cache_bytes", cache_bytes, 0, float("inf"))
+        self._cache = SceneCache(
+            size,
+            side=image_size,
+            classes=len(SCENE_CLASSES),
+            masks=masks,
+            limit=cache_bytes,
+        )
+        self.cache_bytes = cache_bytes
         self.size = size
         self.seed = seed
         self.image_size = image_size
@@ -91,6 +106,12 @@ class Scenes:
     def __len__(self) -> int:
         """Return the number of scenes."""
         return self.size
+
+    @property
+    def full_cache_bytes(self) -> int:
+        """The ``cache_bytes`` that keep all of the scenes."""
+        classes = len(SCENE_CLASSES)
+        return self.size * scene_bytes(self.image_size, classes=classes, masks=self.masks)
 
     @cached_property
     def names(self) -> list[str]:
@@ -116,9 +137,17 @@ class Scenes:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
-        """Draw scene ``index``."""
+        """Return scene ``index``, drawn now or before."""
         if not 0 <= index < self.size:
             raise IndexError(f"index: expected 0 <= index < {self.size}, got {index}")
+        scene = self._cache.get(index)
+        if scene is None:
+            scene = self._draw(index)
+            self._cache.put(index, scene)
+        return Sample(Image.fromarray(scene.image), scene.labels, scene.mask, self._name(index))
+
+    def _draw(self, index: int) -> Kept:
+        """Draw scene ``index``."""
         rng = np.random.default_rng([self.seed, index])
         canvas = Canvas(rng, self.image_size)
         canvas.background()
@@ -127,5 +156,5 @@ class Scenes:
         labels = torch.zeros(len(SCENE_CLASSES))
         labels[[c for c, _ in drawn]] = 1.0
         mask = label_map(drawn, self.image_size) if self.masks else None
-        image = Image.fromarray((canvas.image * 255 + 0.5).clip(0, 255).astype(np.uint8))
-        return Sample(image, labels, mask, self._name(index))
+        image = (canvas.image * 255 + 0.5).clip(0, 255).astype(np.uint8)
+        return Kept(image, labels, mask)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fsr._core.checks import check_between, check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
+from fsr._core.values import may_look
 from fsr.errors import ShapeError
 from fsr.filters._gaussian_sum import GaussianSum
 
@@ -104,7 +105,7 @@ def _features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
 
 def _check_rounding(features: Tensor) -> None:
     """Raise ``ValueError`` where exponents would be noise, or NaN; not under ``torch.compile``."""
-    if features.is_meta or torch.compiler.is_compiling():
+    if not may_look(features):
         return
     largest = features.square().sum(dim=-1).max().item() / 2
     rounding = largest * torch.finfo(features.dtype).eps

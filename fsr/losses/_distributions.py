@@ -17,6 +17,7 @@ from fsr._core.checks import (
     check_some,
 )
 from fsr._core.numerics import at_least_float32
+from fsr._core.values import may_look
 from fsr.errors import ShapeError
 
 
@@ -167,7 +168,7 @@ def check_rows(name: str, value: Tensor) -> None:
 
 def _check_weights(weights: Tensor) -> None:
     """Raise unless all weights are finite and at least 0; steps aside under ``torch.compile``."""
-    if weights.is_meta or torch.compiler.is_compiling():
+    if not may_look(weights):
         return
     if bool((torch.isfinite(weights) & (weights >= 0)).all()):
         return

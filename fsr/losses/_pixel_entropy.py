@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -10,6 +9,7 @@ from fsr._core.arguments import check_int
 from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
 from fsr._core.labels import chosen_ignore
 from fsr._core.numerics import at_least_float32
+from fsr._core.values import may_look
 from fsr.errors import ShapeError
 from fsr.losses._streamed_entropy import streamed_entropy, streams
 
@@ -70,7 +70,7 @@ def check_logits(name: str, logits: Tensor, labels: Tensor) -> int:
 def check_classes(labels: Tensor, channels: int, ignore_index: int) -> None:
     """Raise ``ValueError`` that names a label without a channel; not under ``torch.compile``."""
     check_int("ignore_index", ignore_index)
-    if labels.is_meta or torch.compiler.is_compiling():
+    if not may_look(labels):
         return
     outside = ((labels < 0) | (labels >= channels)) & (labels != ignore_index)
     if bool(outside.any()):

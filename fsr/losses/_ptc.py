@@ -13,6 +13,7 @@ from fsr._core.checks import check_floating, check_integer, check_same_device, c
 from fsr._core.distributed import is_distributed, joined_ratio
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
+from fsr._core.values import readable
 
 
 def patch_token_contrast(
@@ -60,7 +61,7 @@ def patch_token_contrast(
     check_floating("tokens", tokens)
     check_integer("labels", labels)
 
-    if not torch.compiler.is_compiling() and tokens.device.type == "cpu":
+    if readable(tokens):
         tokens, labels = _leave_unknown_out(tokens, labels, ignore_index)
     # Products of half-precision unit vectors lose the small similarities that matter here.
     with no_autocast(tokens):

@@ -16,6 +16,7 @@ from fsr._core.checks import (
     check_shape,
 )
 from fsr._core.labels import BACKGROUND, IGNORE
+from fsr._core.transfer import to_device
 from fsr.errors import ShapeError
 from fsr.masking._label_range import check_label_range
 
@@ -120,7 +121,8 @@ def draw_classes(
     # A generator draws on its own device only: move the numbers, so that any will do.
     source = label_map.device if generator is None else generator.device
     noise = torch.rand(batch, IGNORE + 1, generator=generator, device=source)
-    order = noise.to(label_map.device).masked_fill(~present, -1.0).argsort(dim=1, descending=True)
+    noise = to_device(noise, label_map.device).masked_fill(~present, -1.0)
+    order = noise.argsort(dim=1, descending=True)
     wanted = (present.sum(dim=1, keepdim=True) + 1) // 2
     place = torch.arange(MOST, device=label_map.device)
     return order[:, :MOST].masked_fill(place >= wanted, NONE)

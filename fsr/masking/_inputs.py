@@ -14,6 +14,7 @@ from fsr._core.checks import (
     check_same_device,
     check_shape,
 )
+from fsr._core.transfer import to_device
 from fsr.errors import ShapeError
 
 
@@ -46,7 +47,8 @@ def block_noise(
     if noise is None:
         # A generator draws on its own device only: move the numbers, so that any will do.
         source = cam.device if generator is None else generator.device
-        return torch.rand(cam.shape[0], *blocks, generator=generator, device=source).to(cam.device)
+        drawn = torch.rand(cam.shape[0], *blocks, generator=generator, device=source)
+        return to_device(drawn, cam.device)
     if generator is not None:
         raise ValueError("generator: expected None beside noise=, got both")
     check_shape("noise", noise, "B H W", B=cam.shape[0], H=blocks[0], W=blocks[1])

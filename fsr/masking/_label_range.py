@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fsr._core.labels import IGNORE
+from fsr._core.values import may_look
 
 
 def check_label_range(name: str, values: Tensor, lowest: int = 0) -> None:
     """Raise ``ValueError`` that names a value out of range; not under ``torch.compile``."""
-    if values.is_meta or torch.compiler.is_compiling():
+    if not may_look(values):
         return
     outside = (values < lowest) | (values > IGNORE)
     if bool(outside.any()):

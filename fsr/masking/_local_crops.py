@@ -15,6 +15,8 @@ from fsr._core.checks import (
     check_same_device,
     check_shape,
 )
+from fsr._core.transfer import to_device
+from fsr._core.values import may_look
 from fsr.errors import ShapeError
 
 
@@ -133,7 +135,8 @@ def _draw_places(
     few = wanted.sum(dim=1, keepdim=True) < count
     # A generator draws on its own device only: move the numbers, so that any will do.
     source = regions.device if generator is None else generator.device
-    noise = torch.rand(centres.shape, generator=generator, device=source).to(regions.device)
+    noise = torch.rand(centres.shape, generator=generator, device=source)
+    noise = to_device(noise, regions.device)
     # The largest of uniform numbers are a draw without replacement, of one shape for every image.
     return noise.masked_fill(~(wanted | few), -1.0).topk(count, dim=1).indices
 
@@ -170,7 +173,7 @@ def _check_room(name: str, size: tuple[int, int], crop_size: int) -> tuple[int, 
 
 def _check_inside(top_left: Tensor, last_row: int, last_column: int) -> None:
     """Raise if a crop leaves the image; steps aside under ``torch.compile``."""
-    if torch.compiler.is_compiling():
+    if not may_look(top_left):
         return
     fits = (top_left >= 0) & (top_left <= top_left.new_tensor([last_row, last_column]))
     if bool(fits.all()):

@@ -10,6 +10,7 @@ from torch import Tensor
 from fsr._core.boxes import outside_box
 from fsr._core.labels import IGNORE, check_byte_classes
 from fsr._core.modes import eval_mode
+from fsr._core.transfer import to_device
 from fsr.cam import resize_cam
 from fsr.masking import boundary, class_mix, draw_classes
 from fsr.objective._part import Part
@@ -175,7 +176,7 @@ class ClassMix(Part):
         classes = draw_classes(labels, ignore_background=not self.background, generator=generator)
         device = labels.device if generator is None else generator.device
         draw = torch.rand(len(labels), generator=generator, device=device)
-        chosen = draw.to(labels.device) < self.probability
+        chosen = to_device(draw, labels.device) < self.probability
         partners = chosen.roll(len(chosen) // 2)
         return chosen, classes.masked_fill(~partners[:, None], -1)
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fsr._core.transfer import to_device
+
 
 class Place(NamedTuple):
     """Where the images of one forward stand in the batch that a step is split into.
@@ -60,4 +62,4 @@ class Draws:
         # A generator draws on its own device only: move the numbers, so that any will do.
         source = self.device if generator is None else generator.device
         drawn = torch.rand(total, *shape, generator=generator, device=source)
-        return drawn[first : first + self.images].to(self.device)
+        return to_device(drawn[first : first + self.images], self.device)

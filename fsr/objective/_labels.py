@@ -104,7 +104,10 @@ class PixelLabels(Part):
         labels = labels_of_classes(places, classes, ignore_label(step.labels.shape[1]))
         step.seen["pseudo_labels"] = labels
         if self.thresholds != "fixed":
-            step.seen |= {"pseudo_low": cam.new_tensor(low), "pseudo_high": cam.new_tensor(high)}
+            step.seen |= {
+                "pseudo_low": cam.new_full((), low),
+                "pseudo_high": cam.new_full((), high),
+            }
         return labels
 
     def _cam(self, step: Step, size: tuple[int, int]) -> PresentCAM:

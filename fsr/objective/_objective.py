@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fsr._core.labels import ignore_label
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32
+from fsr._core.values import values_unread
 from fsr.backbone import check_offers
 from fsr.objective._draws import Place
 from fsr.objective._graph import with_all_parameters
@@ -34,6 +35,10 @@ class TrainingObjective(TypedModule):
     teacher, on what the terms with a weight at this step read; a term of weight 0 costs nothing. It
     never steps the optimiser or the teacher. Every trainable parameter stays in the graph in every
     phase, if only with a zero gradient.
+
+    Values of views and labels are looked at before a step. Within it, on an accelerator, no
+    component looks at what it is given: each look would wait for the device. There NaN ends up in
+    the terms.
 
     The objective holds neither network as a submodule: its ``state_dict`` has the state of the
     terms alone, of FSR the centres of the teacher's outputs. In training mode a call moves those.
@@ -207,10 +212,11 @@ class TrainingObjective(TypedModule):
             place=place,
         )
         now.seen |= {name: value(step) for name, value in self.recipe.shown.items()}
-        now.prepare()
         zero = at_least_float32(view1.new_zeros(()))
-        values = {name: active[name](now) if name in active else zero for name in weights}
-        now.finish()
+        with values_unread(view1.device):
+            now.prepare()
+            values = {name: active[name](now) if name in active else zero for name in weights}
+            now.finish()
         return ObjectiveOutput(
             total=with_all_parameters(total_loss(values, weights), unwrap(self.student)),
             values=values,

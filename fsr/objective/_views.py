@@ -19,6 +19,7 @@ from fsr._core.checks import (
     check_some,
 )
 from fsr._core.numerics import at_least_float32
+from fsr._core.values import may_look
 from fsr.objective._needs import Needs
 
 
@@ -108,7 +109,7 @@ def check_views(
     if isinstance(step, bool) or not isinstance(step, int):
         raise TypeError(f"step: expected an integer of at least 0, got {step!r}")
     check_between("step", step, 0, math.inf)
-    if view1.is_meta or torch.compiler.is_compiling():
+    if not may_look(view1):  # a training loop has looked, or nobody can
         return
     finite = torch.stack([torch.isfinite(view).all() for view in views.values()]).all()
     if bool(finite & ((labels == 0) | (labels == 1)).all()):

@@ -37,6 +37,7 @@ FREE = {
         "allow_contradictions",
         "cache",
         "workers",
+        "scene_cache",
         "micro_batch",
         "max_pixels",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from fsr.data import (
 from fsr.errors import ConfigError, DataError
 from fsr.train._options import Config, DataConfig, reading_options
 from fsr.train._preset_options import build_method
+
+# Of the memory for scenes that were drawn, the part of those that are trained on.
+TRAIN_SHARE = 0.75
 
 
 class First:
@@ -79,6 +83,22 @@ def build_datasets(config: Config) -> tuple[Any, Any]:
     return _labelled(config, First(train, data.train_size)), First(evaluation, data.eval_size)
 
 
+def cache_for_all(config: Config) -> int | None:
+    """Return the MiB for `data.scene_cache` that keep all scenes; None if that many are given.
+
+    Example:
+        >>> from fsr.train import load_config
+        >>> cache_for_all(load_config(overrides=["data.image_size=448"]))
+        1532
+    """
+    if config.data.name != "scenes":
+        return None
+    scenes = _scenes(config, train=True, masks=wants_masks(config))
+    if scenes.cache_bytes >= scenes.full_cache_bytes:
+        return None
+    return math.ceil(scenes.full_cache_bytes / TRAIN_SHARE / 2**20)
+
+
 def _labelled(config: Config, train: Any) -> Any:
     """Return what is trained on with the errors in its labels that were asked for."""
     noise = config.data.label_noise
@@ -124,4 +144,11 @@ def _scenes(config: Config, *, train: bool, masks: bool) -> Scenes:
         raise ConfigError(f"{name}: scenes have {', '.join(SCENE_SEEDS._fields)}, got {split!r}")
     size = data.train_size if train else data.eval_size
     seed = getattr(SCENE_SEEDS, split)
-    return Scenes(size or 0, seed=seed, image_size=data.image_size, masks=masks)
+    share = TRAIN_SHARE if train else 1 - TRAIN_SHARE
+    return Scenes(
+        size or 0,
+        seed=seed,
+        image_size=data.image_size,
+        masks=masks,
+        cache_bytes=int(share * data.scene_cache * 2**20),
+    )

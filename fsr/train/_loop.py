@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ from fsr.errors import InputError, NotFiniteError, ResourceError
 from fsr.teacher import EMATeacher
 from fsr.train._about import about, write_about
 from fsr.train._batch import Batch
-from fsr.train._data import build_datasets
+from fsr.train._data import build_datasets, cache_for_all
 from fsr.train._drawn import build_drawn
 from fsr.train._finite import check_finite_state
 from fsr.train._inputs import look_over, readable
 from fsr.train._interrupt import Interrupt
+from fsr.train._launched import Launched
 from fsr.train._loading import micro_batches
 from fsr.train._measure import evaluation_due, measure
 from fsr.train._memory import enough_memory
@@ -64,6 +65,8 @@ class Run:
     clock: Callable[[], float]
     begun: float
     step: int
+    _unread: list[tuple[Launched, float]] = field(default_factory=list)
+    _stop: bool = False
 
     def to_the_end(self) -> None:
         """Make the steps and evaluations that are left.
@@ -75,6 +78,7 @@ class Run:
         try:
             while True:
                 if evaluation_due(config, self.step) and self.step not in recorder.evaluations:
+                    self._read_steps()
                     self._check_finite()
                     self._evaluate()
                 if self.step == config.steps:
@@ -106,6 +110,7 @@ class Run:
         accelerator = self.parts.accelerator
         if self.step == 0:
             return
+        self._read_steps()
         if not accelerator.is_main_process:
             self._check_finite()
             return
@@ -132,19 +137,46 @@ class Run:
         self.recorder.evaluation(self.step, scores, time.monotonic() - began, details)
 
     def _advance(self) -> bool:
-        """Make a step and record it; return whether some process was asked to stop."""
+        """Make a step and record the one before; return whether some process was asked to stop.
+
+        Where nothing is waited for, on a CPU, the step itself is recorded.
+        """
         began = self.clock()
         with enough_memory(self.config, f"step {self.step + 1}", training=True):
             with readable():
                 batch = [next(self.batches) for _ in range(self.parts.accumulation)]
             waited = self.clock() - began
-            values = train_step(
-                self.parts, self.step, batch, self.config.seed, waited, lambda: self.interrupt.asked
-            )
+            try:
+                launched = train_step(
+                    self.parts,
+                    self.step,
+                    batch,
+                    self.config.seed,
+                    waited,
+                    lambda: self.interrupt.asked,
+                )
+            except (InputError, NotFiniteError):
+                self._read_steps()  # of which the numbers may tell why
+                raise
         self.step += 1
-        stop: bool = values.pop("stop") > 0
-        self.recorder.step(self.step, {**values, "seconds": self.clock() - began})
-        return stop
+        # The device is at this step meanwhile.
+        self._read_steps()
+        self._unread.append((launched, self.clock() - began))
+        if launched.numbers.at_hand:
+            self._read_steps()
+        return self._stop
+
+    def _read_steps(self) -> None:
+        """Read and record the steps that were launched; raise where one was not finite."""
+        while self._unread:
+            launched, seconds = self._unread.pop(0)
+            try:
+                values = launched.read()
+            except NotFiniteError:
+                self.step = launched.step  # what came after is worth nothing
+                raise
+            self._stop |= values.pop("stop") > 0
+            self.recorder.step(launched.step + 1, {**values, "seconds": seconds})
 
 
 def run(
@@ -209,7 +241,7 @@ def _run(
         write_about(folder, told)
     accelerator.wait_for_everyone()
     batches = micro_batches(stream, config, accelerator, parts.loading.workers, start=done.step)
-    waiting, begun = Waiting(parts.loading), begun - done.seconds
+    waiting, begun = Waiting(parts.loading, cache_for_all(config)), begun - done.seconds
     with (
         Recorder(folder, config, waiting, start=done.step, main=main, tell=tell) as recorder,
         Interrupt() as interrupt,

@@ -89,12 +89,16 @@ def first_unscaled_step(config: Config) -> int:
     return config.steps + 1
 
 
-def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
+def build_optimizer(
+    config: Config, student: SingleStageSegmenter, *, fused: bool = False
+) -> Optimizer:
     """Return the optimiser over the student's groups of parameters; norms are frozen where asked.
 
     Args:
         config: options of the run.
         student: the network to train, unwrapped.
+        fused: make an AdamW step in few kernels, for which the host waits nowhere. It rounds in
+            another way; states of both go on with each other.
     """
     optim = config.optim
     encoders = encoder_names(student)
@@ -121,4 +125,6 @@ def build_optimizer(config: Config, student: SingleStageSegmenter) -> Optimizer:
                 group["start"] = round(optim.encoder_from * config.steps)
     if optim.name == "sgd":
         return torch.optim.SGD(groups, momentum=optim.sgd_momentum)
-    return torch.optim.AdamW(groups, betas=(optim.beta1, optim.beta2))
+    # None is torch's own choice, which is not the fused one.
+    betas = (optim.beta1, optim.beta2)
+    return torch.optim.AdamW(groups, betas=betas, fused=fused or None)

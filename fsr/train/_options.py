@@ -46,6 +46,9 @@ class DataConfig:
     batch_size: int = option(8, "images per step, over all processes and micro-batches")
     micro_batch: int | None = option(None, "images a process forwards at once; null = its share")
     workers: int | None = option(None, "processes that draw batches; null = by the machine")
+    scene_cache: int = option(
+        256, "scenes: MiB of memory for those that were drawn; 0 = draw every time"
+    )
 
 
 @dataclasses.dataclass

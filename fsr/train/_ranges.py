@@ -29,6 +29,7 @@ RANGES: dict[str, Range] = {
     "data.batch_size": POSITIVE_COUNT,
     "data.micro_batch": POSITIVE_COUNT,
     "data.workers": COUNT,
+    "data.scene_cache": COUNT,
     "data.max_pixels": POSITIVE_COUNT,
     "data.bits": Range(1, 32, whole=True),
     "views.flip": SHARE,

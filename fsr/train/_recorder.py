@@ -61,6 +61,7 @@ class Recorder:
         self.main = main
         self.evaluations: dict[int, dict[str, Any]] = {}
         self._waiting = waiting
+        self._share: float | None = None
         self._pace = Pace(config)
         self._teaching = Teaching(config)
         self._screen = Screen(tell if main else None)
@@ -111,14 +112,15 @@ class Recorder:
         self._waiting.add(step, values["waited"], values["seconds"])
         if (warning := self._teaching.add(step, values)) is not None:
             self.say(warning)
-        self._screen.advance(values["total"])
+        self._screen.advance(values["total"], self._share)
         if step % self._every and step != self._total:
             return
+        share, line = self._waiting.tell()
+        self._share = share
         if not self._screen.has_bar:
             names = ("total", *values["weights"])
             terms = "  ".join(f"{SHORT.get(name, name)} {values[name]:.3f}" for name in names)
             self.say(f"step {step}/{self._total}  {terms}  {self._speed(step)}")
-        share, line = self._waiting.tell()
         if line is not None:
             self.say(line)
         self._draw(drawn(values, share), step)
@@ -167,7 +169,8 @@ class Recorder:
     def _speed(self, step: int) -> str:
         each = self._pace.seconds_each()
         rate = f"{1 / each:.2f} steps/s" if each < 1 else f"{each:.1f} s a step"
-        return f"{rate}  {timedelta(seconds=round(self._pace.seconds_left(step)))} left"
+        waited = "" if self._share is None else f"  {self._share:.0%} waited for data"
+        return f"{rate}{waited}  {timedelta(seconds=round(self._pace.seconds_left(step)))} left"
 
     def _draw(self, values: Mapping[str, float], step: int) -> None:
         """Write numbers for TensorBoard and the tracker."""

@@ -56,12 +56,18 @@ class Screen:
         elif self._tell is not None:
             self._tell(text)
 
-    def advance(self, loss: float) -> None:
-        """Move the bar by a step."""
+    def advance(self, loss: float, waited: float | None = None) -> None:
+        """Move the bar by a step.
+
+        Args:
+            loss: of the step.
+            waited: share of the time that steps wait for data, where it is known.
+        """
         if self._bar is not None:
+            shown = {} if waited is None else {"waited": f"{waited:.0%}"}
             with self._drawing():
                 self._bar.update()
-                self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                self._bar.set_postfix(loss=f"{loss:.3f}", **shown, refresh=False)
 
     def evaluating(self, done: int, images: int) -> None:
         """Show beside the bar how far an evaluation is."""

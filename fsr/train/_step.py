@@ -1,15 +1,15 @@
-"""One optimiser step, and what the log shows of it."""
+"""One optimiser step, launched without waiting for a device."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fsr._core.values import values_unread
 from fsr.data import derive_seed
 from fsr.errors import InputError, NotFiniteError
 from fsr.objective import ObjectiveOutput, Place
@@ -17,10 +17,9 @@ from fsr.optim import set_learning_rate
 from fsr.teacher import unwrap
 from fsr.train._batch import Batch
 from fsr.train._finite import check_finite_state
+from fsr.train._launched import SCALE, Launched, Numbers
 from fsr.train._parts import MASKS, NETWORK_NOISE, Parts
 
-# Steps in a row that fp16 skips: from 65536 down to here it has halved its scale 36 times.
-LEAST_SCALE = 2.0**-20
 NOT_FINITE = re.compile(r"\bnan\b|\binf(inity)?\b", re.IGNORECASE)
 
 
@@ -31,8 +30,10 @@ def train_step(
     seed: int,
     waited: float,
     asked_to_stop: Callable[[], bool],
-) -> dict[str, Any]:
-    """Make one optimiser step on its micro-batches and return what the log shows of it.
+) -> Launched:
+    """Launch one optimiser step on its micro-batches; what the log shows of it is read later.
+
+    Nothing in it waits for a device, which may be at the step before meanwhile.
 
     Args:
         parts: everything that the step touches.
@@ -44,7 +45,7 @@ def train_step(
 
     Raises:
         InputError: a component refuses the batch.
-        NotFiniteError: a loss or the gradient is NaN or infinite; no weight has been touched.
+        NotFiniteError: a component refuses it, or breaks, where something is not finite.
     """
     accelerator, objective = parts.accelerator, parts.objective
     scaled = step < parts.unscaled_from
@@ -59,7 +60,8 @@ def train_step(
         each = len(batch.labels)
         stands = Place(place * each, len(batches) * accelerator.num_processes * each, shared)
         with accelerator.accumulate(objective.student):
-            with accelerator.autocast(), _step_named(step, objective.student):
+            unread = values_unread(accelerator.device)
+            with accelerator.autocast(), unread, _step_named(step, objective.student):
                 output = objective(
                     batch.view1,
                     batch.view2,
@@ -73,30 +75,28 @@ def train_step(
         measured = _measured(output)
         sums = sums + torch.stack([value.detach().to(sums) for value in measured.values()])
     # One collective a step: every process sees the same numbers and takes the same decisions.
-    own = torch.cat([sums / len(batches), sums.new_tensor([float(asked_to_stop()), waited])])
-    means = accelerator.reduce(own, "mean").tolist()
-    values = dict(zip((*measured, "stop", "waited"), means, strict=True))
-    for name in (*output.weights, "total"):
-        _check_finite(step, f"the {name} loss", values[name])
+    # Filled in on the device: a copy from here would wait for it.
+    host = [sums.new_full((1,), value) for value in (float(asked_to_stop()), waited)]
+    means = accelerator.reduce(torch.cat([sums / len(batches), *host]), "mean")
+    names = [*measured, "stop", "waited", "gradient_norm"]
     norm = accelerator.clip_grad_norm_(objective.student.parameters(), parts.clip_norm)
-    if accelerator.scaler is None:
-        _check_finite(step, "the gradient", float(norm))
-    elif accelerator.scaler.get_scale() < LEAST_SCALE:
-        # In fp16 the scaler skips such a step, halves its scale and goes on; not for ever.
-        _check_finite(step, "the gradient, however small the loss is scaled,", float(norm))
+    numbers = [means, norm.detach().to(means).view(1)]
+    if accelerator.scaler is not None:
+        names.append(SCALE)
+        numbers.append(accelerator.scaler.scale(means.new_ones(1)))
     parts.optimizer.step()
     parts.optimizer.zero_grad()
     if parts.teacher is not None:
         parts.teacher.update(objective.student, step)
-    return {
-        **values,
-        "gradient_norm": float(norm),
+    told = {
         "learning_rate": parts.learning_rate(step),
         "momentum": None if parts.momentum is None else parts.momentum(step),
         "teacher_temperature": output.teacher_temperature,
         "mask_strategy": output.mask_strategy,
         "weights": output.weights,
     }
+    losses = [*output.weights, "total"]
+    return Launched(step, names, Numbers(torch.cat(numbers)), losses, told)
 
 
 def _measured(output: ObjectiveOutput) -> dict[str, Tensor]:
@@ -105,11 +105,6 @@ def _measured(output: ObjectiveOutput) -> dict[str, Tensor]:
     seen = output.scalars()
     # Sorted, as every process must add up the same; a part takes no term's name.
     return own | {name: seen[name] for name in sorted(seen) if name not in own}
-
-
-def _check_finite(step: int, what: str, value: float) -> None:
-    if not abs(value) < float("inf"):
-        raise NotFiniteError(f"step {step + 1}: {what} is {value}")
 
 
 @contextmanager

@@ -19,10 +19,11 @@ class Waiting:
 
     Args:
         loading: how the process gets its batches.
+        cache: MiB that would hold all scenes, where they are more than are kept.
     """
 
-    def __init__(self, loading: Loading) -> None:
-        self.advice = advice(loading)
+    def __init__(self, loading: Loading, cache: int | None = None) -> None:
+        self.advice = advice(loading, cache)
         drawn_between = loading.workers == 0 and not loading.gpu
         self.worth = WORTH_ON_CPU if drawn_between else WORTH
         self._told = 0.0
@@ -56,16 +57,35 @@ class Waiting:
         return share, f"waited for data {share:.0%} of the time ({where}): {self.advice}"
 
 
-def advice(loading: Loading) -> str:
-    """Say what there is to do about a loader that steps wait for."""
+def advice(loading: Loading, cache: int | None = None) -> str:
+    """Say what there is to do about a loader that steps wait for.
+
+    Args:
+        loading: how the process gets its batches.
+        cache: MiB that would hold all scenes, where they are more than are kept.
+
+    Example:
+        >>> advice(Loading(workers=2, cores=8, gpu=True))
+        'raise data.workers (now 2, cores for 8), or store smaller images'
+    """
+    more = _more_workers(loading, "views" if cache is None else "scenes")
+    return more if cache is None else f"data.scene_cache={cache} draws every scene once; or {more}"
+
+
+def _more_workers(loading: Loading, drawn: str) -> str:
+    """Say what workers can do about it, and what smaller images can."""
     workers = loading.workers
     # On a CPU one core stays for the network.
     most = loading.cores if loading.gpu else loading.cores - 1
     now = f"data.workers is {workers}"
     if workers >= most:
-        return f"{now} and no core is left for more; smaller image files or cheaper views help"
+        smaller = "smaller image files or cheaper views help"
+        if drawn == "scenes":
+            smaller = "a smaller data.image_size helps"
+        return f"{now} and no core is left for more; {smaller}"
     if workers > 0:
-        return f"raise data.workers (now {workers}, cores for {most}), or store smaller images"
+        smaller = "lower data.image_size" if drawn == "scenes" else "store smaller images"
+        return f"raise data.workers (now {workers}, cores for {most}), or {smaller}"
     device = "cuda" if loading.gpu else "cpu"
     better = choose_loading(None, device=device, cores=loading.cores, processes=1).workers
     return f"{now}, so batches are drawn between the steps; try data.workers={max(better, 1)}"

@@ -31,6 +31,7 @@ from fsr.train import (
     read_log,
     run,
 )
+from fsr.train._data import cache_for_all
 from fsr.train._loading import AHEAD_BYTES, batches_ahead, loading_here, processes_here
 from fsr.train._waiting import Waiting, advice
 
@@ -245,6 +246,42 @@ def test_the_advice_fits_the_machine(loading: Loading, words: str) -> None:
     assert words in advice(loading)
 
 
+@pytest.mark.parametrize(
+    ("loading", "words"),
+    [
+        (Loading(2, 8, gpu=True), "raise data.workers (now 2, cores for 8), or lower data.image_"),
+        (Loading(1, 2, gpu=False), "no core is left for more; a smaller data.image_size helps"),
+    ],
+)
+def test_scenes_that_are_drawn_again_and_again_have_a_cure(loading: Loading, words: str) -> None:
+    told = advice(loading, 1532)
+    assert told.startswith("data.scene_cache=1532 draws every scene once; or ")
+    assert words in told
+    (line,) = _shares(Waiting(loading, 1532), 0.9)
+    assert line is not None
+    assert told in line
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ([], None),
+        (["data.image_size=448"], 1532),
+        (["data.scene_cache=0"], 71),
+        (["data.scene_cache=71"], None),
+    ],
+)
+def test_the_cure_is_enough(options: list[str], needed: int | None) -> None:
+    assert cache_for_all(load_config(overrides=options)) == needed
+    if needed is not None:
+        enough = [*options, f"data.scene_cache={needed}"]
+        assert cache_for_all(load_config(overrides=enough)) is None
+
+
+def test_files_have_no_cache_of_scenes() -> None:
+    assert cache_for_all(load_config("voc", overrides=["data.root=VOC"])) is None
+
+
 class _Clock:
     """A clock that is read three times a step: when it begins, has its data and ends."""
 
@@ -268,7 +305,10 @@ def test_a_run_logs_what_each_step_waited_and_says_so_once(
     steps = [r for r in read_log(folder / "log.jsonl") if r["kind"] == "train"]
     assert [r["waited"] for r in steps] == [3.0, *[waited] * 7]
     assert [r["seconds"] for r in steps] == [4.0, *[1.0 + waited] * 7]
-    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("waited for data")]
+    told = capsys.readouterr().out.splitlines()
+    lines = [line for line in told if line.startswith("waited for data")]
+    shown = f"  {waited / (1 + waited):.0%} waited for data  "
+    assert sum(shown in line for line in told) == 2
     if waited < 0.1:
         assert lines == []
     else:

@@ -179,7 +179,7 @@ def test_what_a_part_leaves_to_be_seen_overwrites_no_term_in_the_log(
         parts.objective.student, parts.teacher, preset=parts.objective.preset, terms=[Showy()]
     )
     logged, expected = (
-        train_step(each, 0, [batch_of(1)], 0, 0.0, lambda: False) for each in (parts, plain)
+        train_step(each, 0, [batch_of(1)], 0, 0.0, lambda: False).read() for each in (parts, plain)
     )
     for name in (*LOSS_TERMS, "masked"):
         assert logged[name] == expected[name] != 99.0
