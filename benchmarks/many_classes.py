@@ -5,10 +5,9 @@
 
 A prediction is one photograph of 500x375 at scales 1, 1.25 and 1.5 with its mirror images, from the
 decoded image to its label map. An evaluation scores one such photograph of two classes: class
-logits, prediction and both CAMs, at those scales and at 1, 0.5 and 1.5. Weights are random; those of
-the decoder's last layer are larger, so that regions of several classes come out, as of a trained
-network, where hardly any class would else be ruled out. Each side lives in a process of its own;
-memory is its peak less what it held after its imports.
+logits, prediction and both CAMs, at those scales and at 1, 0.5 and 1.5. Weights are random, so that
+no class is far above the others, as one is of a trained network: the harder case. Each side lives
+in a process of its own; memory is its peak less what it held after its imports.
 """
 
 from __future__ import annotations

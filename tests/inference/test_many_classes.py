@@ -198,9 +198,7 @@ def test_predicted_labels_are_those_of_the_largest_probability(
     options: Any = {"scales": (1.0, 1.5), "max_size": 64}
     with Largest() as made:
         (found,) = predict_paths(apart(network()), tmp_path / "a.png", **options)
-    (expected,) = predict_paths(
-        apart(network()), tmp_path / "a.png", probabilities=True, **options
-    )
+    (expected,) = predict_paths(apart(network()), tmp_path / "a.png", probabilities=True, **options)
     assert expected.probabilities is not None
     assert found.labels is not None
     assert torch.equal(found.labels, expected.probabilities.argmax(dim=0))
