@@ -13,6 +13,7 @@ from fsr._core.checks import check_floating, check_integer, check_same_device, c
 from fsr._core.distributed import is_distributed, joined_ratio
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
+from fsr.losses._unit import EPS, UnitVectors
 
 
 def patch_token_contrast(
@@ -64,16 +65,21 @@ def patch_token_contrast(
         tokens, labels = _leave_unknown_out(tokens, labels, ignore_index)
     # Products of half-precision unit vectors lose the small similarities that matter here.
     with no_autocast(tokens):
-        unit = F.normalize(at_least_float32(tokens), dim=-1, eps=1e-8)
+        unit = _unit(at_least_float32(tokens))
         loss: Tensor = _PairSum.apply(unit, labels, ignore_index, joined)[0]
     return loss
+
+
+# Rows of cosines at a time, where each pair's is computed once.
+ROWS = 196
 
 
 class _PairSum(torch.autograd.Function):
     r"""Half plus :math:`\sum_{ij} w_{ij} |u_i^\top u_j|` of unit vectors; w holds signs and counts.
 
     The signed weights are the gradient's matrix and all that is kept. It is symmetric, so one
-    product gives the gradient, where autograd would make two and keep the masks.
+    product gives the gradient, where autograd would make two and keep the masks. On a CPU half of
+    the cosines are computed.
     """
 
     @staticmethod
@@ -88,18 +94,18 @@ class _PairSum(torch.autograd.Function):
         attraction = -joined_ratio(half, same_pairs, extra=1, joined=joined)
         repulsion = joined_ratio(half, different_pairs, extra=1, joined=joined)
 
-        weights = unit.new_empty(*labels.shape, labels.shape[1])
-        loss = half
-        for some in _parts(unit):
-            part, label, known_part = unit[some], labels[some], known[some]
-            member = known_part.to(unit.dtype)
-            cosine = part @ part.transpose(1, 2)
+        if torch.compiler.is_compiling() or unit.device.type != "cpu":
+            member = known.to(unit.dtype)
+            cosine = unit @ unit.transpose(1, 2)
             cosine.diagonal(dim1=1, dim2=2).zero_()
-            same = (label.unsqueeze(2) == label.unsqueeze(1)) & known_part.unsqueeze(1)
-            signed = torch.where(same, attraction, (repulsion * member).unsqueeze(1))
-            signed = signed.mul_(member.unsqueeze(2)).mul_(cosine.sign())
-            loss = loss + torch.dot(signed.flatten(), cosine.flatten())
-            weights[some] = signed
+            same = (labels.unsqueeze(2) == labels.unsqueeze(1)) & known.unsqueeze(1)
+            weights = torch.where(same, attraction, (repulsion * member).unsqueeze(1))
+            weights = weights.mul_(member.unsqueeze(2)).mul_(cosine.sign())
+            loss = half + torch.dot(weights.flatten(), cosine.flatten())
+        else:
+            weights, loss = unit.new_empty(*labels.shape, labels.shape[1]), half
+            for part in zip(unit, labels, known, weights, strict=True):
+                loss = loss + _half_of_pairs(*part, attraction, repulsion)
         return (loss if joined else loss.clamp(0, 1)), weights
 
     @staticmethod
@@ -127,11 +133,52 @@ def _count_same(labels: Tensor, known: Tensor) -> Tensor:
     return ((equal - 1) * (ordered != unknown)).sum()
 
 
-def _parts(unit: Tensor) -> list[slice]:
-    """Return what is done at once: on a CPU one image, whose matrices stay in the cache."""
-    if unit.device.type != "cpu" or torch.compiler.is_compiling():
-        return [slice(None)]
-    return [slice(image, image + 1) for image in range(unit.shape[0])]
+def _unit(tokens: Tensor) -> Tensor:
+    """Return tokens of length 1; zero where one has none."""
+    if torch.compiler.is_compiling() or tokens.device.type != "cpu":
+        return F.normalize(tokens, dim=-1, eps=EPS)
+    unit: Tensor = UnitVectors.apply(tokens)[0]
+    return unit
+
+
+def _half_of_pairs(
+    unit: Tensor,
+    labels: Tensor,
+    known: Tensor,
+    weights: Tensor,
+    attraction: Tensor,
+    repulsion: Tensor,
+) -> Tensor:
+    """Fill in the signed weights of one image and return their sum with the cosines.
+
+    Both matrices are symmetric: of each pair one cosine is computed, some rows at a time, which
+    stay in the cache, from the diagonal on.
+
+    Args:
+        unit: unit vectors ``(N, D)``.
+        labels: their labels ``(N,)``.
+        known: whether these count.
+        weights: ``(N, N)``, to be filled in.
+        attraction: weight of a pair of one label.
+        repulsion: weight of a pair of two.
+    """
+    total = unit.new_zeros(())
+    gap, outside = attraction - repulsion, None if bool(known.all()) else ~known
+    for start in range(0, len(unit), ROWS):
+        stop = min(start + ROWS, len(unit))
+        cosine = unit[start:stop] @ unit[start:].T
+        square = cosine[:, : stop - start]
+        square.fill_diagonal_(0)
+        signed = torch.eq(labels[start:stop, None], labels[start:], out=torch.empty_like(cosine))
+        signed.mul_(gap).add_(repulsion).mul_(cosine.sign())
+        if outside is not None:
+            signed.masked_fill_(outside[start:], 0).masked_fill_(outside[start:stop, None], 0)
+        # The square on the diagonal holds its pairs twice, as all of them count.
+        inner = torch.dot(signed[:, : stop - start].flatten(), square.flatten())
+        total += 2 * torch.dot(signed.flatten(), cosine.flatten()) - inner
+        weights[start:stop, start:] = signed
+        weights[stop:, start:stop] = signed[:, stop - start :].T
+    return total
 
 
 def _leave_unknown_out(tokens: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
