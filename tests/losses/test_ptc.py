@@ -109,7 +109,7 @@ def test_loss_and_gradient_are_those_of_the_slow_formulation(
     unknown: float, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With any number of rows at a time, whether it divides their number or not."""
-    monkeypatch.setattr("fsr.losses._ptc.ROWS", rows)
+    monkeypatch.setattr("fsr.losses._pair_sum.ROWS", rows)
     tokens = torch.randn(3, 60, 16, requires_grad=True)
     labels = torch.randint(0, 4, (3, 60)).masked_fill(torch.rand(3, 60) < unknown, IGNORE)
     results = []
@@ -122,7 +122,7 @@ def test_loss_and_gradient_are_those_of_the_slow_formulation(
 
 def test_half_of_the_pairs_gives_what_all_give_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens, labels = make_case(count=40)
-    monkeypatch.setattr("fsr.losses._ptc.ROWS", 9)
+    monkeypatch.setattr("fsr.losses._pair_sum.ROWS", 9)
     found = patch_token_contrast(tokens, labels)
     compiled = torch.compile(patch_token_contrast, backend="eager", fullgraph=True)
     torch.testing.assert_close(found, compiled(tokens, labels))

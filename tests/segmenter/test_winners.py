@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fsr.segmenter import multi_scale_labels, multi_scale_probabilities
-from fsr.segmenter._winners import PART, axis_of, merged_labels, upper_bounds
+from fsr.segmenter._enlarging import PART, axis_of, upper_bounds
+from fsr.segmenter._winners import merged_labels
 from tests.losses.test_streamed_entropy import Largest
 
 Scales = list[tuple[Tensor, Tensor | None]]
