@@ -1,4 +1,4 @@
-"""The sum over pairs of patch-token contrast, and its gradient from the matrix that it is made of."""
+"""The sum over pairs of patch-token contrast; the matrix that it is made of gives the gradient."""
 
 from __future__ import annotations
 
