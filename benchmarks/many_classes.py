@@ -72,7 +72,8 @@ def evaluating(network: Any, options: argparse.Namespace) -> Callable[[], int]:
     sample = Sample(picture, labels, target, "photograph")
 
     def step() -> int:
-        return int((evaluate(network, [sample], scales=SCALES).confusion.sum(0) > 0).sum())
+        confusion = evaluate(network, [sample], scales=SCALES).confusion
+        return 0 if confusion is None else int((confusion.sum(dim=0) > 0).sum())
 
     return step
 

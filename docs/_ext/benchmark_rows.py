@@ -100,17 +100,8 @@ def pieces() -> Rows:
 
 def components() -> Rows:
     """Return each component beside the other ways to the same result."""
-    return _components(load("components"))
-
-
-def token_contrast() -> Rows:
-    """Return patch-token contrast beside other ways, and its products alone, with one thread."""
-    return _components(load("token_contrast"))
-
-
-def _components(result: dict[str, Any]) -> Rows:
     rows = []
-    for case in result["cases"].values():
+    for case in load("components")["cases"].values():
         for number, (side, row) in enumerate(case["sides"].items()):
             rows.append(
                 [
@@ -135,23 +126,6 @@ def inference() -> Rows:
     for workers, rate in result["crf_images_per_second_by_workers"].items():
         rows.append([f"dense CRF, {workers} worker processes", f"{rate:.2f}", "", ""])
     return [["prediction", "images a second", "GiB", "times as fast"], *rows]
-
-
-def many_classes() -> Rows:
-    """Return what prediction and evaluation cost by number of classes."""
-    rows = [
-        [
-            task,
-            count,
-            f"{row['median_seconds']:.1f}",
-            f"{row['memory_bytes'] / 2**30:.2f}",
-            f"{row['time_ratio']:.2f}x",
-            f"{row['memory_ratio']:.2f}x",
-        ]
-        for task, sides in load("many_classes")["tasks"].items()
-        for count, row in sides.items()
-    ]
-    return [["one photograph", "classes", "seconds", "GiB", "time", "memory"], *rows]
 
 
 def loading() -> Rows:
@@ -205,8 +179,7 @@ def presets() -> Rows:
 def machine() -> Rows:
     """Return the machine that each file was measured on."""
     rows = []
-    names = ("components", "token_contrast", "inference", "many_classes", "loading", "scaling")
-    for name in (*STEPS, *names):
+    for name in (*STEPS, "components", "inference", "loading", "scaling"):
         named = load(name)["machine"]
         rows.append([f"{name}.json", named["processor"], str(named["cores"]), named["torch"]])
     return [["file", "processor", "cores", "torch"], *rows]
@@ -219,9 +192,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
         steps,
         pieces,
         components,
-        token_contrast,
         inference,
-        many_classes,
         loading,
         scaling,
         presets,
