@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Call = Callable[[], Tensor]
+# Rows of cosines at a time, where each pair's is computed once.
+ROWS = 112
+ALONE, HALF = "its products alone", "with half of the cosines"
 
 
 class Case(NamedTuple):
@@ -23,11 +26,14 @@ class Case(NamedTuple):
         title: what is computed, with its sizes.
         sides: by name, what builds a call; the first is ours. A call returns what is compared.
         tolerance: largest relative difference between the sides' results; None does not compare.
+        limits: sides that do a part of the work alone, whose results are another thing. How many
+            times faster ours would be than such a side is the share of that limit that it reaches.
     """
 
     title: str
     sides: dict[str, Callable[[Namespace], Call]]
     tolerance: float | None = 1e-4
+    limits: tuple[str, ...] = ()
 
 
 def fingerprint(value: Tensor) -> float:
@@ -165,6 +171,30 @@ def _ptc_integers(unknown: bool) -> Callable[[Namespace], Call]:
             return (1 - pull + (cosine * different).sum() / (1 + different.sum())) / 2
 
         return _with_gradient(loss, tokens)
+
+    return build
+
+
+def _ptc_products(unknown: bool, half: bool) -> Callable[[Namespace], Call]:
+    """The products of the known tokens' vectors alone: cosines, then weights and vectors.
+
+    Of each pair once in the first if `half`; none is spared in the second, whose matrix is
+    symmetric but not a product.
+    """
+
+    def build(options: Namespace) -> Call:
+        tokens, labels = _ptc_inputs(options, unknown)
+        unit = F.normalize(tokens.detach(), dim=-1)
+        known = [one[label != 255] for one, label in zip(unit, labels, strict=True)]
+        weights = [_random(options, len(one), len(one)) for one in known]
+
+        def call() -> Tensor:
+            for one in known:
+                for start in range(0, len(one), ROWS if half else len(one)):
+                    torch.mm(one[start : start + ROWS] if half else one, one[start:].T)
+            return torch.cat([weight @ one for weight, one in zip(weights, known, strict=True)])
+
+        return call
 
     return build
 
@@ -424,7 +454,10 @@ CASES = {
             "fsr": _ptc(True),
             "integer pairs": _ptc_integers(True),
             "released": _ptc_released(True),
+            ALONE: _ptc_products(True, half=False),
+            f"{ALONE}, {HALF}": _ptc_products(True, half=True),
         },
+        limits=(ALONE, f"{ALONE}, {HALF}"),
     ),
     "ptc-known": Case(
         "token contrast, forward and backward, batch 8, N 784, all known",
@@ -432,7 +465,10 @@ CASES = {
             "fsr": _ptc(False),
             "integer pairs": _ptc_integers(False),
             "released": _ptc_released(False),
+            ALONE: _ptc_products(False, half=False),
+            f"{ALONE}, {HALF}": _ptc_products(False, half=True),
         },
+        limits=(ALONE, f"{ALONE}, {HALF}"),
     ),
     "masker": Case(
         "uncertain masks, batch 8, 20 classes, 28x28 patches",

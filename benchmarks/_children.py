@@ -131,10 +131,46 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+class PassClock:
+    """Takes the time of a network's forward passes on a CPU, step by step.
+
+    On a GPU it stays out of the way: to wait for every pass would slow the loop that is timed.
+
+    Args:
+        device: where the network is.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.steps: list[float] = []
+        self._watches = device.type == "cpu"
+        self._begun = 0.0
+
+    def watch(self, network: torch.nn.Module) -> None:
+        """Take the time of this network from now on."""
+        if self._watches:
+            network.register_forward_pre_hook(self._begin)
+            network.register_forward_hook(self._end)
+
+    def next_step(self) -> None:
+        """Begin another step."""
+        self.steps.append(0.0)
+
+    def more(self) -> dict[str, Any]:
+        """Return the seconds of all steps but the first, which warms up."""
+        return {"network_seconds": self.steps[1:]} if self._watches else {}
+
+    def _begin(self, *_: Any) -> None:
+        self._begun = time.perf_counter()
+
+    def _end(self, *_: Any) -> None:
+        self.steps[-1] += time.perf_counter() - self._begun
+
+
 def serve_loop(
     serving: Serving,
     device: torch.device,
     run: Callable[[Callable[[], bool], Callable[[], None]], None],
+    more: Callable[[], dict[str, Any]] | None = None,
 ) -> None:
     """Answer requests from within a foreign loop, which asks for its batches itself.
 
@@ -143,6 +179,7 @@ def serve_loop(
         device: where the loop works.
         run: runs the loop. It is given what to call before every step (False: end the loop) and
             what to call when everything is imported and nothing built.
+        more: what else there is to tell.
     """
     base = 0
     begun: float | None = None
@@ -164,7 +201,7 @@ def serve_loop(
             serving.tell(ready=True)
         while not over and (request := serving.ask()) != "step":
             if request == "more":
-                serving.tell()
+                serving.tell(**(more() if more else {}))
             else:
                 over = True
         begun = time.perf_counter()

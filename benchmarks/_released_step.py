@@ -128,6 +128,7 @@ def run_released_prediction(
     between_images: Callable[[], bool],
     device: str,
     imported: Callable[[], None],
+    built: Callable[[torch.nn.Module], None],
     options: dict[str, Any],
 ) -> None:
     """Run the loop that predicts and scores VOC images until it is told to stop.
@@ -138,6 +139,7 @@ def run_released_prediction(
         between_images: called before every image; False ends the loop.
         device: "cpu" or "cuda".
         imported: called once everything is imported.
+        built: called with the network.
         options: attributes of the loop's arguments to set.
     """
     open_clone(clone, device)
@@ -150,6 +152,7 @@ def run_released_prediction(
         setattr(module.args, name, value)
     torch.manual_seed(0)
     model = module.build_model(module.args, pretrained=False)
+    built(model)
     classes = torch.zeros(1, module.args.num_classes - 1)
     truth = torch.zeros(1, *images.shape[-2:], dtype=torch.long)
 

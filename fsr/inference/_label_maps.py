@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fsr._core.labels import BYTE_CLASSES
 from fsr._core.present import labels_of_classes, some_classes
 from fsr.cam import cam_to_labels, ignore_label
 from fsr.inference._item import Item
@@ -33,6 +34,8 @@ class ProbabilityStage:
         reduce: how scales and flips are merged.
         uncertainty: whether to tell how far labels hold when scores are scaled, too.
         crf: refines between the powers of that, called as ``crf(image, probabilities)``.
+        labels: whether label maps will do where the network sees an image at its own size. Of more
+            classes than a byte holds they come without the probabilities.
     """
 
     def __init__(
@@ -43,14 +46,19 @@ class ProbabilityStage:
         *,
         uncertainty: bool = False,
         crf: Callable[[Any, Tensor], Tensor] | None = None,
+        labels: bool = False,
     ) -> None:
         self.runner = runner
         self.scales = scales
         self.reduce = reduce
         self.uncertainty, self.crf = uncertainty, crf
+        many = runner.network.num_classes > BYTE_CLASSES
+        self.labels = labels and many and reduce == "max_logits" and not uncertainty
 
     def __call__(self, batch: Sequence[Item]) -> Iterator[Item]:
-        """Yield the items of a batch with probabilities."""
+        """Yield the items of a batch with probabilities, or with label maps where these will do."""
+        if self.labels and all(map(_free, batch)):
+            return _with_maps(batch, partial(self.runner.labels, scales=self.scales), _labelled)
         return _with_maps(batch, self._maps, self._finished)
 
     def _finished(self, item: Item, probabilities: Tensor) -> Item:
@@ -167,6 +175,17 @@ def at_own_size(item: Item, confidence: float = 0.0) -> Item:
     return item._replace(label_map=labels)
 
 
+def _free(item: Item) -> bool:
+    """Tell whether an image is seen at its own size and may show any class, or was not read."""
+    if item.pixels is None:
+        return True
+    return item.labels is None and tuple(item.pixels.shape[1:]) == item.size
+
+
+def _labelled(item: Item, labels: Tensor) -> Item:
+    return item._replace(label_map=labels.cpu())
+
+
 def _with_maps(
     batch: Sequence[Item],
     maps_of: Callable[[Sequence[Tensor]], Iterable[Tensor]],
@@ -180,7 +199,7 @@ def _with_maps(
             yield item
             continue
         one = next(maps)
-        if bool(torch.isfinite(one).all()):
+        if bool((torch.isfinite(one) if one.is_floating_point() else one >= 0).all()):
             yield finish(item, one)
         else:
             yield item.refused(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.checks import check_floating
-from fsr._core.labels import ignore_label
+from fsr._core.labels import BYTE_CLASSES, ignore_label
 from fsr._core.modes import eval_mode
 from fsr._core.numerics import at_least_float32
 from fsr._core.present import labels_of_classes, maps_of_classes, some_classes
@@ -29,6 +29,7 @@ from fsr.segmenter import (
     cam_head,
     cam_of,
     multi_scale_cams,
+    multi_scale_labels,
     raw_cams,
     scaled_size,
 )
@@ -53,6 +54,9 @@ class ScoringStage:
     ) -> None:
         scales, cam_scales = tuple(options.scales), tuple(options.cam_scales)
         self.passes = Passes(network, scales, cam_scales, options.flip)
+        # Of many classes the scores themselves are made only where something else reads them.
+        many = network.num_classes > BYTE_CLASSES
+        self.labels = many and options.crf is None and options.size is None
         self.options = options
         self.mean, self.std = (torch.tensor(tuple(v)).view(3, 1, 1) for v in (mean, std))
 
@@ -73,7 +77,7 @@ class ScoringStage:
             labels = torch.stack([_labels_of(item, network.num_classes) for item in items])
             classes, there = some_classes(labels.to(images))
             with torch.no_grad(), eval_mode(network), self._cast(like.device):
-                maps = self.passes.everything(images, classes)
+                maps = self.passes.everything(images, classes, labels=self.labels)
             for index, item in enumerate(items):
                 alone: Any = tuple(
                     None if one is None else one[index : index + 1]
@@ -104,13 +108,14 @@ class ScoringStage:
         if item.target is None or item.labels is None:
             return item._replace(image=None, scores=Scores(logits))
         size = (item.target.shape[0], item.target.shape[1])
-        if maps is not None and tuple(maps.shape[2:]) != size:
-            maps = resize_cam(maps, size)
-        if maps is not None:
+        prediction = maps
+        if maps is not None and not self.labels:
+            maps = maps if tuple(maps.shape[2:]) == size else resize_cam(maps, size)
             check_floating("segmentation", maps)
+            prediction = maps.argmax(dim=1)
         scores = Scores(
             logits,
-            None if maps is None else maps.argmax(dim=1),
+            prediction,
             {
                 layer: _named(strongest_class(resize_cam(one, size), labels), classes)
                 for layer, one in (("final", cam), ("auxiliary", aux_cam))
@@ -183,19 +188,28 @@ class Passes:
         return output.head("class_logits")
 
     def everything(
-        self, images: Tensor, classes: Tensor
+        self, images: Tensor, classes: Tensor, *, labels: bool = False
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return class logits, both CAMs and segmentation scores, maps at the images' size.
 
-        The CAMs are those of some classes of each image, ``(B, K)``. A network without a decoder
-        has no scores.
+        Args:
+            images: ``(B, 3, height, width)``.
+            classes: those of each image that CAMs are made of, ``(B, K)``.
+            labels: return the most probable labels ``(B, height, width)`` in the scores' place.
+
+        Returns:
+            The last is None of a network without a decoder.
         """
         size = (images.shape[2], images.shape[3])
         if not self.shared:
             cam, aux_cam = self._cams(images, classes)
             scores = None
             if "segmentation" in self.network.head_names:
-                scores = self.network.predict(images, scales=self.scales, flip=self.flip)
+                scores = (
+                    self._labels(images)
+                    if labels
+                    else self.network.predict(images, scales=self.scales, flip=self.flip)
+                )
             return self.class_logits(images), cam, aux_cam, scores
         layers = {layer: cam_head(self.network, layer) for layer in LAYERS}
         decodes = "segmentation" in self.network.head_names
@@ -208,8 +222,25 @@ class Passes:
                 for layer, head in layers.items()
             )
         ]
-        scores = resize_cam(output.head("segmentation"), size) if decodes else None
+        scores = None
+        if decodes and labels:
+            scores = self._labels(images, output.head("segmentation"))
+        elif decodes:
+            scores = resize_cam(output.head("segmentation"), size)
         return output.head("class_logits"), cams[0], cams[1], scores
+
+    def _labels(self, images: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the most probable labels, merged over scales and flips; of logits if known."""
+
+        def logits_of(scaled: Tensor) -> Tensor:
+            logits = known
+            if logits is None:
+                logits = self.network(scaled, outputs=("segmentation",)).head("segmentation")
+            check_floating("segmentation", logits)
+            return logits
+
+        patch = self.network.backbone.patch_size
+        return multi_scale_labels(logits_of, [images], patch, self.scales, self.flip)[0]
 
     def _cams(self, images: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
         """Return both CAMs of some classes, merged over scales and flips."""

@@ -169,7 +169,8 @@ def _pipeline(
 ) -> Pipeline:
     """Return what the files go through, whole or in tiles."""
     runner = SegmenterRunner(network, flip=options.flip, autocast=options.autocast)
-    stage = ProbabilityStage(runner, options.scales, options.reduce)
+    labels = options.crf is None and not options.probabilities
+    stage = ProbabilityStage(runner, options.scales, options.reduce, labels=labels)
     tiles = check_tiles(options.tile, options.tile_overlap, network.backbone.patch_size)
     if tiles is None:
         return Pipeline(photographs, stage, options)

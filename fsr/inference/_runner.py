@@ -19,6 +19,7 @@ from fsr.segmenter import (
     Reduction,
     SingleStageSegmenter,
     multi_scale_cams,
+    multi_scale_labels,
     multi_scale_probabilities,
     raw_cams,
 )
@@ -79,6 +80,27 @@ class SegmenterRunner:
         with self._working():
             maps = multi_scale_probabilities(
                 self._logits, self._normalised(images), patch, scales, self.flip, reduce
+            )
+        return [one[0] for one in maps]
+
+    def labels(self, images: Sequence[Tensor], scales: Sequence[float]) -> list[Tensor]:
+        """Most probable labels, without the probabilities of all classes.
+
+        Args:
+            images: as of :meth:`probabilities`.
+            scales: factors of the image size.
+
+        Returns:
+            Labels ``(height, width)`` int64 of each image, see
+            :func:`fsr.segmenter.multi_scale_labels`.
+        """
+        _check_images(images, self.network.backbone.in_chans)
+        if len(images) == 0:
+            return []
+        patch = self.network.backbone.patch_size
+        with self._working():
+            maps = multi_scale_labels(
+                self._logits, self._normalised(images), patch, scales, self.flip
             )
         return [one[0] for one in maps]
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fsr._core.arguments import check_int
 from fsr._core.checks import check_floating, check_integer, check_same_device, check_shape
-from fsr._core.distributed import is_distributed, joined_ratio
 from fsr._core.module import TypedModule
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr._core.values import readable
+from fsr.losses._pair_sum import PairSum
+from fsr.losses._unit import EPS, UnitVectors
 
 
 def patch_token_contrast(
@@ -65,74 +64,17 @@ def patch_token_contrast(
         tokens, labels = _leave_unknown_out(tokens, labels, ignore_index)
     # Products of half-precision unit vectors lose the small similarities that matter here.
     with no_autocast(tokens):
-        unit = F.normalize(at_least_float32(tokens), dim=-1, eps=1e-8)
-        loss: Tensor = _PairSum.apply(unit, labels, ignore_index, joined)[0]
+        unit = _unit(at_least_float32(tokens))
+        loss: Tensor = PairSum.apply(unit, labels, ignore_index, joined)[0]
     return loss
 
 
-class _PairSum(torch.autograd.Function):
-    r"""Half plus :math:`\sum_{ij} w_{ij} |u_i^\top u_j|` of unit vectors; w holds signs and counts.
-
-    The signed weights are the gradient's matrix and all that is kept. It is symmetric, so one
-    product gives the gradient, where autograd would make two and keep the masks.
-    """
-
-    @staticmethod
-    def forward(
-        unit: Tensor, labels: Tensor, ignore_index: int, joined: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss and the signed weights ``(B, N, N)`` of vectors ``(B, N, D)``."""
-        known = labels != ignore_index
-        tokens, same_pairs = known.sum(dim=1), _count_same(labels, known)
-        different_pairs = (tokens.square() - tokens).sum() - same_pairs
-        half, joined = unit.new_full((), 0.5), joined and is_distributed()
-        attraction = -joined_ratio(half, same_pairs, extra=1, joined=joined)
-        repulsion = joined_ratio(half, different_pairs, extra=1, joined=joined)
-
-        weights = unit.new_empty(*labels.shape, labels.shape[1])
-        loss = half
-        for some in _parts(unit):
-            part, label, known_part = unit[some], labels[some], known[some]
-            member = known_part.to(unit.dtype)
-            cosine = part @ part.transpose(1, 2)
-            cosine.diagonal(dim1=1, dim2=2).zero_()
-            same = (label.unsqueeze(2) == label.unsqueeze(1)) & known_part.unsqueeze(1)
-            signed = torch.where(same, attraction, (repulsion * member).unsqueeze(1))
-            signed = signed.mul_(member.unsqueeze(2)).mul_(cosine.sign())
-            loss = loss + torch.dot(signed.flatten(), cosine.flatten())
-            weights[some] = signed
-        return (loss if joined else loss.clamp(0, 1)), weights
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        """Keep what the gradient needs."""
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(inputs[0], output[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
-        """Return the gradient of the vectors."""
-        unit, weights = ctx.saved_tensors
-        with no_autocast(grad):
-            return (weights @ unit).mul_(2 * grad), None, None, None
-
-
-def _count_same(labels: Tensor, known: Tensor) -> Tensor:
-    """Return the number of ordered pairs of different known tokens of one label, over all images.
-
-    Sorted, equal labels lie side by side, so that no matrix of pairs is needed.
-    """
-    unknown = torch.iinfo(torch.long).max
-    ordered = labels.long().masked_fill(~known, unknown).sort(dim=1).values
-    equal = torch.searchsorted(ordered, ordered, right=True) - torch.searchsorted(ordered, ordered)
-    return ((equal - 1) * (ordered != unknown)).sum()
-
-
-def _parts(unit: Tensor) -> list[slice]:
-    """Return what is done at once: on a CPU one image, whose matrices stay in the cache."""
-    if unit.device.type != "cpu" or torch.compiler.is_compiling():
-        return [slice(None)]
-    return [slice(image, image + 1) for image in range(unit.shape[0])]
+def _unit(tokens: Tensor) -> Tensor:
+    """Return tokens of length 1; zero where one has none."""
+    if torch.compiler.is_compiling() or tokens.device.type != "cpu":
+        return F.normalize(tokens, dim=-1, eps=EPS)
+    unit: Tensor = UnitVectors.apply(tokens)[0]
+    return unit
 
 
 def _leave_unknown_out(tokens: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:

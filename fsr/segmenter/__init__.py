@@ -20,6 +20,7 @@ from fsr.segmenter._network import SingleStageSegmenter
 from fsr.segmenter._output import HEADS, Head, MethodOutput, SegmenterOutput
 from fsr.segmenter._parts import AGGREGATORS, DECODERS, FEATURES, Aggregator, Decoder
 from fsr.segmenter._scales import check_multi_scale, check_scales, scaled_size
+from fsr.segmenter._winners import multi_scale_labels
 
 __all__ = [
     "AGGREGATORS",
@@ -50,6 +51,7 @@ __all__ = [
     "maps_at",
     "merged_cam",
     "multi_scale_cams",
+    "multi_scale_labels",
     "multi_scale_probabilities",
     "raw_cams",
     "read_checkpoint",

@@ -101,7 +101,7 @@ def multi_scale_cams(
         For each batch as many CAMs between 0 and 1, ``(B, C, height, width)``.
     """
     check_function("raw_cams", raw_cams)
-    _check_batches(batches, patch)
+    check_batches(batches, patch)
     scales = check_scales("scales", scales)
     count = 0
 
@@ -116,7 +116,7 @@ def multi_scale_cams(
     for scale in scales:
         maps = maps_at(joined, batches, scale, patch, flip)
         for index, (batch, pair) in enumerate(zip(batches, maps, strict=True)):
-            sums[index] = added(sums[index], pair, _size(batch))
+            sums[index] = added(sums[index], pair, size_of(batch))
     return [normalize_cam(total).chunk(count, dim=1) for total in sums if total is not None]
 
 
@@ -144,7 +144,7 @@ def multi_scale_probabilities(
         For each batch its probabilities ``(B, C + 1, height, width)``, in float32 at least.
     """
     check_function("logits_of", logits_of)
-    _check_batches(batches, patch)
+    check_batches(batches, patch)
     scales = check_scales("scales", scales)
     check_choice("reduce", reduce, REDUCTIONS)
     merged: list[Tensor] = []
@@ -156,9 +156,9 @@ def multi_scale_probabilities(
                 maps_of_batch.append(pair)
             continue
         for index, (batch, (plain, mirrored)) in enumerate(zip(batches, every, strict=True)):
-            maps = _resized_scores(plain, _size(batch), reduce)
+            maps = _resized_scores(plain, size_of(batch), reduce)
             if mirrored is not None:
-                maps = maps + _resized_scores(mirrored, _size(batch), reduce).flip(-1)
+                maps = maps + _resized_scores(mirrored, size_of(batch), reduce).flip(-1)
             if number == 0:
                 merged.append(maps)
             elif reduce == "max_logits":
@@ -166,7 +166,7 @@ def multi_scale_probabilities(
             else:
                 merged[index] = merged[index] + maps
     if kept[0]:
-        return [merged_probabilities(k, _size(b)) for k, b in zip(kept, batches, strict=True)]
+        return [merged_probabilities(k, size_of(b)) for k, b in zip(kept, batches, strict=True)]
     if reduce == "max_logits":
         return [maps.softmax(dim=1) for maps in merged]
     return [maps / (len(scales) * (2 if flip else 1)) for maps in merged]
@@ -184,8 +184,8 @@ def maps_at(
     The latter are None without flips. Batches of one scaled size share a forward.
     """
     check_function("maps_of", maps_of)
-    _check_batches(batches, patch)
-    targets = [scaled_size(_size(batch), scale, patch) for batch in batches]
+    check_batches(batches, patch)
+    targets = [scaled_size(size_of(batch), scale, patch) for batch in batches]
     found: dict[int, tuple[Tensor, Tensor | None]] = {}
     for target in dict.fromkeys(targets):
         members = [index for index, other in enumerate(targets) if other == target]
@@ -201,7 +201,7 @@ def maps_at(
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize images bilinearly, in float32 at least."""
-    if size == _size(images):
+    if size == size_of(images):
         return images
     scaled = F.interpolate(
         at_least_float32(images), size=size, mode="bilinear", align_corners=False
@@ -216,7 +216,7 @@ def _resized_scores(logits: Tensor, size: tuple[int, int], reduce: Reduction) ->
     return maps.softmax(dim=1) if reduce == "mean_probabilities" else maps
 
 
-def _size(images: Tensor) -> tuple[int, int]:
+def size_of(images: Tensor) -> tuple[int, int]:
     """Height and width of images."""
     return images.shape[-2], images.shape[-1]
 
@@ -227,7 +227,7 @@ def _check_network(network: Any) -> None:
         raise TypeError(f"network: expected a segmenter, got {type(network).__name__}")
 
 
-def _check_batches(batches: Sequence[Tensor], patch: tuple[int, int]) -> None:
+def check_batches(batches: Sequence[Tensor], patch: tuple[int, int]) -> None:
     """Raise unless there are batches of images, all of one type and on one device."""
     check_tensors("batches", batches)
     check_grid("patch", patch)

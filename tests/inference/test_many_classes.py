@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,11 +133,77 @@ def test_probabilities_of_a_label_map_know_the_wide_label() -> None:
     assert found[:, 0, 1].unique().tolist() == pytest.approx([1 / 301])
 
 
-def test_an_evaluation_makes_no_cam_of_all_classes() -> None:
-    """Its largest tensor holds the segmentation's scores, which compete over all classes."""
+def apart(model: SingleStageSegmenter) -> SingleStageSegmenter:
+    """Set a few classes apart from the others, as training does."""
+    with torch.no_grad():
+        for classes, bias in ((slice(None), -4.0), ([0, 9, 255, 299], 4.0)):
+            list(model.decoder.parameters())[-1][classes] += bias
+    return model
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_an_evaluation_makes_no_map_of_all_classes(flip: bool) -> None:
+    options: Any = {"scales": (1.0, 1.5) if flip else (1.0,), "cam_scales": (1.0,), "flip": flip}
     with Largest() as made:
-        evaluate(network(), samples()[:1], scales=(1.0,), cam_scales=(1.0,), flip=False)
-    assert made.numbers == 301 * 32 * 40
+        evaluate(apart(network()), samples()[:1], **options)
+    # A confusion matrix is the largest: of 301 labels, in 64 bits.
+    assert made.numbers == 2 * 301 * 301
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_an_evaluation_scores_the_labels_of_all_maps(
+    flip: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: Any = {
+        "scales": (1.0, 1.5) if flip else (1.0,),
+        "cam_scales": (1.0,),
+        "flip": flip,
+        "trimap_widths": (2,),
+    }
+    few = evaluate(network(), samples(), **options)
+    monkeypatch.setattr("fsr.inference._passes.BYTE_CLASSES", CLASSES)
+    every = evaluate(network(), samples(), **options)
+    assert torch.equal(few.confusion, every.confusion)
+    assert few.trimap == every.trimap
+
+
+@pytest.mark.parametrize("options", [{"image_size": 24}, {"crf": lambda _, maps: maps}])
+def test_what_reads_scores_gets_them(options: Any) -> None:
+    """A CRF, and images that the network sees at another size than they are scored at."""
+    result = evaluate(network(), samples()[:1], scales=(1.0,), cam_scales=(1.0,), **options)
+    assert result.confusion.sum() == 32 * 40 - 4 * 40
+
+
+def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
+    model, data = network(), samples()
+    with torch.no_grad():
+        list(model.decoder.parameters())[-1][3] = torch.nan
+    data[0].image.save(tmp_path / "a.png")
+    (found,) = predict_paths(model, tmp_path / "a.png", scales=(1.0,))
+    assert found.labels is None
+    assert found.error is not None
+    assert "the network gives NaN or infinity" in found.error
+    for flip in (False, True):
+        with pytest.raises(ValueError, match="segmentation: expected finite values"):
+            evaluate(model, data, scales=(1.0,), cam_scales=(1.0,), flip=flip)
+
+
+@pytest.mark.parametrize("size", [(40, 32), (90, 70)])
+def test_predicted_labels_are_those_of_the_largest_probability(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    """Of images that the network sees at their own size, and of others."""
+    pixels = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    options: Any = {"scales": (1.0, 1.5), "max_size": 64}
+    with Largest() as made:
+        (found,) = predict_paths(apart(network()), tmp_path / "a.png", **options)
+    (expected,) = predict_paths(apart(network()), tmp_path / "a.png", probabilities=True, **options)
+    assert expected.probabilities is not None
+    assert found.labels is not None
+    assert torch.equal(found.labels, expected.probabilities.argmax(dim=0))
+    if max(size) <= 64:
+        assert made.numbers < 301 * 32 * 40 / 4
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -104,7 +104,12 @@ def straightforward(tokens: Tensor, labels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("unknown", [0.0, 0.3, 0.95])
-def test_loss_and_gradient_are_those_of_the_slow_formulation(unknown: float) -> None:
+@pytest.mark.parametrize("rows", [7, 30, 196])
+def test_loss_and_gradient_are_those_of_the_slow_formulation(
+    unknown: float, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With any number of rows at a time, whether it divides their number or not."""
+    monkeypatch.setattr("fsr.losses._pair_sum.ROWS", rows)
     tokens = torch.randn(3, 60, 16, requires_grad=True)
     labels = torch.randint(0, 4, (3, 60)).masked_fill(torch.rand(3, 60) < unknown, IGNORE)
     results = []
@@ -113,6 +118,14 @@ def test_loss_and_gradient_are_those_of_the_slow_formulation(unknown: float) -> 
         results.append((loss.detach(), grad))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-6)
     torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-4, atol=1e-8)
+
+
+def test_half_of_the_pairs_gives_what_all_give_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, labels = make_case(count=40)
+    monkeypatch.setattr("fsr.losses._pair_sum.ROWS", 9)
+    found = patch_token_contrast(tokens, labels)
+    compiled = torch.compile(patch_token_contrast, backend="eager", fullgraph=True)
+    torch.testing.assert_close(found, compiled(tokens, labels))
 
 
 def test_descent_brings_same_labels_together_and_parts_different_ones() -> None:

@@ -954,6 +954,7 @@ def segmenter_room() -> dict[str, Call]:
         "multi_scale_cams": Call(
             segmenter.multi_scale_cams, {"raw_cams": lambda x: (scores(x),), **scaled}
         ),
+        "multi_scale_labels": Call(segmenter.multi_scale_labels, {"logits_of": scores, **scaled}),
         "multi_scale_probabilities": Call(
             segmenter.multi_scale_probabilities,
             {"logits_of": scores, **scaled, "reduce": "max_logits"},
