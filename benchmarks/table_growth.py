@@ -7,12 +7,13 @@ Files are empty, a thousand in a folder, and a table names the one to three of 8
 nothing is decoded, so what is left is what the data set itself costs. Every point lives in a
 process of its own, with one thread. Opening is `FolderDataset`, the median of `--repeats`, without
 masks and with one for every image, and `COCO2014` of annotations of as many images, seven polygons
-an image, up to `--most-coco`; its seconds are those of the processor, so that other processes count
-little, and the seconds of a clock stand beside them (`all_seconds`). Its memory is the peak of the process less what it held after its
-imports (`peak`), and the private memory that stays (`kept`). Shuffling is the first draw of a new
-order of all images. A worker is one of torch's `DataLoader`, forked, that looks up path, labels
-and name of images in shuffled order, of 10^5 where there are more, which lie on all pages; its memory is all that it does not share with
-other processes, its share of the interpreter included (Linux alone tells).
+an image, up to `--most-coco`. Its seconds are those of the processor, so that other processes count
+little; those of a clock stand beside them (`all_seconds`). Its memory is the peak of the process
+less what it held after its imports (`peak`), and the private memory that stays (`kept`). Shuffling
+is the first draw of a new order of all images. A worker is one of torch's `DataLoader`, forked,
+that looks up path, labels and name of images in shuffled order, of 10^5 where there are more, which
+lie on all pages. Its memory is all that it shares with no other process, what it writes of the
+interpreter's included (Linux alone tells).
 
 Each figure has the exponent of its growth: over all points, and between the two largest.
 """
