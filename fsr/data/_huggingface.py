@@ -64,9 +64,9 @@ class HuggingFaceDataset:
         class_names: Sequence[str] | None = None,
     ) -> None:
         columns = getattr(table, "column_names", None)
-        known = isinstance(columns, list) and hasattr(table, "features")
-        # A stream has columns, but no row that could be drawn by its number.
-        if not known or not hasattr(table, "__len__"):
+        # A stream has columns, but no length and no row that could be drawn by its number.
+        told = hasattr(table, "features") and hasattr(table, "__len__")
+        if not isinstance(columns, list) or not told:
             raise TypeError(
                 "table: expected a datasets.Dataset, one split of a data set, got "
                 f"{type(table).__name__}"

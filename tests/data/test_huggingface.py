@@ -153,10 +153,10 @@ def test_shards_of_tars_are_drawn_from_as_a_folder_is(
                 picture = io.BytesIO()
                 noise(6, 8).save(picture, "PNG")
                 labels = json.dumps({"labels": [number % 2, 2]}).encode()
-                for ending, data in (("png", picture.getvalue()), ("json", labels)):
+                for ending, content in (("png", picture.getvalue()), ("json", labels)):
                     info = tarfile.TarInfo(f"{number:06}.{ending}")
-                    info.size = len(data)
-                    tar.addfile(info, io.BytesIO(data))
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
     files = {"train": str(tmp_path / "*.tar")}
     table = datasets.load_dataset(
         "webdataset", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
@@ -171,7 +171,7 @@ def test_shards_of_tars_are_drawn_from_as_a_folder_is(
 
 def test_streams_are_refused() -> None:
     class Stream:
-        features, column_names = {"image": None, "labels": Names}, ["image", "labels"]  # noqa: RUF012
+        features, column_names = {"image": None, "labels": Names}, ["image", "labels"]
 
     with pytest.raises(TypeError, match=r"table: expected a datasets\.Dataset, .* got Stream"):
         HuggingFaceDataset(Stream())
