@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,13 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, change: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Read a file in JSON; a byte-order mark before it is read over.
 
     Args:
         path: the file.
+        change: gets every object as soon as it is read, the inner ones first, and gives what stands
+            in its place, so that large files need not be held as they are.
 
     Returns:
         What it holds, of whatever type.
@@ -75,7 +78,7 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=change)
     except RecursionError as error:
         raise DataError(f"{path}: cannot be read as JSON (it is nested too deeply)") from error
     # Numbers of thousands of digits are a ValueError too.

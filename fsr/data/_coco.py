@@ -13,6 +13,7 @@ from fsr.cam import ignore_label
 from fsr.data._coco_annotations import read_coco_annotations
 from fsr.data._coco_cache import MaskCache
 from fsr.data._named_files import NamedFiles, without_ending
+from fsr.data._packed_texts import PackedTexts
 from fsr.data._photographs import IMAGE_SUFFIXES
 from fsr.data._reading import Reading, ReadingChanges
 from fsr.data._sample import Sample
@@ -99,9 +100,9 @@ class COCO2014:
         self._annotations = read_coco_annotations(self.annotations_path, self.images, masks=masks)
         self.class_names = self._annotations.class_names
         self.unused_categories = self._annotations.unused
-        self.names = tuple(PurePosixPath(file).stem for file in self._annotations.files)
+        self.names = PackedTexts(PurePosixPath(file).stem for file in self._annotations.files)
         self.without_annotations = self._annotations.without_annotations
-        listed = [without_ending(file) for file in self._annotations.files]
+        listed = PackedTexts(map(without_ending, self._annotations.files))
         self._photographs = NamedFiles(self.images, listed)
         self.cache: MaskCache | None = None
         if cache is not None and masks:

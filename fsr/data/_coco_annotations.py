@@ -15,6 +15,7 @@ from fsr._core.optional import import_extra
 from fsr.data._class_names import check_class_names
 from fsr.data._coco_json import CocoJson, place_of, read_coco_json
 from fsr.data._coco_shapes import Shapes, collect_shapes
+from fsr.data._packed_texts import PackedTexts
 from fsr.data._relative import check_inside, turned
 from fsr.errors import DataError
 
@@ -37,7 +38,7 @@ class CocoAnnotations:
 
     class_names: tuple[str, ...]
     unused: tuple[str, ...]
-    files: tuple[str, ...]
+    files: PackedTexts
     labels: NDArray[np.bool_]
     without_annotations: int
     shapes: Shapes | None
@@ -77,7 +78,7 @@ def read_coco_annotations(path: Path, images: Path, *, masks: bool = True) -> Co
     return CocoAnnotations(
         class_names=class_names,
         unused=coco.unused,
-        files=tuple(files[number] for number in kept),
+        files=PackedTexts(files[number] for number in kept),
         labels=labels,
         without_annotations=len(coco.images) - len(kept),
         shapes=_shapes(coco, kept, found, class_of) if masks else None,

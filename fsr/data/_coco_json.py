@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from fsr.errors import DataError
 
 PARTS = ("images", "annotations", "categories")
 _MOST_SHOWN = 20
+# What stands in most entries, and makes a good part of the file.
+_UNREAD = frozenset(
+    {"bbox", "caption", "coco_url", "date_captured", "flickr_url", "keypoints", "license"}
+)
 
 Entry = dict[str, Any]
 
@@ -27,7 +32,7 @@ class CocoJson(NamedTuple):
             has, and a parent of all other categories.
         images: entries of the images by id, in the order of ids.
         annotations: entries of the annotations, in the file's order; their images and categories
-            are among those above.
+            are among those above, and their polygons arrays.
     """
 
     path: Path
@@ -60,7 +65,7 @@ def read_coco_json(path: Path) -> CocoJson:
             ...
         fsr.errors.DataError: .../a.json: image 1: expected text in 'file_name', got nothing
     """
-    content = read_json(path)
+    content = read_json(path, _lightened)
     if not isinstance(content, dict):
         raise DataError(
             f"{path}: expected COCO's annotations of instances, an object with "
@@ -98,6 +103,25 @@ def text_of(where: str, entry: Mapping[str, Any], field: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{where}: expected text in {field!r}, got {_kind(value)}")
     return value
+
+
+def _lightened(entry: Entry) -> Entry:
+    """Drop what no reader asks for, and hold points as numbers instead of an object each."""
+    for field in _UNREAD & entry.keys():
+        del entry[field]
+    shape = entry.get("segmentation")
+    if isinstance(shape, list):
+        entry["segmentation"] = [_points(part) for part in shape]
+    return entry
+
+
+def _points(part: Any) -> Any:
+    """Return a polygon as an array; what is none stays as it is, for a message that shows it."""
+    try:
+        return array("d", part) if isinstance(part, list) else part
+    # Something else than numbers, or an integer of hundreds of digits.
+    except (TypeError, OverflowError):
+        return part
 
 
 def _integer(where: str, entry: Mapping[str, Any], field: str) -> int:

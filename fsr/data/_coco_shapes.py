@@ -150,7 +150,7 @@ def _area(annotation: Any) -> float:
     return float(value)
 
 
-def _is_finite(values: list[Any]) -> bool:
+def _is_finite(values: Iterable[Any]) -> bool:
     """Tell whether all values are numbers and finite; JSON may hold anything."""
     try:
         return math.isfinite(sum(values))
@@ -214,8 +214,9 @@ def _run_lengths(text: str) -> list[int]:
 
 def _check_polygon(polygon: Any, width: int, height: int) -> None:
     """Raise for what would be drawn wrong without a word: pycocotools takes 4 numbers for a box."""
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-        shown = f"{len(polygon)} numbers" if isinstance(polygon, list) else repr(polygon)
+    listed = isinstance(polygon, list | array)
+    if not listed or len(polygon) < 6 or len(polygon) % 2:
+        shown = f"{len(polygon)} numbers" if listed else repr(polygon)
         raise ValueError(
             f"expected polygons of at least 3 points (x, y), got one of {shown}; take it out"
         )
@@ -226,5 +227,5 @@ def _check_polygon(polygon: Any, width: int, height: int) -> None:
     if lowest < -reach or highest > 2 * reach:
         raise ValueError(
             f"expected a polygon inside its image of {width} x {height} pixels, got coordinates "
-            f"from {lowest} to {highest}"
+            f"from {lowest:g} to {highest:g}"
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from fsr.cam import IGNORE
 from fsr.data._class_names import check_class_names
 from fsr.data._colours import to_rgb
+from fsr.data._packed_texts import PackedTexts
 from fsr.data._sample import Sample
 from fsr.errors import DataError
 
@@ -63,7 +64,9 @@ class HuggingFaceDataset:
         class_names: Sequence[str] | None = None,
     ) -> None:
         columns = getattr(table, "column_names", None)
-        if not isinstance(columns, list) or not hasattr(table, "features"):
+        # A stream has columns, but no length and no row that could be drawn by its number.
+        told = hasattr(table, "features") and hasattr(table, "__len__")
+        if not isinstance(columns, list) or not told:
             raise TypeError(
                 "table: expected a datasets.Dataset, one split of a data set, got "
                 f"{type(table).__name__}"
@@ -82,7 +85,7 @@ class HuggingFaceDataset:
             )
         self.class_names = check_class_names("class_names", names)
         digits = len(str(max(len(table) - 1, 0)))
-        self.names = tuple(f"{row:0{digits}}" for row in range(len(table)))
+        self.names = PackedTexts(f"{row:0{digits}}" for row in range(len(table)))
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from fsr.data import (
@@ -39,11 +40,13 @@ class First:
     def __len__(self) -> int:
         return self.size
 
-    @property
+    @cached_property
     def names(self) -> Sequence[str] | None:
         """Names of the samples, None if the data set does not tell."""
         names: Sequence[str] | None = getattr(self.dataset, "names", None)
-        return None if names is None else names[: self.size]
+        if names is None or self.size == len(self.dataset):
+            return names
+        return names[: self.size]
 
     def __getitem__(self, index: int) -> Sample:
         sample: Sample = self.dataset[index]

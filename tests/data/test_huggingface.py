@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
-from fsr.data import HuggingFaceDataset
+from fsr.data import HuggingFaceDataset, StepBatches, ViewStream
 from fsr.errors import DataError
 from fsr.inference import evaluate
 from tests.cli.helpers import noise, tiny_network
@@ -136,3 +140,38 @@ def test_tables_of_the_package_itself_are_read(tmp_path: Path) -> None:
     assert [sample.labels.tolist() for sample in data] == [[1, 0], [1, 1], [0, 0]]
     assert np.array_equal(np.asarray(data[1].image), np.asarray(noise(6, 8, 1)))
     assert repr(data) == repr(data)
+
+
+def test_shards_of_tars_are_drawn_from_as_a_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
+            for number in (2 * shard, 2 * shard + 1):
+                picture = io.BytesIO()
+                noise(6, 8).save(picture, "PNG")
+                labels = json.dumps({"labels": [number % 2, 2]}).encode()
+                for ending, content in (("png", picture.getvalue()), ("json", labels)):
+                    info = tarfile.TarInfo(f"{number:06}.{ending}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+    files = {"train": str(tmp_path / "*.tar")}
+    table = datasets.load_dataset(
+        "webdataset", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
+    )
+    names = ("cat", "dog", "owl")
+    data = HuggingFaceDataset(table.flatten(), image="png", labels="json.labels", class_names=names)
+    assert [sample.labels.tolist() for sample in data] == [[1, 0, 1], [0, 1, 1]] * 2
+    stream = ViewStream(data, lambda image: torch.tensor(image.size), seed=0)
+    loader = DataLoader(stream, batch_sampler=StepBatches(2, steps=2))
+    assert sum(labels.sum(0) for _, labels in loader).tolist() == [2, 2, 4]
+
+
+def test_streams_are_refused() -> None:
+    class Stream:
+        features, column_names = {"image": None, "labels": Names}, ["image", "labels"]
+
+    with pytest.raises(TypeError, match=r"table: expected a datasets\.Dataset, .* got Stream"):
+        HuggingFaceDataset(Stream())
