@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from argparse import Namespace
 
@@ -19,6 +20,7 @@ def child(options: Namespace) -> None:
     """Serve refinements to the parent process, and how exact the filter is here."""
     serving = start_serving(options.threads, "fp32")
     device = torch.device(options.device)
+    os.environ["FSR_TRITON"] = str(int(options.kernels))
     from fsr.filters import bilateral_filter
     from fsr.refine import DenseCRF
 
@@ -35,7 +37,12 @@ def child(options: Namespace) -> None:
         widths = {"sigma_xy": crf.settings.bilateral_sxy, "sigma_rgb": crf.settings.bilateral_srgb}
         here = bilateral_filter(values.to(device), colours.to(device).float(), **widths)
         exact = bilateral_filter(values.double(), colours.double(), **widths)
-        return {"filter_relative_error": (here.cpu() / exact - 1).abs().max().item()}
+        told = {"filter_relative_error": (here.cpu() / exact - 1).abs().max().item()}
+        if options.kernels:
+            here = crf(image, maps)
+            os.environ["FSR_TRITON"] = "0"
+            told["differs_from_torch"] = (here - crf(image, maps)).abs().max().item()
+        return told
 
     serve(serving, device, lambda: crf(image, maps), base, error)
 
@@ -45,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--kernels", action="store_true")
     parser.add_argument("--quick", action="store_true")
     child(parser.parse_args())
     return 0

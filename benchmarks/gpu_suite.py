@@ -5,13 +5,16 @@
     PYTHONPATH=. python benchmarks/gpu_suite.py --sections steps compiled --minutes 9
     PYTHONPATH=. python benchmarks/gpu_suite.py --quick     # tiny, on a CPU too: does it all run?
 
-Sections, in this order: `steps`, training steps of each preset and precision, beside the released
-code's if given (its own float32; both take turns); `compiled`, the same with compiled backbones;
-`components`, the cases of `components.py`; `crf`, the exact dense CRF of a photograph;
-`prediction`, that of `inference.py`; `sweep`, batches doubled until memory runs out. Everything
-lives in child processes: what fails, runs out of memory or takes too long is noted with its reason,
-and so is what would start too late. What did not fit of `compiled` has another turn at the end.
-The result is written after every row.
+Sections, in this order: `aims`, the step that is meant to be fast, preset `fast` in bfloat16, of 8
+images and of 2, without the dense energy and with it, with Triton's kernels and with compiled
+blocks; `kernels`, what these kernels speed up, with them and without, and how far the two agree;
+`crf`, the exact dense CRF of a photograph, in both ways; `trainer`, what a step takes in `fsr
+train`, beside the bare step; `prediction`, that of `inference.py`; `steps`, training steps of each
+preset and precision, beside the released code's if given (its own float32; both take turns);
+`compiled`, the same with compiled blocks; `components`, the cases of `components.py`; `sweep`,
+batches doubled until memory runs out. Everything lives in child processes: what fails, runs out of
+memory or takes too long is noted with its reason, and so is what would start too late. What did not
+fit of `compiled` has another turn at the end. The result is written after every row.
 
 MFU, on a GPU, is the arithmetic of a step's products and attention (counted in `steps`, where
 nothing is compiled) by its median seconds and by the dense bfloat16 peak of an H100 or H200,
@@ -32,6 +35,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import _kernel_pairs
 import _photograph_crf
 import components
 import inference
@@ -42,11 +46,12 @@ from _cases import CASES
 from _children import OUT_OF_MEMORY, Variant, alternate, times_faster, variants
 from _gpu_tables import TABLES
 from _machine import machine, peak_flops, write_json
+from _trainer_rate import trainer_rate
 
 # Dense bfloat16 operations per second of an H100 SXM or H200, as its data sheet has them.
 BF16_PEAK = 989e12
 # What the exact dense CRF of a photograph is meant to take at most on such a GPU.
-CRF_AIM_SECONDS = 3.0
+CRF_AIM_SECONDS = 0.3
 PRESETS, PRECISIONS = ("reference", "fast"), ("fp32", "tf32", "bf16")
 # Those first that matter most if time runs out.
 COMPILED = tuple(
@@ -54,6 +59,17 @@ COMPILED = tuple(
     for precision in ("bf16", "tf32", "fp32")
     for preset in ("fast", "reference")
 )
+# What the step that is meant to be fast is timed with, those first that matter most.
+AIMED = (
+    (),
+    ("energy",),
+    ("kernels",),
+    ("energy", "kernels"),
+    ("compiled",),
+    ("energy", "kernels", "compiled"),
+)
+AIMED_BATCHES = (8, 2)
+TRAINER_STEPS, TRAINER_SECONDS = 60, 90.0
 # Share of all time that the first turn of `compiled` leaves to the sections after it.
 LEFT_BY_COMPILED = 0.45
 # The dense CRF's case wants an extension on its other side; here it has a section of its own.
@@ -103,6 +119,56 @@ class Suite:
         self.result["seconds"] = self.budget.spent()
         self._save()
 
+    def aims(self, rows: Rows) -> None:
+        """Time the step that is meant to be fast in every way that makes it so."""
+        quick = self.options.quick
+        for parts in AIMED:
+            limits = COMPILING if "compiled" in parts else USUAL
+            for batch in (self.options.batch,) if quick else AIMED_BATCHES:
+                name = ", ".join((SWEPT, f"batch {batch}", *parts))
+                # On a CPU compilers and kernels would time nothing.
+                if quick and not {"compiled", "kernels"}.isdisjoint(parts):
+                    rows[name] = GPU_ONLY
+                elif not self.budget.late(rows, name, limits):
+                    options = self._options(batch=batch)
+                    command = step.ours(options, "fast", "bf16", *(f"--{part}" for part in parts))
+                    rows[name] = self._time_step(name, options, limits, command=command)
+                self._save()
+
+    def kernels(self, rows: Rows) -> None:
+        """Time what the kernels speed up, in turns with the same without them."""
+        options = self.options
+        for case in _kernel_pairs.CASES:
+            plain, kernel = f"{case}, torch", f"{case}, kernel"
+            if self.budget.late(rows, kernel):
+                continue
+            command = ["--case", case, "--device", options.device]
+            command += ["--threads", str(options.threads), *["--quick"] * options.quick]
+            sides = {plain: command, kernel: [*command, "--kernels"]}
+            patience = self.budget.patience()
+            with variants(_kernel_pairs.__file__, sides, patience=patience) as running:
+                alternate(running, options.steps)
+                for side in running:
+                    rows[side.name] = {**side.row(), **side.more()}
+            if "failure" not in rows[plain] and "failure" not in rows[kernel]:
+                rows[kernel]["times_faster_than_torch"] = times_faster(rows[kernel], rows[plain])
+            self._save()
+
+    def trainer(self, rows: Rows) -> None:
+        """Time the trainer's own steps, beside the bare step."""
+        name = "fsr train"
+        if self.budget.late(rows, name):
+            return
+        seconds = min(TRAINER_SECONDS, self.budget.patience()())
+        rows[name] = row = trainer_rate(self.options, TRAINER_STEPS, seconds)
+        if "failure" in row:
+            return
+        row["images_per_second"] = self.options.batch / row["mean_seconds"]
+        aims = self.result["sections"].get("aims", {})
+        bare = aims.get(f"{SWEPT}, batch {self.options.batch}, energy", NOT_RUN)
+        if "failure" not in bare and not self.options.quick:
+            row["share_of_bare_step"] = bare["median_seconds"] / row["mean_seconds"]
+
     def steps(self, rows: Rows) -> None:
         """Time the steps of every preset and precision."""
         names = [f"{preset}, {precision}" for precision in PRECISIONS for preset in PRESETS]
@@ -132,15 +198,20 @@ class Suite:
 
     def crf(self, rows: Rows) -> None:
         """Time the exact dense CRF."""
-        name, options = "exact dense CRF", self.options
-        if self.budget.late(rows, name):
-            return
-        command = ["--device", options.device, "--threads", str(options.threads)]
-        command += ["--quick"] * options.quick
-        script, patience = _photograph_crf.__file__, self.budget.patience()
-        with variants(script, {name: command}, patience=patience) as (running,):
-            alternate([running], options.steps)
-            rows[name] = {**running.row(), "aim_seconds": CRF_AIM_SECONDS, **running.more()}
+        options = self.options
+        for name, flags in (("exact dense CRF", []), ("exact dense CRF, kernel", ["--kernels"])):
+            if options.quick and flags:
+                rows[name] = GPU_ONLY
+                continue
+            if self.budget.late(rows, name):
+                continue
+            command = ["--device", options.device, "--threads", str(options.threads), *flags]
+            command += ["--quick"] * options.quick
+            script, patience = _photograph_crf.__file__, self.budget.patience()
+            with variants(script, {name: command}, patience=patience) as (running,):
+                alternate([running], options.steps)
+                rows[name] = {**running.row(), "aim_seconds": CRF_AIM_SECONDS, **running.more()}
+            self._save()
 
     def prediction(self, rows: Rows) -> None:
         """Time the prediction of photographs."""
@@ -197,15 +268,21 @@ class Suite:
                 rows[name] = {**self._time_step(name, self.options, limits), "alone": True}
 
     def _time_step(
-        self, name: str, options: Namespace, limits: Limits, beside: Sequence[Variant] = ()
+        self,
+        name: str,
+        options: Namespace,
+        limits: Limits,
+        beside: Sequence[Variant] = (),
+        command: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Return the figures of one variant of the step."""
-        command, patience = step.wanted(options)[name], self.budget.patience(limits)
+        """Return the figures of one variant of the step, by default the one of that name."""
+        command, patience = command or step.wanted(options)[name], self.budget.patience(limits)
         with variants(step.__file__, {name: command}, patience=patience) as (running,):
             alternate([*beside, running], options.steps)
             row: dict[str, Any] = running.row()
-            # Compiled code would hide its products from the count; a tiny form needs no more.
-            counted = "compiled" not in name and ("fp32" in name or not options.quick)
+            # Compiled code and kernels hide their products; a tiny form counts one variant's.
+            hidden = "compiled" in name or "kernels" in name
+            counted = not hidden and ("fp32" in name or not options.quick)
             if "failure" not in row and counted:
                 row |= running.more() or {"not_counted": running.failure}
         return row if "failure" in row else self._rates(name, options, row)
@@ -253,11 +330,14 @@ def _ratios(row: dict[str, Any], released: dict[str, Any]) -> dict[str, float]:
 
 
 SECTIONS: dict[str, Callable[[Suite, Rows], None]] = {
+    "aims": Suite.aims,
+    "kernels": Suite.kernels,
+    "crf": Suite.crf,
+    "trainer": Suite.trainer,
+    "prediction": Suite.prediction,
     "steps": Suite.steps,
     "compiled": Suite.compiled,
     "components": Suite.components,
-    "crf": Suite.crf,
-    "prediction": Suite.prediction,
     "sweep": Suite.sweep,
 }
 

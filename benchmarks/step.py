@@ -8,8 +8,9 @@
 Every variant lives in a process of its own; the processes take turns, one step each, so that all
 share the same minutes of the machine. Steps are timed after a warm-up of one. Memory is the
 process's peak less what it held after its imports (on a GPU: the peak of what torch allocated).
-The dense energy is off on both sides; `benchmarks/components.py` times it apart. The step is one in
-the middle of a run, in which every other term and every CAM is computed.
+The dense energy is off on both sides (`gpu_suite.py` times steps with it too); `components.py`
+times it apart. The step is one in the middle of a run, in which every other term and every CAM is
+computed.
 
 `PATH` is a clone of Jessie459/feature-self-reinforcement. Nothing of it is part of this package.
 """
@@ -17,6 +18,7 @@ the middle of a run, in which every other term and every CAM is computed.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -74,7 +76,8 @@ class OurStep:
     """A training step of this package, as `fsr train` makes it.
 
     Args:
-        options: the benchmark's options; `preset`, `precision` and `compiled` say which variant.
+        options: the benchmark's options; `preset`, `precision`, `energy` and `compiled` say which
+            variant.
         wrap: puts the student into a data-parallel wrapper.
     """
 
@@ -84,6 +87,7 @@ class OurStep:
         wrap: Callable[[nn.Module], nn.Module] = lambda student: student,
     ) -> None:
         from fsr import EMATeacher, SingleStageSegmenter
+        from fsr.backbone import compile_blocks
         from fsr.objective import TrainingObjective
         from fsr.optim import parameter_groups
         from fsr.presets import get_preset
@@ -91,7 +95,8 @@ class OurStep:
         torch.manual_seed(0)
         self.options = options
         self.device = torch.device(options.device)
-        preset = get_preset(options.preset, total_steps=TOTAL_STEPS, energy_weight=0.0)
+        changes = {} if options.energy else {"energy_weight": 0.0}
+        preset = get_preset(options.preset, total_steps=TOTAL_STEPS, **changes)
         self.student = SingleStageSegmenter(
             options.classes,
             options.backbone,
@@ -105,8 +110,8 @@ class OurStep:
         ).to(self.device)
         self.teacher = EMATeacher(self.student, preset.momentum_schedule())
         if options.compiled:
-            self.student.backbone.compile()
-            self.teacher.module.backbone.compile()
+            compile_blocks(self.student)
+            compile_blocks(self.teacher.module)
         self.objective = TrainingObjective(wrap(self.student), self.teacher, preset=preset)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.student, 6e-5, weight_decay=0.05, head_lr_scale=10.0),
@@ -233,6 +238,8 @@ def child(options: argparse.Namespace) -> None:
     if options.child == "released":
         _serve_released(options, device, serving)
         return
+    if options.kernels:
+        os.environ["FSR_TRITON"] = "1"
     import fsr.objective  # noqa: F401  # what an import costs is not the step's
 
     base = peak_bytes(device)
@@ -265,7 +272,35 @@ def _serve_released(options: argparse.Namespace, device: torch.device, serving: 
 
 def wanted(options: argparse.Namespace) -> dict[str, Sequence[str]]:
     """Return the command line of every variant that was asked for; the released step first."""
-    common = [
+    found: dict[str, Sequence[str]] = {}
+    if options.reference:
+        released = ["--child", "released", "--reference", options.reference]
+        found["released"] = [*released, *_common(options)]
+    for preset in options.presets:
+        for precision in options.precisions:
+            for compiled in (False, True) if options.compile else (False,):
+                name = f"{preset}, {precision}{', compiled' if compiled else ''}"
+                flags = ["--compiled"] if compiled else []
+                found[name] = ours(options, preset, precision, *flags)
+    return {name: command for name, command in found.items() if name not in options.skip}
+
+
+def ours(options: argparse.Namespace, preset: str, precision: str, *flags: str) -> Sequence[str]:
+    """Return the command line of a step of this package.
+
+    Args:
+        options: the benchmark's options.
+        preset: preset of the step.
+        precision: one of `PRECISIONS`.
+        flags: any of `--compiled` (blocks of the encoders), `--energy` (with the dense energy) and
+            `--kernels` (those in Triton).
+    """
+    variant = ["--child", "ours", "--preset", preset, "--precision", precision]
+    return [*variant, *flags, *_common(options)]
+
+
+def _common(options: argparse.Namespace) -> list[str]:
+    return [
         *("--device", options.device),
         *("--threads", str(options.threads)),
         *("--batch", str(options.batch)),
@@ -274,16 +309,6 @@ def wanted(options: argparse.Namespace) -> dict[str, Sequence[str]]:
         *("--backbone", options.backbone),
         *("--projection-dim", str(options.projection_dim)),
     ]
-    found: dict[str, Sequence[str]] = {}
-    if options.reference:
-        found["released"] = ["--child", "released", "--reference", options.reference, *common]
-    for preset in options.presets:
-        for precision in options.precisions:
-            for compiled in (False, True) if options.compile else (False,):
-                arguments = ["--child", "ours", "--preset", preset, "--precision", precision]
-                name = f"{preset}, {precision}{', compiled' if compiled else ''}"
-                found[name] = [*arguments, *(["--compiled"] if compiled else []), *common]
-    return {name: command for name, command in found.items() if name not in options.skip}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -358,7 +383,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="JSON")
     for name in ("--child", "--preset", "--precision"):
         parser.add_argument(name, help=argparse.SUPPRESS)
-    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
+    for name in ("--compiled", "--energy", "--kernels"):
+        parser.add_argument(name, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.quick:
         options.backbone, options.image_size = "vit_tiny_patch16_224", 128

@@ -2,6 +2,7 @@
 
 from fsr.backbone._attention import weights_of
 from fsr.backbone._build import RESERVED
+from fsr.backbone._compiled import compile_blocks
 from fsr.backbone._features import FeatureBackbone
 from fsr.backbone._frozen import FrozenEncoder
 from fsr.backbone._offers import check_offers
@@ -23,6 +24,7 @@ __all__ = [
     "ViTBackbone",
     "adapt_prefix_tokens",
     "check_offers",
+    "compile_blocks",
     "final_norm_name",
     "fsr_scenes_tiny",
     "query_key",

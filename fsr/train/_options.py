@@ -138,6 +138,9 @@ class RunConfig:
     log_every: int = option(200, "steps between lines of progress")
     checkpoint_every: int = option(500, "steps between checkpoints")
     keep_checkpoints: int = option(2, "checkpoints to keep, the newest")
+    compile_blocks: bool = option(
+        False, "compile the encoder's blocks: a longer first step, then shorter ones"
+    )
     tensorboard: bool = option(True, "write TensorBoard's files too")
     tracker: str | None = option(
         None, "also show the numbers in a tracker: mlflow or wandb; null = none"

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fsr._core.optional import import_extra
+from fsr.backbone import compile_blocks
 from fsr.data import derive_seed
 from fsr.errors import ConfigError
 from fsr.objective import TrainingObjective, check_masks
@@ -170,6 +171,8 @@ def build_parts(
     side = config.data.image_size
     grid = student.backbone.grid(torch.empty(1, 3, side, side, device="meta"))
     check_masks(objective.masks.values(), grid)
+    if config.run.compile_blocks:
+        _compile(*([student] if teacher is None else [student, teacher.module]))
     return Parts(
         accelerator=accelerator,
         loading=loading_here(config, accelerator),
@@ -193,6 +196,15 @@ def heading(config: Config, folder: Path, step: int, parts: Parts) -> str:
         f"{accelerator.num_processes} processes, on {accelerator.device}, "
         f"precision {accelerator.mixed_precision}, data workers {parts.loading.workers}"
     )
+
+
+def _compile(*networks: SingleStageSegmenter) -> None:
+    """Compile the blocks of networks; the error names the option."""
+    for network in networks:
+        try:
+            compile_blocks(network)
+        except ValueError as error:
+            raise ConfigError(f"run.compile_blocks: {str(error).removeprefix('model: ')}") from None
 
 
 def _encoder_options(preset: Method, backbone: str) -> dict[str, Any]:

@@ -15,12 +15,15 @@ for package in ("accelerate", "omegaconf", "tqdm"):
     pytest.importorskip(package)
 
 from safetensors.torch import load_file
+from torch import nn
 
+from fsr.errors import ConfigError
 from fsr.losses import output_spread
 from fsr.objective import TeacherTargets, Term
 from fsr.presets import LOSS_TERMS
+from fsr.teacher import unwrap
 from fsr.train import Batch, build_student, load_config, run
-from fsr.train._parts import Parts, build_accelerator, build_parts
+from fsr.train._parts import Parts, _compile, build_accelerator, build_parts
 from fsr.train._step import train_step
 from tests.processes import FORKED
 from tests.train.test_train import (
@@ -187,3 +190,17 @@ def test_what_a_part_leaves_to_be_seen_overwrites_no_term_in_the_log(
     assert logged["showy"] == 3.0
     assert logged["mine"] == 99.0
     assert "map" not in logged
+
+
+def test_blocks_of_student_and_teacher_are_compiled_when_asked(tiny: Path) -> None:  # noqa: F811
+    for asked in (False, True):
+        parts = build(tiny, f"run.compile_blocks={str(asked).lower()}")
+        networks = [unwrap(parts.objective.student), parts.teacher.module]
+        for network in networks:
+            blocks = list(network.backbone.model.blocks)
+            assert all((block._compiled_call_impl is not None) is asked for block in blocks)
+
+
+def test_an_encoder_without_blocks_is_refused_by_the_options_name() -> None:
+    with pytest.raises(ConfigError, match=r"run\.compile_blocks: expected a transformer encoder"):
+        _compile(nn.Linear(1, 1))

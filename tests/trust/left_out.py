@@ -11,7 +11,7 @@ _FIGURES = "draws figures of matplotlib; its arguments are tested in tests/visua
 _GROUPS: dict[str, tuple[str, str]] = {
     "backbone": (
         "takes timm's modules and states",
-        "adapt_prefix_tokens final_norm_name query_key",
+        "adapt_prefix_tokens compile_blocks final_norm_name query_key",
     ),
     "cli": ("a command: its options are tested in tests/cli", "main"),
     "data": (
