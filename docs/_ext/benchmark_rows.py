@@ -10,6 +10,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 Rows = list[list[str]]
+GPU = "gpu_h100"
 
 
 def load(name: str) -> Any:
@@ -86,6 +87,29 @@ def _steps(file: str) -> Rows:
             ]
         )
     return rows
+
+
+def gpu() -> Rows:
+    """Return steps, prediction and dense CRF on a GPU."""
+    sections = load(GPU)["sections"]
+    timed = [
+        (kind, name, row)
+        for kind, section in (("step", "steps"), ("prediction", "prediction"), ("", "crf"))
+        for name, row in sections[section].items()
+    ]
+    rows = [
+        [
+            f"{kind}: {name}" if kind else name,
+            f"{row['median_seconds']:.3f}",
+            f"{row['images_per_second']:.1f}" if "images_per_second" in row else "",
+            f"{row['memory_bytes'] / 2**30:.1f}",
+            f"{row['mfu']:.1%}" if "mfu" in row else "",
+            _speed(row) if "times_faster_than_released" in row and name != "released" else "",
+        ]
+        for kind, name, row in timed
+    ]
+    head = ["what", "seconds", "images a second", "GiB", "of the peak", "times as fast"]
+    return [head, *rows]
 
 
 def pieces() -> Rows:
@@ -179,9 +203,10 @@ def presets() -> Rows:
 def machine() -> Rows:
     """Return the machine that each file was measured on."""
     rows = []
-    for name in (*STEPS, "components", "inference", "loading", "scaling"):
+    for name in (*STEPS, "components", "inference", "loading", "scaling", GPU):
         named = load(name)["machine"]
-        rows.append([f"{name}.json", named["processor"], str(named["cores"]), named["torch"]])
+        processor = named.get("gpu", named["processor"])
+        rows.append([f"{name}.json", processor, str(named["cores"]), named["torch"]])
     return [["file", "processor", "cores", "torch"], *rows]
 
 
@@ -190,6 +215,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     for table in (
         targets,
         steps,
+        gpu,
         pieces,
         components,
         inference,
