@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fsr._core.distributed import is_distributed, joined_ratio
 from fsr._core.numerics import no_autocast
+from fsr._core.values import readable
 
 # Rows of cosines at a time, where each pair's is computed once.
 ROWS = 196
@@ -34,7 +35,7 @@ class PairSum(torch.autograd.Function):
         attraction = -joined_ratio(half, same_pairs, extra=1, joined=joined)
         repulsion = joined_ratio(half, different_pairs, extra=1, joined=joined)
 
-        if torch.compiler.is_compiling() or unit.device.type != "cpu":
+        if not readable(unit):
             member = known.to(unit.dtype)
             cosine = unit @ unit.transpose(1, 2)
             cosine.diagonal(dim1=1, dim2=2).zero_()

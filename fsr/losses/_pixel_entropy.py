@@ -41,6 +41,7 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int | None
         The usual cross entropy.
 
     Example:
+        >>> import torch
         >>> pixel_cross_entropy(torch.zeros(1, 2, 1, 2), torch.tensor([[[1, 255]]]))
         tensor([[[0.6931, 0.0000]]])
     """
