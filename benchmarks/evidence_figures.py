@@ -5,8 +5,8 @@
 One for each of its claims: `gain.png` (FSR with the paper's targets, and what these say),
 `targets.png` (with standardised ones), `choices.png` (masks, pooling, presets), `thresholds.png`
 (CAMs by threshold) and `bound.png` (beside training with full masks). Beside them `nats.png`, what
-both kinds of targets say in the course of a run, `photographs.png`, and `methods.png`, all methods
-side by side. One whose runs have not
+both kinds of targets say in the course of a run, `photographs.png`, `methods.png`, all methods
+side by side, and `growth.png`, how cost grows, for the page "Benchmarks". One whose runs have not
 been made is not drawn. The documentation draws them while it is built, see `docs/_ext/tables.py`.
 """
 
@@ -36,6 +36,7 @@ from _evidence_drawing import (
     save,
 )
 from _evidence_methods import side_by_side
+from _growth_drawing import growth
 from _methods_tables import finished as methods_run
 from _paired import compare
 from matplotlib import pyplot as plt
@@ -239,6 +240,7 @@ FIGURES: dict[str, Callable[[Path], None]] = {
     "methods": lambda output: side_by_side(
         methods_run(METHODS_RUN), list(METHODS), output / "methods.png"
     ),
+    "growth": growth,
 }
 
 

@@ -6,21 +6,24 @@
     python benchmarks/scaling.py --quick                         # tiny: does everything run?
 
 A sweep changes one of the four and leaves the rest at the point that `--batch`, `--image-size` and
-`--classes` name, with one process. Every point lives in a process of its own and is measured once,
+`--classes` name, with one process; the batch that processes share is the least that all of them
+divide. Every point lives in a process of its own and is measured once,
 even if several sweeps share it. Steps are timed after a warm-up of one; memory is the peak of the
 process (of the largest, of several) less what it held after its imports. Images have two classes
 each; the dense energy is off; the step is the one of `benchmarks/step.py`.
 
 Several processes are DistributedDataParallel with the same batch in all: each has its share of the
 images and of the threads, on the CPU over gloo, on GPUs one GPU each over NCCL. A point that fails,
-such as one that runs out of memory, is recorded with its reason. Nothing is fitted: each row has
-the seconds per unit of its sweep (image, patch, step) and their ratio to the first that ran.
+such as one that runs out of memory, is recorded with its reason. Each row has the seconds per unit
+of its sweep (image, patch, step), their ratio to the first that ran, and with one process the
+seconds of the pieces of a step.
 Image sizes are multiples of 64: `fast` and `reference` mask blocks of 4x4 patches of 16 pixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,7 +69,8 @@ def child(options: argparse.Namespace) -> None:
 
     device = torch.device(options.device)
     base = peak_bytes(device)
-    serve(serving, device, OurStep(options), base)
+    step = OurStep(options)
+    serve(serving, device, step, base, lambda: {"pieces": step.pieces()})
 
 
 def points(options: argparse.Namespace) -> dict[str, list[Point]]:
@@ -78,8 +82,12 @@ def points(options: argparse.Namespace) -> dict[str, list[Point]]:
         "processes": options.process_counts,
     }
     middle = Point(options.batch, options.image_size, options.classes, 1)
+    shared = middle._replace(batch=math.lcm(options.batch, *options.process_counts))
     return {
-        sweep: [middle._replace(**{SWEEPS[sweep][0]: value}) for value in sorted(values[sweep])]
+        sweep: [
+            (shared if sweep == "processes" else middle)._replace(**{SWEEPS[sweep][0]: value})
+            for value in sorted(values[sweep])
+        ]
         for sweep in options.sweeps
     }
 
@@ -101,9 +109,9 @@ def measure_point(point: Point, options: argparse.Namespace) -> dict[str, Any]:
     name = ", ".join(f"{field} {value}" for field, value in point._asdict().items())
     with variants(__file__, {name: arguments}, patience=lambda: options.limit) as (running,):
         alternate([running], options.steps)
-        row = running.row()
-        if of_each := running.more().get("memory_of_processes"):
-            row["memory_bytes"], row["memory_of_processes"] = max(of_each), of_each
+        row = {**running.row(), **running.more()}
+        if of_each := row.get("memory_of_processes"):
+            row["memory_bytes"] = max(of_each)
     return row
 
 
@@ -154,24 +162,15 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Refuse what cannot be measured."""
-    for processes in options.process_counts if "processes" in options.sweeps else ():
-        if options.batch % processes:
-            parser.error(f"--batch {options.batch}: expected a multiple of {processes} processes")
-    if options.steps < 1:
-        parser.error(f"--steps {options.steps}: expected at least 1")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--sweeps", nargs="+", default=list(SWEEPS), choices=list(SWEEPS))
     for name, values in (
         ("--batches", [1, 2, 4, 8]),
-        ("--image-sizes", [256, 320, 448, 640, 896]),
+        ("--image-sizes", [256, 448, 640, 1024]),
         ("--class-counts", [20, 80, 1000]),
-        ("--process-counts", [1, 2]),
+        ("--process-counts", [1, 2, 4]),
     ):
         parser.add_argument(name, nargs="+", type=int, default=values, help="points of a sweep")
     parser.add_argument("--batch", type=int, default=2, help="where the other sweeps are")
@@ -198,7 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.child:
         child(options)
         return 0
-    check(parser, options)
+    if options.steps < 1:
+        parser.error(f"--steps {options.steps}: expected at least 1")
     result = measure(options)
     print(table(result))
     return 0

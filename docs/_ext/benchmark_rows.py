@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from growth_rows import TABLES as GROWTH
+
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 Rows = list[list[str]]
 GPU = "gpu_h100"
@@ -162,24 +164,6 @@ def loading() -> Rows:
     return [["JPEGs of 500x375, two views of 448", ""], *rows]
 
 
-def scaling() -> Rows:
-    """Return seconds and memory along each sweep, and how both grow."""
-    fields = {"batch": "batch", "size": "image_size", "classes": "classes"}
-    rows = []
-    for sweep, found in load("scaling")["sweeps"].items():
-        for number, point in enumerate(found["points"]):
-            cells = [point.get("failure", ""), "", ""]
-            if "failure" not in point:
-                cells = [
-                    f"{point['median_seconds']:.2f}",
-                    f"{point['memory_bytes'] / 2**30:.2f}",
-                    f"{point['ratio_per_unit']:.2f}",
-                ]
-            value = str(point[fields.get(sweep, sweep)])
-            rows.append(["" if number else f"{sweep} (unit: {found['unit']})", value, *cells])
-    return [["sweep", "value", "seconds a step", "GiB", "cost a unit, first = 1"], *rows]
-
-
 def presets() -> Rows:
     """Return the scores of presets on the built-in scenes over paired seeds."""
     lines = (RESULTS / "presets.jsonl").read_text().splitlines()
@@ -203,7 +187,7 @@ def presets() -> Rows:
 def machine() -> Rows:
     """Return the machine that each file was measured on."""
     rows = []
-    for name in (*STEPS, "components", "inference", "loading", "scaling", GPU):
+    for name in (*STEPS, *OTHERS, GPU):
         named = load(name)["machine"]
         processor = named.get("gpu", named["processor"])
         rows.append([f"{name}.json", processor, str(named["cores"]), named["torch"]])
@@ -211,22 +195,26 @@ def machine() -> Rows:
 
 
 TABLES: dict[str, Callable[[], Rows]] = {
-    table.__name__: table
-    for table in (
-        targets,
-        steps,
-        gpu,
-        pieces,
-        components,
-        inference,
-        loading,
-        scaling,
-        presets,
-        machine,
-    )
+    **{
+        table.__name__: table
+        for table in (
+            targets,
+            steps,
+            gpu,
+            pieces,
+            components,
+            inference,
+            loading,
+            presets,
+            machine,
+        )
+    },
+    **GROWTH,
 }
 STEP, PARTS = "step.py", "components.py"
 STEPS = ("step", "step_again")
+OTHERS = ("components", "inference", "loading", "trainer_rate")
+OTHERS += ("scaling", "many_classes", "table_growth")
 HEADING = ("seconds", "GiB", "TFLOP", "of the best product", "times as fast")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 

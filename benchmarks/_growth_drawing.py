@@ -1,0 +1,78 @@
+"""The figure of how cost grows: a step along four sweeps, and a table of labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _evidence_drawing import plain, save
+from _growth import exponent
+
+RESULTS = Path(__file__).resolve().parent / "results"
+Point = dict[str, Any]
+# Title: the sweep of a step, and what is counted along it.
+STEP: dict[str, tuple[str, Callable[[Point], float]]] = {
+    "images in a batch": ("batch", lambda point: point["batch"]),
+    "patches of an image": ("size", lambda point: (point["image_size"] // 16) ** 2),
+    "classes": ("classes", lambda point: point["classes"]),
+    "processes": ("processes", lambda point: point["processes"]),
+}
+TABLE = {"folder": "a folder", "masks": "with masks", "coco": "COCO"}
+MARKS = ("o", "s", "^", "D")
+COLOURS = ("#1663a8", "#c97b1a", "#3c8d5a", "#777777")
+
+
+def growth(output: Path) -> None:
+    """Draw times and memory over what grows, as multiples of the first, both axes logarithmic."""
+    from matplotlib import pyplot as plt
+
+    scaling, tables = (_read(name) for name in ("scaling", "table_growth"))
+    if not scaling or not tables:
+        return
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.4))
+    for number, (title, (sweep, count)) in enumerate(STEP.items()):
+        points = [p for p in scaling["sweeps"][sweep]["points"] if "failure" not in p]
+        values = [count(point) for point in points]
+        for axis, cost in zip(axes, ("median_seconds", "memory_bytes"), strict=False):
+            _curve(axis, title, values, [point[cost] for point in points], number)
+    for number, (kind, title) in enumerate(TABLE.items()):
+        points = tables["kinds"][kind]["points"]
+        values = [point["images"] for point in points]
+        costs = [point["open_cpu_seconds"] for point in points]
+        _line(axes[2], title, values, costs, number)
+    for axis, title in zip(axes, ("time of a step", "memory of a step"), strict=False):
+        reached = max(axis.get_xlim()[1], 1)
+        axis.plot([1, reached], [1, reached], color="#bbbbbb", linewidth=0.8, zorder=0)
+        axis.set_xlabel("times what grows")
+        axis.set_ylabel("times the cost")
+        axis.set_ylim(0.5, 40)
+        plain(axis, title)
+    axes[2].set_xlabel("images in the table")
+    axes[2].set_ylabel("seconds of a processor")
+    plain(axes[2], "opening a table of labels")
+    for axis in axes:
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.legend(frameon=False, fontsize=7)
+    save(figure, output / "growth.png")
+
+
+def _curve(axis: Any, title: str, values: list[float], costs: list[float], number: int) -> None:
+    """Draw one curve as multiples of its first point."""
+    times = [value / values[0] for value in values]
+    _line(axis, title, times, [cost / costs[0] for cost in costs], number)
+
+
+def _line(axis: Any, title: str, values: list[float], costs: list[float], number: int) -> None:
+    """Draw one curve, named with its exponent."""
+    slope = exponent(values, costs)
+    named = title if slope is None else f"{title}, {slope:.2f}"
+    axis.plot(values, costs, marker=MARKS[number], color=COLOURS[number], markersize=4, label=named)
+
+
+def _read(name: str) -> Any:
+    """Return a result, or None where it was not measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
