@@ -426,7 +426,7 @@ def _energy(options: Namespace) -> Call:
     return _with_gradient(lambda: loss(images, logits, labels), logits)
 
 
-def _crf(backend: Literal["pydensecrf", "torch"]) -> Callable[[Namespace], Call]:
+def _crf(backend: Literal["pydensecrf", "torch", "lattice"]) -> Callable[[Namespace], Call]:
     def build(options: Namespace) -> Call:
         from fsr.refine import DenseCRF
 
@@ -503,7 +503,7 @@ CASES = {
     ),
     "crf": Case(
         "dense CRF, 10 iterations, 160x120, 21 classes",
-        {"torch": _crf("torch"), "pydensecrf": _crf("pydensecrf")},
+        {name: _crf(name) for name in ("torch", "lattice", "pydensecrf")},
         None,
     ),
 }

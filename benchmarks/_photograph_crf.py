@@ -1,4 +1,4 @@
-"""The exact dense CRF of one photograph, as `gpu_suite.py` times it in a process of its own."""
+"""A dense CRF of one photograph, as `gpu_suite.py` times it in a process of its own."""
 
 from __future__ import annotations
 
@@ -29,10 +29,14 @@ def child(options: Namespace) -> None:
     coarse = 2 * torch.randn(1, CLASSES, 12, 16, generator=torch.Generator().manual_seed(1))
     scores = F.interpolate(coarse, photograph.shape[-2:], mode="bilinear").softmax(dim=1)
     image, maps = photograph[0].permute(1, 2, 0).contiguous().to(device), scores[0].to(device)
-    crf = DenseCRF(backend="torch", max_pixels=None)
+    crf = DenseCRF(backend=options.backend, max_pixels=None)
 
     def error() -> dict[str, float]:
-        """Compare the filter of a corner in float32 here with that in float64 on the CPU."""
+        """Compare with the exact CRF of a corner, or its filter with that in float64 on the CPU."""
+        if options.backend != "torch":
+            corner = image[:CORNER, :CORNER].contiguous(), maps[:, :CORNER, :CORNER]
+            exactly = DenseCRF(backend="torch")(*corner)
+            return {"mean_difference_from_exact": (crf(*corner) - exactly).abs().mean().item()}
         values, colours = (part[..., :CORNER, :CORNER] for part in (scores, photograph))
         widths = {"sigma_xy": crf.settings.bilateral_sxy, "sigma_rgb": crf.settings.bilateral_srgb}
         here = bilateral_filter(values.to(device), colours.to(device).float(), **widths)
@@ -52,6 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--device", required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--backend", default="torch")
     parser.add_argument("--kernels", action="store_true")
     parser.add_argument("--quick", action="store_true")
     child(parser.parse_args())

@@ -8,13 +8,13 @@
 Sections, in this order: `aims`, the step that is meant to be fast, preset `fast` in bfloat16, of 8
 images and of 2, without the dense energy and with it, with Triton's kernels and with compiled
 blocks; `kernels`, what these kernels speed up, with them and without, and how far the two agree;
-`crf`, the exact dense CRF of a photograph, in both ways; `trainer`, what a step takes in `fsr
-train`, beside the bare step; `prediction`, that of `inference.py`; `steps`, training steps of each
-preset and precision, beside the released code's if given (its own float32; both take turns);
-`compiled`, the same with compiled blocks; `components`, the cases of `components.py`; `sweep`,
-batches doubled until memory runs out. Everything lives in child processes: what fails, runs out of
-memory or takes too long is noted with its reason, and so is what would start too late. What did not
-fit of `compiled` has another turn at the end. The result is written after every row.
+`crf`, the dense CRF of a photograph, exact in both ways and on the lattice; `trainer`, what a step
+takes in `fsr train`, beside the bare step; `prediction`, that of `inference.py`; `steps`, training
+steps of each preset and precision, beside the released code's if given (its own float32; both take
+turns); `compiled`, the same with compiled blocks; `components`, the cases of `components.py`;
+`sweep`, batches doubled until memory runs out. Everything lives in child processes: what fails,
+runs out of memory or takes too long is noted with its reason, and so is what would start too late.
+What did not fit of `compiled` has another turn at the end. The result is written after every row.
 
 MFU, on a GPU, is the arithmetic of a step's products and attention (counted in `steps`, where
 nothing is compiled) by its median seconds and by the dense bfloat16 peak of an H100 or H200,
@@ -50,8 +50,13 @@ from _trainer_rate import trainer_rate
 
 # Dense bfloat16 operations per second of an H100 SXM or H200, as its data sheet has them.
 BF16_PEAK = 989e12
-# What the exact dense CRF of a photograph is meant to take at most on such a GPU.
-CRF_AIM_SECONDS = 0.3
+# Dense CRFs of a photograph: their flags, and what they are meant to take at most on such a GPU.
+CRFS: dict[str, list[str]] = {
+    "exact dense CRF": [],
+    "exact dense CRF, kernel": ["--kernels"],
+    "dense CRF on a lattice": ["--backend", "lattice"],
+}
+CRF_AIMS = {"exact dense CRF": 0.3, "exact dense CRF, kernel": 0.3, "dense CRF on a lattice": 0.03}
 PRESETS, PRECISIONS = ("reference", "fast"), ("fp32", "tf32", "bf16")
 # Those first that matter most if time runs out.
 COMPILED = tuple(
@@ -197,10 +202,10 @@ class Suite:
             self._save()
 
     def crf(self, rows: Rows) -> None:
-        """Time the exact dense CRF."""
+        """Time the dense CRF of a photograph, exact and on the lattice."""
         options = self.options
-        for name, flags in (("exact dense CRF", []), ("exact dense CRF, kernel", ["--kernels"])):
-            if options.quick and flags:
+        for name, flags in CRFS.items():
+            if options.quick and "--kernels" in flags:
                 rows[name] = GPU_ONLY
                 continue
             if self.budget.late(rows, name):
@@ -210,7 +215,7 @@ class Suite:
             script, patience = _photograph_crf.__file__, self.budget.patience()
             with variants(script, {name: command}, patience=patience) as (running,):
                 alternate([running], options.steps)
-                rows[name] = {**running.row(), "aim_seconds": CRF_AIM_SECONDS, **running.more()}
+                rows[name] = {**running.row(), "aim_seconds": CRF_AIMS[name], **running.more()}
             self._save()
 
     def prediction(self, rows: Rows) -> None:

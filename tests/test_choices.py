@@ -117,7 +117,7 @@ CASES: dict[str, tuple[Any, tuple[str, ...], tuple[str, ...], Build]] = {
     "backend": (
         refine.Backend,
         refine.BACKENDS,
-        ("pydensecrf", "torch"),
+        ("pydensecrf", "torch", "lattice"),
         lambda name: DenseCRF(backend=name),
     ),
 }

@@ -7,9 +7,7 @@ from contextlib import ExitStack
 from typing import cast
 
 from fsr.cli._types import count, fraction
-from fsr.refine import CRF_PRESETS, CRFPool, CRFPreset, DenseCRF
-
-BACKENDS = ("none", "pydensecrf", "torch")
+from fsr.refine import BACKENDS, CRF_PRESETS, CRFPool, CRFPreset, DenseCRF
 
 
 def add_crf_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +15,10 @@ def add_crf_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("dense CRF")
     group.add_argument(
         "--crf",
-        choices=BACKENDS,
+        choices=("none", *BACKENDS),
         default="none",
-        help="refine with a dense CRF: pydensecrf is fast and needs the extra crf, torch is exact "
-        "and for small images (default: none)",
+        help="refine with a dense CRF: pydensecrf is fastest and needs the extra crf, lattice is "
+        "as near and needs none, torch is exact and for small images (default: none)",
     )
     group.add_argument(
         "--crf-preset",

@@ -16,7 +16,8 @@ class Extra(NamedTuple):
 EXTRAS = {
     "train": Extra(("accelerate", "tensorboard", "omegaconf", "tqdm"), "fsr train"),
     "crf": Extra(
-        ("pydensecrf",), "fsr evaluate, predict, export: --crf pydensecrf (--crf torch needs none)"
+        ("pydensecrf",),
+        "fsr evaluate, predict, export: --crf pydensecrf (--crf lattice needs none)",
     ),
     "voc": Extra(("scipy",), "fsr prepare voc"),
     "coco": Extra(("pycocotools",), "fsr prepare coco, --dataset coco, data.name=coco"),

@@ -2,5 +2,13 @@
 
 from fsr.filters._bilateral import MAX_ROUNDING, bilateral_filter
 from fsr.filters._gaussian_sum import HEAD_MULTIPLE, MAX_SCORES
+from fsr.filters._permutohedral import MAX_CELLS, PermutohedralLattice
 
-__all__ = ["HEAD_MULTIPLE", "MAX_ROUNDING", "MAX_SCORES", "bilateral_filter"]
+__all__ = [
+    "HEAD_MULTIPLE",
+    "MAX_CELLS",
+    "MAX_ROUNDING",
+    "MAX_SCORES",
+    "PermutohedralLattice",
+    "bilateral_filter",
+]

@@ -7,6 +7,7 @@ import math
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
 
 from fsr._core.checks import check_between, check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
@@ -14,6 +15,8 @@ from fsr._core.values import may_look
 from fsr.errors import ShapeError
 from fsr.filters._gaussian_sum import GaussianSum
 
+# Rows of a block of a purely spatial filter.
+BLOCK = 64
 # Largest rounding error of an exponent that is let pass: weights are then right to 1%.
 MAX_ROUNDING = 1e-2
 
@@ -84,13 +87,13 @@ def bilateral_filter(
 
     with no_autocast(values):
         rows = rearrange(at_least_float32(values), "b k h w -> b (h w) k")
-        features = _features(images.detach().to(rows.dtype), sigma_xy, sigma_rgb)
+        features = pixel_features(images.detach().to(rows.dtype), sigma_xy, sigma_rgb)
         _check_rounding(features)
         filtered: Tensor = GaussianSum.apply(rows, features)
         return rearrange(filtered, "b (h w) k -> b k h w", h=height)
 
 
-def _features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
+def pixel_features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
     """Place and colour of every pixel in units of their widths, ``(B, N, 2 + c)``, centred."""
     batch, _, height, width = images.shape
     rows, columns = (
@@ -118,14 +121,28 @@ def _check_rounding(features: Tensor) -> None:
 
 
 def _filter_space(values: Tensor, sigma_xy: float) -> Tensor:
-    """Purely spatial kernel: one exact matrix per axis."""
-    vertical, horizontal = (
-        _gaussian_matrix(size, sigma_xy, values) for size in (values.shape[2], values.shape[3])
-    )
-    return vertical @ values @ horizontal
+    """Purely spatial kernel: one exact matrix per axis, of wide images in blocks of its band."""
+    return _filter_columns(_filter_columns(values, sigma_xy).mT, sigma_xy).mT
 
 
-def _gaussian_matrix(size: int, sigma: float, like: Tensor) -> Tensor:
-    """Gaussian weights between the positions of one axis, ``(size, size)``."""
-    place = torch.arange(size, device=like.device, dtype=like.dtype) / sigma
-    return torch.exp(-(place[:, None] - place[None, :]).square() / 2)
+def _filter_columns(values: Tensor, sigma: float) -> Tensor:
+    """Filter each column of the maps ``(B, K, H, W)``."""
+    size = values.shape[2]
+    # Weights beyond are lost in the rounding of a sum that holds the weight 1.
+    reach = math.ceil(sigma * math.sqrt(-2 * math.log(torch.finfo(values.dtype).eps)))
+    window = BLOCK + 2 * reach
+    if size < 2 * window:
+        return _gaussian_matrix(size, size, 0, sigma, values) @ values
+    blocks = math.ceil(size / BLOCK)
+    padded = F.pad(values, (0, 0, reach, reach + blocks * BLOCK - size))
+    windows = padded.unfold(2, window, BLOCK).mT
+    rows = _gaussian_matrix(BLOCK, window, reach, sigma, values) @ windows
+    return rearrange(rows, "b k blocks rows w -> b k (blocks rows) w")[:, :, :size]
+
+
+def _gaussian_matrix(rows: int, columns: int, offset: int, sigma: float, like: Tensor) -> Tensor:
+    """Gaussian weights between positions of one axis: row i is at the place ``i + offset``."""
+    place = torch.arange(columns, device=like.device, dtype=like.dtype)
+    own = torch.arange(offset, offset + rows, device=like.device, dtype=like.dtype)
+    # Distances between integers are exact; of quotients they would not be.
+    return torch.exp(-((own[:, None] - place[None, :]) / sigma).square() / 2)

@@ -1,4 +1,4 @@
-"""Dense CRF: probabilities sharpened along the edges of their image, by either of two backends."""
+"""Dense CRF: probabilities sharpened along the edges of their image, by one of three backends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fsr.refine._crf_settings import CRF_PRESETS, CRFPreset, CRFSettings
 from fsr.refine._lattice import import_pydensecrf, lattice_mean_field
 from fsr.refine._mean_field import mean_field
 
-Backend = Literal["pydensecrf", "torch"]
+Backend = Literal["pydensecrf", "torch", "lattice"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # Largest image that the exact filter takes on a CPU: about a minute for ten updates on two cores.
 MAX_CPU_PIXELS = 224 * 224
@@ -35,19 +35,20 @@ class DenseCRF:
     """Fully connected CRF over the pixels of an image, see :func:`fsr.refine.mean_field`.
 
     The backend ``"pydensecrf"`` filters on a lattice: fast at any size, approximate, on the CPU,
-    one core (:class:`fsr.refine.CRFPool` uses several). The backend ``"torch"`` filters exactly, on
-    any device and without an extension, but its time grows with the square of the pixel count: it
-    is for small images and for GPUs. On a CPU it refuses images of more than ``max_pixels``, by
-    their size alone: 224 x 224 pixels take about a minute on two cores, twice the side 16 times
-    as long.
+    one core (:class:`fsr.refine.CRFPool` uses several). The backend ``"lattice"`` does so in
+    PyTorch alone: without an extension, on any device, as near to the exact filter; on one core of
+    a CPU it takes up to twice as long. The backend ``"torch"`` filters exactly, on any device and
+    without an extension, but its time grows with the square of the pixel count: it is for small
+    images and for GPUs. On a CPU it refuses images of more than ``max_pixels``, by their size
+    alone: 224 x 224 pixels take about a minute on two cores, twice the side 16 times as long.
 
     Args:
         preset: a name in :data:`CRF_PRESETS`, or :class:`CRFSettings`.
-        backend: ``"pydensecrf"`` (extra ``crf``) or ``"torch"``.
+        backend: ``"pydensecrf"`` (extra ``crf``), ``"lattice"`` or ``"torch"``.
         min_probability: classes whose probability is below this everywhere in the image take no
             part and come out as 0; 0 leaves all in. The most probable one always stays.
         max_pixels: largest height times width that the torch backend takes on a CPU; None for no
-            limit. The other backend, other devices and a CRF without a bilateral kernel have none.
+            limit. The other backends, other devices and a CRF without a bilateral kernel have none.
         settings: values of :class:`CRFSettings` to change.
 
     Raises:
@@ -128,9 +129,11 @@ class DenseCRF:
         if self.backend == "pydensecrf":
             refined = lattice_mean_field(pixels, chosen, self.settings).to(maps.device)
         else:
-            self._check_size(chosen)
+            approximate = self.backend == "lattice"
+            if not approximate:
+                self._check_size(chosen)
             colours = pixels.permute(2, 0, 1).to(maps.device)
-            refined = mean_field(chosen, colours, **asdict(self.settings))
+            refined = mean_field(chosen, colours, approximate=approximate, **asdict(self.settings))
         if kept is None:
             return refined
         return torch.zeros_like(maps, dtype=torch.float32).index_copy_(0, kept, refined)
@@ -159,8 +162,8 @@ class DenseCRF:
             raise ValueError(
                 f"image: expected at most {self.max_pixels} pixels for backend='torch' on a CPU "
                 f"(max_pixels), got {height} x {width} = {height * width}, and the exact filter's "
-                "time grows with the square; use backend='pydensecrf', a smaller image, a GPU, or "
-                "max_pixels=None"
+                "time grows with the square; use backend='lattice' or 'pydensecrf', a smaller "
+                "image, a GPU, or max_pixels=None"
             )
 
 

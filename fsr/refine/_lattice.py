@@ -18,9 +18,7 @@ def import_pydensecrf() -> Any:
     try:
         return import_extra("pydensecrf.densecrf", "crf", "DenseCRF(backend='pydensecrf')")
     except ImportError as error:
-        raise ImportError(
-            f"{error}; backend='torch' needs nothing, but is slow on a CPU"
-        ) from error
+        raise ImportError(f"{error}; backend='lattice' needs nothing") from error
 
 
 def lattice_mean_field(image: Tensor, maps: Tensor, settings: CRFSettings) -> Tensor:

@@ -1,10 +1,13 @@
-"""Mean field of a fully connected CRF, with exact Gaussian filters and no compiled extension."""
+"""Mean field of a fully connected CRF, with exact or approximate filters, no compiled extension."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from fsr._core.arguments import check_number, check_positive
@@ -18,7 +21,10 @@ from fsr._core.checks import (
 )
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.cam import ignore_label
-from fsr.filters import bilateral_filter
+from fsr.filters import PermutohedralLattice, bilateral_filter
+from fsr.filters._bilateral import pixel_features
+
+Filter = Callable[[Tensor], Tensor]
 
 # Probabilities below this count as this, so that no label is ever impossible.
 CLIP = 1e-5
@@ -37,6 +43,7 @@ def mean_field(
     bilateral_sxy: float = 121.0,
     bilateral_srgb: float = 5.0,
     bilateral_weight: float = 4.0,
+    approximate: bool = False,
 ) -> Tensor:
     r"""Marginals of a fully connected CRF with Potts compatibility, by mean field.
 
@@ -56,10 +63,12 @@ def mean_field(
         bilateral_sxy: spatial width of the bilateral kernel in pixels.
         bilateral_srgb: its colour width, in 0..255.
         bilateral_weight: its weight.
+        approximate: filter with the bilateral kernel on a lattice,
+            :class:`fsr.filters.PermutohedralLattice`, as the authors do.
 
     Returns:
         Marginals Q, ``(L, height, width)``, in float32 at least; they sum to 1 over labels. Time
-        grows with the square of the pixel count, memory linearly.
+        grows with the square of the pixel count, memory linearly; approximate, both do linearly.
 
     Raises:
         ShapeError: the shapes are wrong or do not fit each other.
@@ -67,7 +76,7 @@ def mean_field(
 
     Source:
         Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
-        Potentials", NeurIPS 2011, Algorithm 1; there the filters are approximate.
+        Potentials", NeurIPS 2011, Algorithm 1; there both filters are approximate.
 
     Example:
         >>> probabilities = torch.tensor([[[0.9, 0.9, 0.4]], [[0.1, 0.1, 0.6]]])
@@ -96,18 +105,20 @@ def mean_field(
         check_number(name, weight)
     with torch.no_grad(), no_autocast(probabilities):
         given = at_least_float32(probabilities)
-        double = height * width <= SMALL and given.device.type != "mps"
+        double = height * width <= SMALL and given.device.type != "mps" and not approximate
         working = given.double() if double else given
         log_p = working.clamp(CLIP, 1.0).log()[None]
         colours = image[None].to(log_p)
-        kernels = [
-            _Kernel(weight, colour, sigma_xy, sigma_rgb, log_p)
-            for weight, colour, sigma_xy, sigma_rgb in (
-                (gaussian_weight, None, gaussian_sxy, None),
-                (bilateral_weight, colours, bilateral_sxy, bilateral_srgb),
-            )
-            if weight > 0
-        ]
+        filters: list[tuple[float, Filter]] = []
+        if gaussian_weight > 0:
+            near = partial(bilateral_filter, sigma_xy=gaussian_sxy)
+            filters.append((gaussian_weight, near))
+        if bilateral_weight > 0 and approximate:
+            filters.append((bilateral_weight, _on_lattice(colours, bilateral_sxy, bilateral_srgb)))
+        elif bilateral_weight > 0:
+            widths = {"sigma_xy": bilateral_sxy, "sigma_rgb": bilateral_srgb}
+            filters.append((bilateral_weight, partial(bilateral_filter, images=colours, **widths)))
+        kernels = [_Kernel(weight, filter_, log_p) for weight, filter_ in filters]
         marginals = log_p.softmax(dim=1)
         for _ in range(iterations):
             energy = log_p
@@ -156,25 +167,23 @@ def label_map_probabilities(labels: Tensor, num_classes: int, confidence: float 
 class _Kernel:
     """One symmetrically normalised kernel: what it says of marginals, times its weight."""
 
-    def __init__(
-        self,
-        weight: float,
-        colours: Tensor | None,
-        sigma_xy: float,
-        sigma_rgb: float | None,
-        like: Tensor,
-    ) -> None:
+    def __init__(self, weight: float, filter_: Filter, like: Tensor) -> None:
         self.weight = weight
-        self.colours = colours
-        self.sigma_xy = sigma_xy
-        self.sigma_rgb = sigma_rgb
-        self.scale = self._filter(torch.ones_like(like[:, :1])).rsqrt()
+        self.filter = filter_
+        self.scale = filter_(torch.ones_like(like[:, :1])).rsqrt()
 
     def message(self, marginals: Tensor) -> Tensor:
         """Return ``weight * K~ Q``."""
-        return self.weight * self.scale * self._filter(self.scale * marginals)
+        return self.weight * self.scale * self.filter(self.scale * marginals)
 
-    def _filter(self, values: Tensor) -> Tensor:
-        return bilateral_filter(
-            values, self.colours, sigma_xy=self.sigma_xy, sigma_rgb=self.sigma_rgb
-        )
+
+def _on_lattice(colours: Tensor, sigma_xy: float, sigma_rgb: float) -> Filter:
+    """Return the filter of one image's pixels, ``(1, 3, height, width)``, on a lattice."""
+    height, width = colours.shape[2:]
+    lattice = PermutohedralLattice(pixel_features(colours, sigma_xy, sigma_rgb)[0])
+
+    def filter_(values: Tensor) -> Tensor:
+        rows = lattice(rearrange(values, "1 k h w -> (h w) k"))
+        return rearrange(rows, "(h w) k -> 1 k h w", h=height, w=width)
+
+    return filter_

@@ -79,6 +79,22 @@ def test_spatial_kernel_matches_plain_loops() -> None:
     np.testing.assert_allclose(bilateral_filter(values, sigma_xy=2.0), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("sigma", [0.7, 2.0, 9.0])
+def test_spatial_kernel_of_a_wide_image_is_put_together_from_its_band(
+    sigma: float, dtype: torch.dtype
+) -> None:
+    values = torch.rand(2, 1, 150, 333, dtype=torch.float64)
+    rows, columns = (torch.arange(size, dtype=torch.float64) / sigma for size in (150, 333))
+    down, across = (torch.exp(-(x[:, None] - x).square() / 2) for x in (rows, columns))
+    expected = down @ values @ across
+    tolerance = (
+        {"rtol": 1e-12, "atol": 0.0} if dtype == torch.float64 else {"rtol": 2e-6, "atol": 0.0}
+    )
+    found = bilateral_filter(values.to(dtype), sigma_xy=sigma).double()
+    torch.testing.assert_close(found, expected, **tolerance)
+
+
 def test_spatial_kernel_is_that_of_an_image_of_one_colour() -> None:
     values, images = make_case()
     plain = bilateral_filter(values, torch.full_like(images, 99.0), **WIDTHS)

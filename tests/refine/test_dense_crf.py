@@ -1,4 +1,4 @@
-"""The dense CRF against explicit matrices in float64, and its two backends against each other."""
+"""The dense CRF against explicit matrices in float64, and its backends against each other."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fsr.errors import ShapeError
 from fsr.refine import (
     CRF_PRESETS,
     MAX_CPU_PIXELS,
+    Backend,
     CRFSettings,
     DenseCRF,
     label_map_probabilities,
@@ -100,12 +101,27 @@ def test_the_kernel_is_exact_to_what_it_promises(
 
 
 @pytest.mark.parametrize("settings", [*CRF_PRESETS.values(), CRFSettings(**WIDE)])
-def test_the_backends_agree(settings: CRFSettings) -> None:
-    pytest.importorskip("pydensecrf")
+@pytest.mark.parametrize("backend", ["pydensecrf", "lattice"])
+def test_the_backends_agree(settings: CRFSettings, backend: Backend, device: torch.device) -> None:
+    if backend == "pydensecrf":
+        pytest.importorskip("pydensecrf")
     image, probabilities = case(height=24, width=31)
     exact = DenseCRF(settings, backend="torch")(image, probabilities).argmax(0)
-    lattice = DenseCRF(settings)(image, probabilities).argmax(0)
-    assert (exact == lattice).float().mean() >= 0.97
+    found = DenseCRF(settings, backend=backend)(image, probabilities.to(device))
+    torch.testing.assert_close(found.sum(0), torch.ones_like(found[0]))
+    assert (exact == found.cpu().argmax(0)).float().mean() >= 0.97
+
+
+def test_the_lattice_takes_images_of_any_size_and_classes_in_any_order() -> None:
+    image, probabilities = case(height=40, width=60)
+    crf = DenseCRF(backend="lattice", max_pixels=1)
+    result, order = crf(image, probabilities), torch.tensor([2, 0, 1])
+    torch.testing.assert_close(crf(image, probabilities[order]), result[order])
+    assert torch.equal(crf(image, probabilities), result)
+    plain = mean_field(probabilities, image.permute(2, 0, 1), approximate=True)
+    assert torch.equal(plain, result)
+    off = DenseCRF(backend="lattice", gaussian_weight=0.0, bilateral_weight=0.0)
+    torch.testing.assert_close(off(image, probabilities), probabilities)
 
 
 def test_classes_may_be_permuted_and_images_mirrored() -> None:
@@ -209,7 +225,7 @@ def test_bad_input_is_named() -> None:
         with pytest.raises(ValueError, match=r"probabilities: expected (values in|finite values)"):
             crf(image, wrong)
     with pytest.raises(ValueError, match="backend: expected"):
-        DenseCRF(backend="lattice")
+        DenseCRF(backend="nothing")
     with pytest.raises(ValueError, match="preset: expected"):
         DenseCRF("tets", backend="torch")
     with pytest.raises(ValueError, match="setting: expected"):
@@ -235,4 +251,4 @@ def test_without_the_extra_it_is_named_and_nothing_takes_its_place() -> None:
     done = run_code(code)
     assert "ImportError" in done.stderr
     assert "pip install 'fsr-wsss[crf]'" in done.stderr
-    assert "backend='torch'" in done.stderr
+    assert "backend='lattice' needs nothing" in done.stderr

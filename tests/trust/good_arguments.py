@@ -753,6 +753,12 @@ def projection_room() -> dict[str, Call]:
                 "projector": projection.ProjectionHead(**sizes),
             },
         ),
+        "filters.PermutohedralLattice": Call(
+            filters.PermutohedralLattice, {"features": maps(9, 2)}
+        ),
+        "filters.PermutohedralLattice()": Call(
+            filters.PermutohedralLattice(maps(9, 2)), {"values": maps(9, 3)}
+        ),
         "filters.bilateral_filter": Call(
             filters.bilateral_filter,
             {
@@ -820,6 +826,7 @@ def refine_room() -> dict[str, Call]:
                 "probabilities": maps(C, S, S).softmax(dim=0),
                 "image": colours.permute(2, 0, 1),
                 **field,
+                "approximate": True,
             },
         ),
         "pamr_affinity": Call(refine.pamr_affinity, {**pictures, **around}),

@@ -13,7 +13,7 @@ score both before you keep it.
 # -----------
 # Maps of the built-in scenes, refined by PAR, with a constant score for the background. The scenes
 # are small, so the exact filter of the torch backend does; for photographs there is
-# ``backend="pydensecrf"``.
+# ``backend="lattice"``.
 
 # sphinx_gallery_thumbnail_number = 2
 import timm
