@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 # Seeds of the runs that count, by tier; runs while designing use 100 and up.
-SEEDS = {1: range(8), 2: range(4), 3: range(4), 4: range(8), 5: range(4)}
+SEEDS = {1: range(8), 2: range(4), 3: range(4), 4: range(8), 5: range(4), 6: range(2)}
 FIRST_DESIGN_SEED = 100
 CONFIRMATION_SEEDS = range(8, 12)
 
@@ -31,7 +31,8 @@ class Variant:
 
     Attributes:
         name: what to call it.
-        tier: how soon it is run: 1 to 3, and with informative targets 4 and 5.
+        tier: how soon it is run: 1 to 3, with informative targets 4 and 5, with less
+            to learn from 6.
         overrides: options of `fsr train` that make it, over the common setting.
         about: what it is, in a few words.
         paper: the paper's figures.
@@ -248,4 +249,16 @@ _TARGETS = (
     ),
 )
 
-VARIANTS = {**_PLAIN, **{v.name: v for v in _TARGETS}}
+# Tier 6: the baseline and FSR where the labels are partly wrong, or images are few.
+NOISES, SIZES = (0.05, 0.1, 0.2), (100, 400)
+HARDER = {
+    **{f"noise-{share:g}": f"data.label_noise={share:g}" for share in NOISES},
+    **{f"images-{count}": f"data.train_size={count}" for count in SIZES},
+}
+_LESS = tuple(
+    Variant(f"{side.name}-{name}", 6, (*side.overrides, option), f"{side.about}; `{option}`")
+    for name, option in HARDER.items()
+    for side in (_PLAIN[BASELINE], _TARGETS[0])
+)
+
+VARIANTS = {**_PLAIN, **{v.name: v for v in (*_TARGETS, *_LESS)}}

@@ -14,10 +14,16 @@ if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))
 
 from _ablation_finished import finished  # noqa: E402
-from _ablation_scores import SCORES  # noqa: E402
-from _ablation_tables import agreement_table, score_table  # noqa: E402
+from _ablation_scores import SCORES, scores_by_seed  # noqa: E402
+from _ablation_tables import (  # noqa: E402
+    agreement_table,
+    comparison,
+    interval,
+    score_table,
+    signed,
+)
 from _ablation_thresholds import best_threshold_table, threshold_table  # noqa: E402
-from _ablation_variants import BASELINE, VARIANTS, Variant  # noqa: E402
+from _ablation_variants import BASELINE, FULL, HARDER, VARIANTS, Variant  # noqa: E402
 from leaderboard_rows import leaderboard_table  # noqa: E402
 from target_rows import information_table, initial_table, temperatures_table  # noqa: E402
 
@@ -132,6 +138,31 @@ def leaderboard() -> Rows:
     return leaderboard_table([runs(name) for name in ("final+confirmation", "targets")])
 
 
+def robustness(score: str, other: str = f"{FULL}-std") -> Rows:
+    """Return one score of the baseline and another variant by what they learn from.
+
+    Each condition's two sides were run side by side; the first row's on another day and machine.
+    """
+    _check(score, tuple(SCORES))
+    rows = []
+    for name in ("", *HARDER):
+        done = runs("robustness" if name else "targets")
+        base, mine = (f"{side}-{name}".rstrip("-") for side in (BASELINE, other))
+        found = comparison(done, mine, base, "student", score)
+        if not found.pairs:
+            continue
+        floor, reached = (
+            100 * statistics.fmean(scores_by_seed(done, side, "student", score).values())
+            for side in (base, mine)
+        )
+        gain = signed(found.difference)
+        if found.pairs > 2:
+            gain += f" ({interval(found.student)})"
+        cells = [f"{floor:.1f}", f"{reached:.1f}", gain, str(found.pairs)]
+        rows.append([f"`{HARDER[name]}`" if name else "all 2,000 images, right labels", *cells])
+    return [["learns from", "baseline", f"`{other}`", "difference", "pairs"], *rows]
+
+
 def costs(which: str, revision: str | None = None) -> Rows:
     """Return seconds a step of some variants; those run on other days may have met another load.
 
@@ -170,6 +201,7 @@ TABLES: dict[str, Callable[..., Rows]] = {
     "best_thresholds": best_thresholds,
     "variants": variants,
     "costs": costs,
+    "robustness": robustness,
     "targets": targets,
     "initial_targets": initial_targets,
 }

@@ -523,7 +523,7 @@ def test_the_command_line_keeps_to_the_protocol(
     parsed = module.parse_arguments(["--confirm"])
     assert (parsed.name, parsed.scenes) == ("confirmation", "test")
     assert list(module.seeds(parsed, known["both"])) == [8, 9, 10, 11]
-    assert {v.tier for v in module.parse_arguments(["--table"]).chosen} == {1, 2, 3, 4, 5}
+    assert {v.tier for v in module.parse_arguments(["--table"]).chosen} == {1, 2, 3, 4, 5, 6}
     parsed = module.parse_arguments(["--extra", "strong", "preset.uncertain_weight=1"])
     assert parsed.chosen[-1].overrides == ("preset.uncertain_weight=1",)
     for wrong, said in (
