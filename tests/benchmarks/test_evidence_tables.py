@@ -272,3 +272,26 @@ def test_every_table_of_the_page_can_be_made(tables: Any) -> None:
         heading, *body = tables.TABLES[name](*arguments)
         assert all(len(row) == len(heading) for row in body)
         assert all(isinstance(cell, str) for row in body for cell in row)
+
+
+def test_robustness_shows_both_sides_of_each_condition(
+    tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    names = ("baseline-noise-0.2", "both-std-noise-0.2", "both-std-images-100")
+    lines = [
+        _line(tables, name, seed, 0.4 + 0.02 * place + 0.01 * seed)
+        for place, name in enumerate(names)
+        for seed in (0, 1)
+    ]
+    _write(tmp_path / "robustness.jsonl", lines)
+    (tmp_path / "robustness.settings.json").write_text(json.dumps({"now": {"steps": 2}}))
+    _, *body = tables.robustness("cam")
+    # A condition with one side, or none, is no row.
+    assert body == [["`data.label_noise=0.2`", "40.5", "42.5", "+2.0", "2"]]
+    assert tables.VARIANTS[names[1]].overrides == (
+        "preset.target=standardised",
+        "data.label_noise=0.2",
+    )
+    with pytest.raises(ValueError, match="expected one of"):
+        tables.robustness("nothing")
