@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--processes", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    options.compiled = False
+    options.compiled = options.energy = False
     if options.quick:
         options.backbone, options.projection_dim, options.steps = "vit_tiny_patch16_224", 64, 1
         options.image_size, options.image_sizes = 64, [64, 128]
