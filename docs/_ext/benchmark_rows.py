@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from growth_rows import TABLES as GROWTH
+from memory_rows import encoder_memory
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 Rows = list[list[str]]
@@ -210,6 +211,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
         )
     },
     **GROWTH,
+    encoder_memory.__name__: encoder_memory,
 }
 STEP, PARTS = "step.py", "components.py"
 STEPS = ("step", "step_again")
