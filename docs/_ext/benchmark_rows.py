@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from crf_rows import crf_agreement, crf_seconds
 from growth_rows import TABLES as GROWTH
 from memory_rows import encoder_memory
 
@@ -211,7 +212,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
         )
     },
     **GROWTH,
-    encoder_memory.__name__: encoder_memory,
+    **{table.__name__: table for table in (encoder_memory, crf_agreement, crf_seconds)},
 }
 STEP, PARTS = "step.py", "components.py"
 STEPS = ("step", "step_again")
