@@ -25,7 +25,8 @@ def compile_blocks(model: nn.Module, **options: Any) -> None:
 
     Stochastic depth stays out of the compiled code, as its rate differs from block to block and
     would have each compiled apart; it draws the same numbers as before. Compiled blocks have these
-    breaks in them, so the option ``fullgraph`` is of no use.
+    breaks in them, so the option ``fullgraph`` is of no use. Ways beyond the eighth
+    (``torch._dynamo.config.recompile_limit``), as of images of many sizes, run as they were.
 
     Args:
         model: a :class:`ViTBackbone`, or a module that holds some.

@@ -79,7 +79,8 @@ class PermutohedralLattice:
         check_floating("values", values)
         check_same_device(values=values, features=self._weights)
         with torch.no_grad(), no_autocast(values):
-            held = at_least_float32(values)
+            # Rows are gathered, which is fast where each lies in one place.
+            held = at_least_float32(values).contiguous()
             rows = _sums(self._points, held, self._shares.to(held.dtype), self._offsets)
             for near, weights in zip(self._near, self._near_weights, strict=True):
                 rows = _sums(near, rows, weights.to(held.dtype))

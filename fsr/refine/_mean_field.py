@@ -121,9 +121,9 @@ def mean_field(
         kernels = [_Kernel(weight, filter_, log_p) for weight, filter_ in filters]
         marginals = log_p.softmax(dim=1)
         for _ in range(iterations):
-            energy = log_p
+            energy = log_p.clone()
             for kernel in kernels:
-                energy = energy + kernel.message(marginals)
+                kernel.tell(marginals, energy)
             marginals = energy.softmax(dim=1)
         return marginals[0].to(given.dtype)
 
@@ -172,9 +172,9 @@ class _Kernel:
         self.filter = filter_
         self.scale = filter_(torch.ones_like(like[:, :1])).rsqrt()
 
-    def message(self, marginals: Tensor) -> Tensor:
-        """Return ``weight * K~ Q``."""
-        return self.weight * self.scale * self.filter(self.scale * marginals)
+    def tell(self, marginals: Tensor, energy: Tensor) -> None:
+        """Add ``weight * K~ Q`` to energies."""
+        energy.addcmul_(self.scale, self.filter(self.scale * marginals), value=self.weight)
 
 
 def _on_lattice(colours: Tensor, sigma_xy: float, sigma_rgb: float) -> Filter:
