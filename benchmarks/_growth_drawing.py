@@ -10,7 +10,6 @@ from typing import Any
 from _evidence_drawing import plain, save
 from _growth import exponent
 
-RESULTS = Path(__file__).resolve().parent / "results"
 Point = dict[str, Any]
 # Title: the sweep of a step, and what is counted along it.
 STEP: dict[str, tuple[str, Callable[[Point], float]]] = {
@@ -24,11 +23,11 @@ MARKS = ("o", "s", "^", "D")
 COLOURS = ("#1663a8", "#c97b1a", "#3c8d5a", "#777777")
 
 
-def growth(output: Path) -> None:
+def growth(results: Path, output: Path) -> None:
     """Draw times and memory over what grows, as multiples of the first, both axes logarithmic."""
     from matplotlib import pyplot as plt
 
-    scaling, tables = (_read(name) for name in ("scaling", "table_growth"))
+    scaling, tables = (_read(results / f"{name}.json") for name in ("scaling", "table_growth"))
     if not scaling or not tables:
         return
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.4))
@@ -72,7 +71,6 @@ def _line(axis: Any, title: str, values: list[float], costs: list[float], number
     axis.plot(values, costs, marker=MARKS[number], color=COLOURS[number], markersize=4, label=named)
 
 
-def _read(name: str) -> Any:
+def _read(path: Path) -> Any:
     """Return a result, or None where it was not measured."""
-    path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None

@@ -240,7 +240,7 @@ FIGURES: dict[str, Callable[[Path], None]] = {
     "methods": lambda output: side_by_side(
         methods_run(METHODS_RUN), list(METHODS), output / "methods.png"
     ),
-    "growth": growth,
+    "growth": lambda output: growth(RESULTS.parent, output),
 }
 
 

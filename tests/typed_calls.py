@@ -124,6 +124,6 @@ def wrong(x: Tensor, model: SingleStageSegmenter) -> None:
     model(x, outputs=("token",))  # type: ignore[arg-type]
     model.predict(x, reduce="mean")  # type: ignore[arg-type]
     DenseCRF("tets")  # type: ignore[arg-type]
-    DenseCRF(backend="lattice")  # type: ignore[arg-type]
+    DenseCRF(backend="exact")  # type: ignore[arg-type]
     EMATeacher(model)(x, mas=x)  # type: ignore[call-arg]
     model(3)  # type: ignore[arg-type]

@@ -87,22 +87,49 @@ def bilateral_filter(
 
     with no_autocast(values):
         rows = rearrange(at_least_float32(values), "b k h w -> b (h w) k")
-        features = pixel_features(images.detach().to(rows.dtype), sigma_xy, sigma_rgb)
+        features = pixel_features(
+            images.detach().to(rows.dtype), sigma_xy=sigma_xy, sigma_rgb=sigma_rgb
+        )
         _check_rounding(features)
         filtered: Tensor = GaussianSum.apply(rows, features)
         return rearrange(filtered, "b (h w) k -> b k h w", h=height)
 
 
-def pixel_features(images: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
-    """Place and colour of every pixel in units of their widths, ``(B, N, 2 + c)``, centred."""
-    batch, _, height, width = images.shape
+def pixel_features(images: Tensor, *, sigma_xy: float, sigma_rgb: float) -> Tensor:
+    """Place and colour of every pixel in units of a bilateral kernel's widths.
+
+    Such points are what :class:`fsr.filters.PermutohedralLattice` filters between.
+
+    Args:
+        images: colours in the unit of ``sigma_rgb``, ``(B, c, H, W)``.
+        sigma_xy: spatial width in pixels, above 0.
+        sigma_rgb: colour width in the images' unit, above 0.
+
+    Returns:
+        ``(B, H * W, 2 + c)``, row, column and colours, each image's less their mean: distances do
+        not change, but shorter vectors leave less rounding in their products.
+
+    Raises:
+        ShapeError: ``images`` has another shape.
+        TypeError: they are not floating point.
+        ValueError: a width is not above 0.
+
+    Example:
+        >>> grey = torch.tensor([10.0, 30.0]).view(1, 1, 1, 2)
+        >>> pixel_features(grey, sigma_xy=1.0, sigma_rgb=10.0)
+        tensor([[[ 0.0000, -0.5000, -1.0000],
+                 [ 0.0000,  0.5000,  1.0000]]])
+    """
+    batch, _, height, width = check_shape("images", images, "B c H W")
+    check_floating("images", images)
+    for name, sigma in (("sigma_xy", sigma_xy), ("sigma_rgb", sigma_rgb)):
+        check_between(name, sigma, 0.0, math.inf, inclusive=False)
     rows, columns = (
         torch.arange(size, device=images.device, dtype=images.dtype) for size in (height, width)
     )
     place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")) / sigma_xy
     features = torch.cat([place.expand(batch, -1, -1, -1), images / sigma_rgb], dim=1)
     features = rearrange(features, "b f h w -> b (h w) f")
-    # Distances do not change, but shorter vectors leave less rounding in their products.
     return features - features.mean(dim=1, keepdim=True)
 
 

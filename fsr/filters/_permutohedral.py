@@ -197,7 +197,7 @@ def _scale(width: int) -> float:
 
     A blur along an axis doubles; a corner stands for a volume of ``1.5**(F / 2) / sqrt(F + 1)``.
     """
-    return (2 * math.pi / 1.5) ** (width / 2) * math.sqrt(width + 1) / 2 ** (width + 1)
+    return math.pow(2 * math.pi / 1.5, width / 2) * math.sqrt(width + 1) / math.pow(2, width + 1)
 
 
 def _sums(indices: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor | None = None) -> Tensor:

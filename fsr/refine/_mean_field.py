@@ -21,8 +21,7 @@ from fsr._core.checks import (
 )
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr.cam import ignore_label
-from fsr.filters import PermutohedralLattice, bilateral_filter
-from fsr.filters._bilateral import pixel_features
+from fsr.filters import PermutohedralLattice, bilateral_filter, pixel_features
 
 Filter = Callable[[Tensor], Tensor]
 
@@ -116,8 +115,13 @@ def mean_field(
         if bilateral_weight > 0 and approximate:
             filters.append((bilateral_weight, _on_lattice(colours, bilateral_sxy, bilateral_srgb)))
         elif bilateral_weight > 0:
-            widths = {"sigma_xy": bilateral_sxy, "sigma_rgb": bilateral_srgb}
-            filters.append((bilateral_weight, partial(bilateral_filter, images=colours, **widths)))
+            exact = partial(
+                bilateral_filter,
+                images=colours,
+                sigma_xy=bilateral_sxy,
+                sigma_rgb=bilateral_srgb,
+            )
+            filters.append((bilateral_weight, exact))
         kernels = [_Kernel(weight, filter_, log_p) for weight, filter_ in filters]
         marginals = log_p.softmax(dim=1)
         for _ in range(iterations):
@@ -180,7 +184,9 @@ class _Kernel:
 def _on_lattice(colours: Tensor, sigma_xy: float, sigma_rgb: float) -> Filter:
     """Return the filter of one image's pixels, ``(1, 3, height, width)``, on a lattice."""
     height, width = colours.shape[2:]
-    lattice = PermutohedralLattice(pixel_features(colours, sigma_xy, sigma_rgb)[0])
+    lattice = PermutohedralLattice(
+        pixel_features(colours, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)[0]
+    )
 
     def filter_(values: Tensor) -> Tensor:
         rows = lattice(rearrange(values, "1 k h w -> (h w) k"))

@@ -31,7 +31,8 @@ def test_another_process_is_kept_out_until_this_one_ends_however(tmp_path: Path)
     holder = FORKED.Process(target=_hold, args=(str(tmp_path),))
     holder.start()
     try:
-        while not (tmp_path / "child").is_file():
+        # There is a moment between the file and what is in it.
+        while not ((tmp_path / "child").is_file() and (tmp_path / "child").read_text()):
             assert holder.is_alive()
             time.sleep(0.02)
         with pytest.raises(BusyError) as error, alone_in(tmp_path):

@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsr.filters import _gaussian_sum
-from fsr.filters._bilateral import pixel_features
+from fsr.filters import _gaussian_sum, pixel_features
 from tests.filters.test_bilateral import brute_force, make_case
 
 Array = NDArray[np.float32]
@@ -70,7 +69,7 @@ def filtered(values: Tensor, features: Tensor, rows: tuple[Tensor, Tensor]) -> T
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_split_rows_keep_what_plain_rows_lose(widths: tuple[float, float]) -> None:
     values, images = make_case(1, 2, (12, 16), torch.float32)
-    features = pixel_features(images, *widths)
+    features = pixel_features(images, sigma_xy=widths[0], sigma_rgb=widths[1])
     expected = brute_force(values, images, *widths)
 
     def error(rows: tuple[Tensor, Tensor]) -> float:
@@ -87,7 +86,7 @@ def test_split_rows_are_as_good_in_plain_float32(
     widths: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values, images = make_case(2, 3, (12, 16), torch.float32)
-    features = pixel_features(images, *widths)
+    features = pixel_features(images, sigma_xy=widths[0], sigma_rgb=widths[1])
     rows = values.flatten(2).transpose(1, 2)
     monkeypatch.setattr(_gaussian_sum, "plain_rows", _gaussian_sum.split_rows)
     result = _gaussian_sum.gaussian_sum(rows, features).transpose(1, 2).view(values.shape)

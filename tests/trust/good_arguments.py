@@ -759,6 +759,10 @@ def projection_room() -> dict[str, Call]:
         "filters.PermutohedralLattice()": Call(
             filters.PermutohedralLattice(maps(9, 2)), {"values": maps(9, 3)}
         ),
+        "filters.pixel_features": Call(
+            filters.pixel_features,
+            {"images": maps(B, 3, S, S), "sigma_xy": 2.0, "sigma_rgb": 0.1},
+        ),
         "filters.bilateral_filter": Call(
             filters.bilateral_filter,
             {
