@@ -212,7 +212,9 @@ def test_a_page_shows_names_once_and_links_them_in_every_form(
     assert html.count('href="#fsr.PTCLoss"') >= 2
     assert "fsr.pooling.BACKGROUND_LOGIT = 1.0" in " ".join(re.sub("<[^>]+>", "", html).split())
     assert "constants and types" in html
-    told = warnings.getvalue()
+    # An application that another test set up in this process leaves its nodes.
+    lines = warnings.getvalue().splitlines()
+    told = "\n".join(line for line in lines if "is already registered" not in line)
     assert "public: fsr.errors.Nothing: there is no fsr.errors.Nothing" in told
     assert "py:class reference target not found: fsr.errors.Nothing" in told
     assert told.count("WARNING") + told.count("ERROR") == 2, told
