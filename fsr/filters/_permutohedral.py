@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from fsr._core.checks import check_floating, check_same_device, check_shape
 from fsr._core.numerics import at_least_float32, no_autocast
 from fsr._core.values import may_look
+from fsr.filters._bilateral import MAX_ROUNDING
 
 # Corners of the lattice are numbered in 63 bits.
 MAX_CELLS = 2**62
@@ -38,8 +39,8 @@ class PermutohedralLattice:
     Raises:
         ShapeError: ``features`` is no matrix.
         TypeError: it is not floating point.
-        ValueError: features are not finite, or spread over so many cells that they cannot be
-            numbered.
+        ValueError: features are not finite, so far from 0 that their type does not tell places
+            within a cell apart, or spread over so many cells that they cannot be numbered.
 
     Source:
         Adams, Baek and Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice",
@@ -124,6 +125,7 @@ def _cells(features: Tensor) -> tuple[Tensor, Tensor]:
     # and slice together have variance 1.
     spread = (width + 1) * math.sqrt(2 / 3) / (above * (above + 1)).to(features.dtype).sqrt()
     scaled = features * spread
+    _check_rounding(features, scaled)
     tails = F.pad(scaled.flip(1).cumsum(1).flip(1), (0, 1))
     lifted = tails - F.pad(above * scaled, (1, 0))
     # The nearest point whose coordinates are all multiples of F + 1; where their sum is not 0,
@@ -147,6 +149,20 @@ def _cells(features: Tensor) -> tuple[Tensor, Tensor]:
     wraps = rank[:, None, :width] > width - corner
     corners = (width + 1) * nearest.long()[:, None, :width] + corner
     return corners - (width + 1) * wraps.long(), weights
+
+
+def _check_rounding(features: Tensor, scaled: Tensor) -> None:
+    """Raise ``ValueError`` where weights of corners would be noise."""
+    if not may_look(features):
+        return
+    largest = scaled.abs().sum(dim=1).max().item()
+    rounding = largest * torch.finfo(features.dtype).eps
+    if not rounding <= MAX_ROUNDING:
+        raise ValueError(
+            f"features: expected places that {features.dtype} tells apart within a cell, got some "
+            f"off by up to {rounding:.1g} (at most {MAX_ROUNDING}): subtract their mean, give a "
+            "wider kernel, or float64"
+        )
 
 
 def _number(corners: Tensor) -> Tensor:

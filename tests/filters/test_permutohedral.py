@@ -154,6 +154,13 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="features: expected finite values"):
         PermutohedralLattice(torch.tensor([[float("nan")]]))
     with pytest.raises(ValueError, match=r"features: expected at most .* give a wider kernel"):
-        PermutohedralLattice(1e6 * torch.randn(50, 5))
+        PermutohedralLattice(1e6 * torch.randn(50, 5, dtype=torch.float64))
+    far = torch.rand(50, 1) + 1e6
+    with pytest.raises(ValueError, match=r"features: .* torch.float32 tells apart .* subtract"):
+        PermutohedralLattice(far)
+    near = PermutohedralLattice(far.double() - 1e6)(torch.ones(50, 1))
+    torch.testing.assert_close(
+        PermutohedralLattice(far.double())(torch.ones(50, 1)), near, rtol=0.2, atol=0
+    )
     with pytest.raises(ShapeError, match="values: expected shape"):
         PermutohedralLattice(torch.zeros(3, 2))(torch.zeros(2, 1))
