@@ -1,10 +1,24 @@
-"""How a cost grows: the exponent of a power law."""
+"""How a cost grows: along what, and the exponent of a power law."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# Sweep of `scaling.py`: what grows, and how much of it a point has.
+SWEEPS: dict[str, tuple[str, Callable[[dict[str, Any]], float]]] = {
+    "batch": ("images in a batch", lambda point: point["batch"]),
+    "size": ("patches of an image", lambda point: (point["image_size"] // 16) ** 2),
+    "classes": ("classes", lambda point: point["classes"]),
+    "processes": ("processes, same batch", lambda point: point["processes"]),
+}
+
+
+def completed(scaling: dict[str, Any], sweep: str) -> list[dict[str, Any]]:
+    """Return the points of a sweep that did not fail."""
+    return [point for point in scaling["sweeps"][sweep]["points"] if "failure" not in point]
 
 
 def exponent(values: Sequence[float], costs: Sequence[float]) -> float | None:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from _evidence_drawing import plain, save
-from _growth import exponent
+from _growth import SWEEPS, completed, exponent
+from matplotlib import pyplot as plt
 
-Point = dict[str, Any]
-# Title: the sweep of a step, and what is counted along it.
-STEP: dict[str, tuple[str, Callable[[Point], float]]] = {
-    "images in a batch": ("batch", lambda point: point["batch"]),
-    "patches of an image": ("size", lambda point: (point["image_size"] // 16) ** 2),
-    "classes": ("classes", lambda point: point["classes"]),
-    "processes": ("processes", lambda point: point["processes"]),
-}
 TABLE = {"folder": "a folder", "masks": "with masks", "coco": "COCO"}
 MARKS = ("o", "s", "^", "D")
 COLOURS = ("#1663a8", "#c97b1a", "#3c8d5a", "#777777")
@@ -25,14 +17,12 @@ COLOURS = ("#1663a8", "#c97b1a", "#3c8d5a", "#777777")
 
 def growth(results: Path, output: Path) -> None:
     """Draw times and memory over what grows, as multiples of the first, both axes logarithmic."""
-    from matplotlib import pyplot as plt
-
     scaling, tables = (_read(results / f"{name}.json") for name in ("scaling", "table_growth"))
     if not scaling or not tables:
         return
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.4))
-    for number, (title, (sweep, count)) in enumerate(STEP.items()):
-        points = [p for p in scaling["sweeps"][sweep]["points"] if "failure" not in p]
+    for number, (sweep, (title, count)) in enumerate(SWEEPS.items()):
+        points = completed(scaling, sweep)
         values = [count(point) for point in points]
         for axis, cost in zip(axes, ("median_seconds", "memory_bytes"), strict=False):
             _curve(axis, title, values, [point[cost] for point in points], number)

@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from crf_rows import crf_agreement, crf_seconds
 from growth_rows import TABLES as GROWTH
+from measured import RESULTS, load
 from memory_rows import encoder_memory
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 Rows = list[list[str]]
 GPU = "gpu_h100"
-
-
-def load(name: str) -> Any:
-    """Return a result by its file name without extension; None if it was not measured."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def targets() -> Rows:

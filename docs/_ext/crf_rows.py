@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from measured import load
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "crf_agreement.json"
 Rows = list[list[str]]
 PRESETS = {"test": "predictions", "labels": "label maps"}
-
-
-def load() -> Any:
-    """Return what was measured."""
-    return json.loads(RESULTS.read_text())
 
 
 def crf_agreement() -> Rows:
     """Return the share of pixels with the exact backend's label, mean and worst image."""
     rows = []
     for preset, title in PRESETS.items():
-        images = [row for row in load()["images"] if row["preset"] == preset]
+        images = [row for row in load("crf_agreement")["images"] if row["preset"] == preset]
         for backend in images[0]["agreement"]:
             shares = [row["agreement"][backend] for row in images]
             mean, worst = sum(shares) / len(shares), min(shares)
@@ -38,6 +30,6 @@ def crf_seconds() -> Rows:
             f"{row['restricted_seconds']:.2f}",
             f"{row['kept']}",
         ]
-        for row in load()["min_probability"]
+        for row in load("crf_agreement")["min_probability"]
     ]
     return [["classes", "backend", "seconds", "with `min_probability`", "classes left"], *rows]

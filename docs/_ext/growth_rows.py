@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from _growth import exponents
+from _growth import SWEEPS, completed, exponents
+from measured import load
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 Rows = list[list[str]]
-# Sweep of `scaling.json`: what grows, and what it is counted in.
-SWEEPS: dict[str, tuple[str, Callable[[dict[str, Any]], float]]] = {
-    "batch": ("images in a batch", lambda point: point["batch"]),
-    "size": ("patches of an image", lambda point: (point["image_size"] // 16) ** 2),
-    "classes": ("classes", lambda point: point["classes"]),
-    "processes": ("processes, same batch", lambda point: point["processes"]),
-}
 # Cost of `table_growth.json`: what it is called, for which of its kinds.
 TABLE = {
     ("folder", "open_cpu_seconds"): "opening a folder with its table",
@@ -31,15 +22,9 @@ TABLE = {
 }
 
 
-def load(name: str) -> Any:
-    """Return a result by its file name without extension."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
 def ran(sweep: str) -> list[dict[str, Any]]:
     """Return the points of a sweep of a step that did not fail."""
-    points = load("scaling")["sweeps"][sweep]["points"]
-    return [point for point in points if "failure" not in point]
+    return completed(load("scaling"), sweep)
 
 
 def step_growth() -> Rows:

@@ -35,7 +35,8 @@ def bilateral_filter(
 
     The sum is exact, includes :math:`j = i` (whose weight is 1) and is not normalised; filter ones
     to get the weights' sum. K is symmetric and positive semi-definite. Work grows with the square
-    of the pixel count, memory linearly; without an image the kernel separates and costs little.
+    of the pixel count, memory linearly; without an image the kernel separates and costs little, and
+    of wide images weights below the type's rounding, ``finfo.eps``, count as 0.
 
     Args:
         values: maps v to filter, ``(B, K, H, W)``, any unit; differentiable, any number of times.
@@ -156,7 +157,8 @@ def _filter_columns(values: Tensor, sigma: float) -> Tensor:
     """Filter each column of the maps ``(B, K, H, W)``."""
     size = values.shape[2]
     # Weights beyond are lost in the rounding of a sum that holds the weight 1.
-    reach = math.ceil(sigma * math.sqrt(-2 * math.log(torch.finfo(values.dtype).eps)))
+    widths = math.sqrt(-2 * math.log(torch.finfo(values.dtype).eps))
+    reach = math.ceil(min(sigma * widths, size))
     window = BLOCK + 2 * reach
     if size < 2 * window:
         return _gaussian_matrix(size, size, 0, sigma, values) @ values

@@ -24,13 +24,13 @@ class PermutohedralLattice:
 
     Each point gives its values to the F + 1 corners of the cell that it lies in, by its place in
     the cell; corners are blurred along the lattice's F + 1 axes; each point reads its corners. The
-    lattice is built once for points and filters any number of values. All of it are sorts and sums
-    of rows of PyTorch: it runs on every device, with no compiled extension, and gives the same
+    lattice is built once for points and filters any number of values. All of it is sorts and sums
+    of rows in PyTorch: it runs on every device, with no compiled extension, and gives the same
     result every time.
 
     How near it comes: where many points lie within a kernel's width, as pixels of photographs do,
-    within 10% of the exact sum on average; a lone point may hear itself with half of its weight or
-    with twice. Of a normalised filter, as in :func:`fsr.refine.mean_field`, most of that cancels.
+    within 10% of the exact sum on average; a lone point hears itself with 0.5 to 1.2 of its
+    weight. Of a normalised filter, as in :func:`fsr.refine.mean_field`, most of that cancels.
 
     Args:
         features: f, ``(N, F)``, in units of the kernel's width: places divided by their standard
@@ -96,8 +96,11 @@ class PermutohedralLattice:
         """Find the corners of every point, and of every corner its points and its neighbours."""
         width = features.shape[1]
         low, weights = _cells(features)
-        corners = _number(low)
-        ordered, order = corners.flatten().sort(stable=True)
+        # One integer for each corner, such that neighbours along an axis differ by a constant.
+        lowest, strides = _numbering(low)
+        numbers = ((low - lowest) * strides).sum(-1)
+        steps = F.pad((width + 1) * strides, (0, 1)) - strides.sum()
+        ordered, order = numbers.flatten().sort(stable=True)
         found, place, counts = torch.unique_consecutive(
             ordered, return_inverse=True, return_counts=True
         )
@@ -110,7 +113,7 @@ class PermutohedralLattice:
         # From corners to points.
         self._corners = at.view(-1, width + 1).int()
         self._weights = weights
-        self._near, self._near_weights = _neighbours(found, _steps(low), weights)
+        self._near, self._near_weights = _neighbours(found, steps, weights)
 
 
 def _cells(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,30 +168,18 @@ def _check_rounding(features: Tensor, scaled: Tensor) -> None:
         )
 
 
-def _number(corners: Tensor) -> Tensor:
-    """Return one integer for each corner, such that neighbours differ by constants."""
-    lowest = corners.amin(dim=(0, 1))
-    return ((corners - lowest) * _strides(corners)).sum(-1)
-
-
-def _strides(corners: Tensor) -> Tensor:
-    """Return what a step of each coordinate adds to a corner's number."""
-    around = 2 * (corners.shape[-1] + 1)
-    sizes = (corners.amax(dim=(0, 1)) - corners.amin(dim=(0, 1)) + 1 + around).tolist()
-    strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+def _numbering(corners: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the lowest coordinates, and what a step of each adds to a corner's number."""
+    lowest, highest = corners.amin(dim=(0, 1)), corners.amax(dim=(0, 1))
+    # With room for neighbours around them.
+    sizes = (highest - lowest + 1 + 2 * (corners.shape[-1] + 1)).tolist()
     if math.prod(sizes) > MAX_CELLS:
         raise ValueError(
             f"features: expected at most {MAX_CELLS} cells, got a box of {math.prod(sizes):.1e}; "
             "give a wider kernel"
         )
-    return torch.tensor(strides, device=corners.device)
-
-
-def _steps(corners: Tensor) -> Tensor:
-    """Return the difference of numbers between neighbours along each axis, ``(F + 1,)``."""
-    strides = _strides(corners)
-    width = len(strides)
-    return F.pad((width + 1) * strides, (0, 1)) - strides.sum()
+    strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+    return lowest, torch.tensor(strides, device=corners.device)
 
 
 def _neighbours(found: Tensor, steps: Tensor, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -29,7 +29,7 @@ class RRM(Method):
         energy_sigma_rgb: colour width of the dense energy's kernel.
         energy_sigma_xy: spatial width of the same in pixels.
         energy_scale: size at which the dense energy is computed, relative to the view.
-        crf_backend: ``"pydensecrf"`` (extra ``crf``); ``"lattice"``, slower, without an extra; or
+        crf_backend: ``"pydensecrf"`` (extra ``crf``); ``"lattice"``, without an extra; or
             ``"torch"``, exact, for small images.
         crf_workers: processes that run the dense CRF; 0 runs it in the step itself.
         learning_rate_warmup: fraction of the run of the learning rate's linear warm-up, of those

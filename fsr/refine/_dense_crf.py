@@ -36,11 +36,12 @@ class DenseCRF:
 
     The backend ``"pydensecrf"`` filters on a lattice: fast at any size, approximate, on the CPU,
     one core (:class:`fsr.refine.CRFPool` uses several). The backend ``"lattice"`` does so in
-    PyTorch alone: without an extension, on any device, as near to the exact filter; on one core of
-    a CPU it takes up to twice as long. The backend ``"torch"`` filters exactly, on any device and
-    without an extension, but its time grows with the square of the pixel count: it is for small
-    images and for GPUs. On a CPU it refuses images of more than ``max_pixels``, by their size
-    alone: 224 x 224 pixels take about a minute on two cores, twice the side 16 times as long.
+    PyTorch alone: without an extension, on any device, as near to the exact filter; on two cores of
+    a CPU it takes about as long as the other on one. The backend ``"torch"`` filters exactly, on
+    any device and without an extension, but its time grows with the square of the pixel count: it
+    is for small images and for GPUs. On a CPU it refuses images of more than ``max_pixels``, by
+    their size alone: 224 x 224 pixels take about a minute on two cores, twice the side 16 times as
+    long.
 
     Args:
         preset: a name in :data:`CRF_PRESETS`, or :class:`CRFSettings`.

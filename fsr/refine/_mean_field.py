@@ -108,21 +108,14 @@ def mean_field(
         working = given.double() if double else given
         log_p = working.clamp(CLIP, 1.0).log()[None]
         colours = image[None].to(log_p)
-        filters: list[tuple[float, Filter]] = []
+        kernels: list[_Kernel] = []
         if gaussian_weight > 0:
             near = partial(bilateral_filter, sigma_xy=gaussian_sxy)
-            filters.append((gaussian_weight, near))
-        if bilateral_weight > 0 and approximate:
-            filters.append((bilateral_weight, _on_lattice(colours, bilateral_sxy, bilateral_srgb)))
-        elif bilateral_weight > 0:
-            exact = partial(
-                bilateral_filter,
-                images=colours,
-                sigma_xy=bilateral_sxy,
-                sigma_rgb=bilateral_srgb,
-            )
-            filters.append((bilateral_weight, exact))
-        kernels = [_Kernel(weight, filter_, log_p) for weight, filter_ in filters]
+            kernels.append(_Kernel(gaussian_weight, near, log_p))
+        if bilateral_weight > 0:
+            build = _on_lattice if approximate else _exactly
+            alike = build(colours, bilateral_sxy, bilateral_srgb)
+            kernels.append(_Kernel(bilateral_weight, alike, log_p))
         marginals = log_p.softmax(dim=1)
         for _ in range(iterations):
             energy = log_p.clone()
@@ -181,8 +174,13 @@ class _Kernel:
         energy.addcmul_(self.scale, self.filter(self.scale * marginals), value=self.weight)
 
 
+def _exactly(colours: Tensor, sigma_xy: float, sigma_rgb: float) -> Filter:
+    """Return the exact filter of one image's pixels, ``(1, 3, height, width)``."""
+    return partial(bilateral_filter, images=colours, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)
+
+
 def _on_lattice(colours: Tensor, sigma_xy: float, sigma_rgb: float) -> Filter:
-    """Return the filter of one image's pixels, ``(1, 3, height, width)``, on a lattice."""
+    """Return the same on a lattice."""
     height, width = colours.shape[2:]
     lattice = PermutohedralLattice(
         pixel_features(colours, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)[0]

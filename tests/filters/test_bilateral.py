@@ -95,6 +95,12 @@ def test_spatial_kernel_of_a_wide_image_is_put_together_from_its_band(
     torch.testing.assert_close(found, expected, **tolerance)
 
 
+def test_a_kernel_of_any_width_is_taken() -> None:
+    values = torch.rand(1, 1, 3, 4)
+    found = bilateral_filter(values, sigma_xy=1e308)
+    torch.testing.assert_close(found, values.sum().expand_as(values))
+
+
 def test_spatial_kernel_is_that_of_an_image_of_one_colour() -> None:
     values, images = make_case()
     plain = bilateral_filter(values, torch.full_like(images, 99.0), **WIDTHS)

@@ -132,7 +132,14 @@ def test_far_points_do_not_hear_each_other_and_equal_ones_hear_the_same() -> Non
     kernel = PermutohedralLattice(features)(torch.eye(3))
     torch.testing.assert_close(kernel[0], kernel[1])
     assert kernel[0, 2] == kernel[2, 0] == 0
-    assert 0.5 < kernel[0, 1] < 2
+    assert 0.5 < kernel[0, 1] < 1.2
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_a_lone_point_hears_itself_with_about_its_weight(width: int) -> None:
+    places = 9 * torch.rand(100, 1, width, dtype=torch.float64)
+    heard = [PermutohedralLattice(place)(torch.ones(1, 1).double()).item() for place in places]
+    assert 0.5 < min(heard) < max(heard) < 1.2
 
 
 def test_the_same_every_time_in_the_type_of_the_values() -> None:
